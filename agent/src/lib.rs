@@ -1,0 +1,3 @@
+//! Mayfly: one instance, one job, gone.
+
+pub mod lifecycle;

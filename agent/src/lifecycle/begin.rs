@@ -1,0 +1,139 @@
+//! From the agent's start to the runner's start, and how a new agent process goes on where the last one stopped.
+
+use super::{Begin, Effect, End, Found, Identity, Lifetime, Outcome, Phase, Run, State, Step};
+
+impl Step<'_> {
+    pub(super) fn begin(&mut self, begin: &Begin) {
+        match begin {
+            Begin::Fresh => self.want(Effect::Identify),
+            Begin::Again(found) => self.begin_again(*found),
+            Begin::SecondBoot { marked } => self.second_boot(*marked),
+            Begin::JournalLost(Found::Marker) => self.attach_to(Run::default()),
+            Begin::JournalLost(Found::Nothing) => self.close(End::without_runner(
+                Outcome::JournalFailed,
+                "the journal is unreadable, so nothing proves that no runner was started before",
+            )),
+        }
+    }
+
+    fn begin_again(&mut self, found: Found) {
+        match (&self.state.phase, found) {
+            (Phase::Booting { .. } | Phase::Warm, Found::Nothing) => self.want(Effect::Identify),
+            (Phase::WaitingForJitConfig { .. }, Found::Nothing) => self.want(Effect::FetchJitConfig),
+            // The start was journaled and did not happen: what was fetched went with the process.
+            (Phase::Starting { .. }, Found::Nothing) => self.wait_for_jit_config(),
+            // The journal lost its last lines, the marker did not.
+            (Phase::Booting { .. } | Phase::Warm | Phase::WaitingForJitConfig { .. }, Found::Marker) => {
+                self.attach_to(Run::default());
+            }
+            (phase, Found::Nothing) if phase.run().is_some() => self.close(End::without_runner(
+                Outcome::AgentFailed,
+                "the journal tells of a runner, but the marker of its start is gone",
+            )),
+            (Phase::Draining { killed, reason, .. }, Found::Marker) => {
+                let again = if *killed { Effect::Kill } else { Effect::Interrupt { machine_goes: self.machine_goes(*reason) } };
+                self.want(Effect::Attach);
+                self.want(again);
+            }
+            (phase, Found::Marker) if phase.run().is_some() => {
+                self.want(Effect::Attach);
+                self.want(Effect::DeleteJitConfig);
+            }
+            _ => self.resume_ending(),
+        }
+    }
+
+    fn attach_to(&mut self, run: Run) {
+        self.state.phase = Phase::Starting { deadline: self.now + self.policy.limits.listening, run };
+        self.want(Effect::Attach);
+        self.want(Effect::DeleteJitConfig);
+    }
+
+    /// Deadlines of the earlier boot mean nothing on this boot's clock, so every one of them is made anew.
+    fn second_boot(&mut self, marked: bool) {
+        self.state.lifetime = Lifetime::Until(self.now + self.policy.limits.lifetime);
+        self.state.hold = None;
+        match self.state.phase.end().cloned() {
+            Some(end) => self.close(end),
+            None if marked || self.state.phase.run().is_some() => {
+                self.close(End { ran: true, ..End::without_runner(Outcome::SecondBoot, "") });
+            }
+            None => {
+                self.state = State::new(self.policy, self.now);
+                self.want(Effect::Identify);
+            }
+        }
+    }
+
+    pub(super) fn identified(&mut self, identity: &Identity) {
+        if !matches!(self.state.phase, Phase::Booting { .. } | Phase::Warm) {
+            return;
+        }
+        self.state.in_group = identity.in_group && !identity.warm;
+        if let Some(launched) = identity.launched {
+            self.state.lifetime = Lifetime::Until(launched + self.policy.limits.lifetime);
+        }
+        if let Some(notice) = identity.notice {
+            return self.notice(notice);
+        }
+        if identity.warm {
+            self.state.phase = Phase::Warm;
+            self.state.lifetime = Lifetime::Paused;
+        } else {
+            self.wait_for_jit_config();
+        }
+    }
+
+    pub(super) fn not_identified(&mut self, detail: &str) {
+        if matches!(self.state.phase, Phase::Booting { .. } | Phase::Warm) {
+            self.close(End::without_runner(Outcome::ImdsUnavailable, detail));
+        }
+    }
+
+    pub(super) fn in_service(&mut self) {
+        if self.state.phase == Phase::Warm {
+            self.state.in_group = true;
+            self.state.lifetime = Lifetime::Until(self.now + self.policy.limits.lifetime);
+            self.wait_for_jit_config();
+        }
+    }
+
+    fn wait_for_jit_config(&mut self) {
+        self.state.phase = Phase::WaitingForJitConfig { deadline: self.now + self.policy.limits.jit_wait };
+        self.want(Effect::FetchJitConfig);
+    }
+
+    pub(super) fn jit_config_ready(&mut self) {
+        if matches!(self.state.phase, Phase::WaitingForJitConfig { .. }) {
+            self.state.phase =
+                Phase::Starting { deadline: self.now + self.policy.limits.listening, run: Run::default() };
+            self.want(Effect::StartRunner);
+        }
+    }
+
+    pub(super) fn jit_config_failed(&mut self, outcome: Outcome, detail: &str) {
+        if matches!(self.state.phase, Phase::WaitingForJitConfig { .. }) {
+            self.close(End::without_runner(outcome, detail));
+        }
+    }
+
+    pub(super) fn started(&mut self) {
+        if self.state.phase.run().is_some() {
+            self.want(Effect::DeleteJitConfig);
+        }
+    }
+
+    pub(super) fn not_started(&mut self, outcome: Outcome, detail: &str) {
+        if self.state.phase.run().is_some_and(|run| run.exit.is_none()) {
+            self.close(End { ran: true, ..End::without_runner(outcome, detail) });
+        }
+    }
+
+    pub(super) fn begin_passed(&mut self) {
+        let outcome = match self.state.phase {
+            Phase::Booting { .. } => Outcome::ImdsUnavailable,
+            _ => Outcome::JitConfigTimeout,
+        };
+        self.close(End::without_runner(outcome, ""));
+    }
+}

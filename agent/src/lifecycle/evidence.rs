@@ -1,0 +1,295 @@
+//! What has been seen of the runner, and the verdict drawn from it.
+//!
+//! The listener's exit code proves little (0 stands for about ten endings), its console can be imitated by a job's name,
+//! and hooks run as the job's user. So everything is kept, and the outcome is decided from all of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::outcome::{JobResult, Outcome};
+use super::time::Time;
+
+/// One thing seen of the runner.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sign {
+    /// Console: `Listening for Jobs`.
+    Listening,
+    /// Perf log: a message that asks for a job arrived. Refresh and cancel messages are not this.
+    JobMessage,
+    /// Console: `Running job: <name>`.
+    Running {
+        /// The job's display name, as printed.
+        job: String,
+    },
+    /// A worker process is there.
+    WorkerSeen,
+    /// The worker process is no longer there.
+    WorkerGone,
+    /// The job-started hook was called.
+    HookStarted(JobInfo),
+    /// The job-completed hook was called.
+    HookCompleted,
+    /// Console: `Job <name> completed with result: <result>`.
+    Completed {
+        /// The job's display name, as printed.
+        job: String,
+        /// The result, as printed.
+        result: JobResult,
+    },
+    /// Console: a self-update began.
+    UpdateStarted,
+    /// Console: the self-update failed; the listener goes on.
+    UpdateFailed,
+    /// Console: something that explains a bad end.
+    Trouble(Trouble),
+    /// Console: `Runner reconnected.`
+    Reconnected,
+}
+
+/// What the runner's console said about a problem. Ordered from the least to the most telling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// `Runner connect error`: GitHub is not reached.
+    Unreachable,
+    /// `A session for this runner already exists.`
+    SessionConflict,
+    /// The files of the JIT configuration are not accepted: `Not configured`.
+    NotConfigured,
+    /// `The runner registration has been deleted`; a skewed clock can cause the same line.
+    RegistrationDeleted,
+    /// `The runner no longer exists on the server`, after it had listened.
+    RegistrationRemoved,
+    /// `The local machine's clock may be out of sync`
+    ClockSkew,
+    /// `Runner version vX is deprecated and cannot receive messages.`
+    VersionDeprecated,
+}
+
+impl Trouble {
+    const fn outcome(self) -> Outcome {
+        match self {
+            Self::Unreachable => Outcome::NetworkUnreachable,
+            Self::SessionConflict => Outcome::SessionConflict,
+            Self::NotConfigured => Outcome::JitConfigInvalid,
+            Self::RegistrationDeleted => Outcome::RegistrationDeleted,
+            Self::RegistrationRemoved => Outcome::RegistrationRemoved,
+            Self::ClockSkew => Outcome::ClockSkew,
+            Self::VersionDeprecated => Outcome::RunnerVersionDeprecated,
+        }
+    }
+}
+
+/// Which job this is, as the job-started hook told it. All of it is workflow-controlled text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct JobInfo {
+    /// `GITHUB_REPOSITORY`
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub repository: String,
+    /// `GITHUB_RUN_ID`
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub run_id: String,
+    /// `GITHUB_RUN_ATTEMPT`
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub run_attempt: String,
+    /// `GITHUB_JOB`: the key in the workflow file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub job: String,
+    /// `GITHUB_WORKFLOW`
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workflow: String,
+}
+
+/// Where the worker process is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Worker {
+    /// None was seen yet.
+    #[default]
+    Unseen,
+    /// It is there.
+    Alive,
+    /// It was there.
+    Gone,
+}
+
+/// How the listener ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// It is gone and nobody knows how.
+    Lost,
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::Lost => f.write_str("gone, exit status unknown"),
+        }
+    }
+}
+
+/// Everything seen of the runner so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Evidence {
+    /// It reached `Listening for Jobs`.
+    pub listening: bool,
+    /// A job request message arrived.
+    pub message: bool,
+    /// The name in the `Running job:` line.
+    pub job_name: Option<String>,
+    /// Where the worker is.
+    pub worker: Worker,
+    /// What the job-started hook told.
+    pub job: Option<JobInfo>,
+    /// The job-completed hook was called.
+    pub hook_completed: bool,
+    /// The result on the console; the worst, if several were printed.
+    pub completed: Option<JobResult>,
+    /// The most telling problem on the console.
+    pub trouble: Option<Trouble>,
+    /// A self-update is under way.
+    pub updating: bool,
+    /// When the runner was first told to stop.
+    pub stopped: Option<Time>,
+    /// The job had completed before the runner was told to stop.
+    pub completed_before_stop: bool,
+}
+
+impl Evidence {
+    /// Takes one more sign in. Signs may be repeated (a re-attached agent reads the console again).
+    pub fn absorb(&mut self, sign: &Sign) {
+        match sign {
+            Sign::Listening => {
+                self.listening = true;
+                // Connected after all: what was said about the connection before no longer explains anything.
+                self.forget_connection_trouble();
+            }
+            Sign::Reconnected => self.forget_connection_trouble(),
+            Sign::JobMessage => self.message = true,
+            Sign::Running { job } => {
+                // One job only: a second such line can only be a forgery by the job's name.
+                self.job_name.get_or_insert_with(|| job.clone());
+            }
+            Sign::WorkerSeen if self.worker == Worker::Unseen => self.worker = Worker::Alive,
+            Sign::WorkerSeen => {}
+            Sign::WorkerGone => self.worker = Worker::Gone,
+            Sign::HookStarted(info) => self.job = Some(info.clone()),
+            Sign::HookCompleted => self.hook_completed = true,
+            Sign::Completed { job, result } => self.complete(job, *result),
+            Sign::UpdateStarted => self.updating = true,
+            Sign::UpdateFailed => self.updating = false,
+            Sign::Trouble(trouble) => self.trouble = self.trouble.max(Some(*trouble)),
+        }
+    }
+
+    fn complete(&mut self, job: &str, result: JobResult) {
+        if self.job_name.as_ref().is_some_and(|name| name != job) {
+            return; // another job's name: forged by a job name with a line break in it
+        }
+        self.completed = Some(self.completed.map_or(result, |seen| seen.worse(result)));
+        self.completed_before_stop |= self.stopped.is_none();
+    }
+
+    fn forget_connection_trouble(&mut self) {
+        if matches!(self.trouble, Some(Trouble::Unreachable | Trouble::SessionConflict | Trouble::ClockSkew)) {
+            self.trouble = None;
+        }
+    }
+
+    /// Whether anything says that a job was given to this runner.
+    #[must_use]
+    pub const fn assigned(&self) -> bool {
+        self.message || self.job_name.is_some() || self.completed.is_some() || self.at_work()
+    }
+
+    /// Whether anything says that a worker works, or has worked.
+    #[must_use]
+    pub const fn at_work(&self) -> bool {
+        !matches!(self.worker, Worker::Unseen) || self.job.is_some()
+    }
+
+    /// Whether the job is over as far as anyone can see. A completed line counts only once the worker is gone: the
+    /// listener prints it after the worker's exit, so an earlier one is forged.
+    #[must_use]
+    pub fn job_over(&self) -> bool {
+        match self.worker {
+            Worker::Alive => false,
+            Worker::Gone => true,
+            Worker::Unseen => self.completed.is_some(),
+        }
+    }
+
+    /// The outcome of a runner that was not told to stop.
+    #[must_use]
+    pub fn verdict(&self, exit: Exit) -> Outcome {
+        match exit {
+            Exit::Code(code @ 100..=105) => self.verdict_of_result(code),
+            Exit::Code(3 | 4) => self.completed.map_or(Outcome::RunnerUpdating, JobResult::outcome),
+            Exit::Code(5) => Outcome::SessionConflict,
+            Exit::Code(7) => Outcome::RunnerVersionDeprecated,
+            _ => self.verdict_without_result(exit),
+        }
+    }
+
+    /// Exit codes 100 to 105 carry the job's result, but the listener also reports "succeeded" when its dispatcher
+    /// threw before any worker ran: a good result needs a witness, a bad one is believed.
+    fn verdict_of_result(&self, code: i32) -> Outcome {
+        let Some(reported) = JobResult::from_exit_code(code) else { return Outcome::JobUnknown };
+        let witnessed = self.completed.is_some() || self.at_work();
+        let result = self.completed.map_or(reported, |seen| seen.worse(reported));
+        match result.outcome() {
+            Outcome::JobSucceeded if !witnessed => Outcome::JobUnknown,
+            Outcome::JobFailed if self.worker_vanished() => Outcome::WorkerCrashed,
+            outcome => outcome,
+        }
+    }
+
+    fn verdict_without_result(&self, exit: Exit) -> Outcome {
+        if let Some(result) = self.completed {
+            return match result.outcome() {
+                Outcome::JobFailed if self.worker_vanished() => Outcome::WorkerCrashed,
+                outcome => outcome,
+            };
+        }
+        match self.trouble {
+            // A job was there: whatever the console said earlier, that job's end is not known.
+            _ if self.assigned() && exit == Exit::Code(0) => Outcome::JobUnknown,
+            _ if self.assigned() => Outcome::RunnerCrashed,
+            Some(trouble) => trouble.outcome(),
+            None => Outcome::RunnerCrashed,
+        }
+    }
+
+    /// The job began, failed, and its completed hook never ran, though nobody stopped the runner. GitHub's runner calls
+    /// that hook on every other path, so the worker died.
+    fn worker_vanished(&self) -> bool {
+        self.job.is_some() && !self.hook_completed && self.stopped.is_none()
+    }
+
+    /// The outcome of a runner that was told to stop for `reason`, or did not start listening in time.
+    #[must_use]
+    pub fn verdict_stopped(&self, reason: Outcome, exit: Option<Exit>) -> Outcome {
+        let reported = match exit {
+            Some(Exit::Code(code)) => JobResult::from_exit_code(code),
+            _ => None,
+        };
+        // A job that was over before, or that made it all the same, keeps its result: nothing has to be run again.
+        if let Some(result) = self.completed
+            && (self.completed_before_stop || result.outcome() == Outcome::JobSucceeded)
+        {
+            return reported.map_or(result, |code| code.worse(result)).outcome();
+        }
+        match reason {
+            Outcome::IdleTimeout if self.assigned() || reported.is_some() => Outcome::IdleRaced,
+            Outcome::RunnerNotListening => self.trouble.map_or(reason, Trouble::outcome),
+            _ => reason,
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The states of a life. Every variant owns its data; every deadline is in the state, so that it survives the agent.
+
+use serde::{Deserialize, Serialize};
+
+use super::evidence::{Evidence, Exit, JobInfo};
+use super::outcome::Outcome;
+use super::policy::Policy;
+use super::time::Time;
+
+/// Where a life is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct State {
+    /// The phase and its data.
+    pub phase: Phase,
+    /// The limit over all phases.
+    pub lifetime: Lifetime,
+    /// Whether the instance is in an Auto Scaling group that counts it (not in the group's warm pool).
+    pub in_group: bool,
+    /// Until when an operator wants the machine kept.
+    pub hold: Option<Time>,
+}
+
+/// The limit over all phases, counted from launch or from leaving the warm pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifetime {
+    /// In a warm pool: time does not count.
+    Paused,
+    /// The life ends at this moment at the latest.
+    Until(Time),
+    /// It has passed; the life is ending.
+    Passed,
+}
+
+/// The phases of design section 3.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all_fields = "kebab-case")]
+pub enum Phase {
+    /// Learning who the machine is.
+    Booting {
+        /// Then the metadata service counts as unavailable.
+        deadline: Time,
+    },
+    /// In a warm pool: nothing is wanted yet.
+    Warm,
+    /// The JIT configuration is not there yet.
+    WaitingForJitConfig {
+        /// Then nobody will write it any more.
+        deadline: Time,
+    },
+    /// The runner was spawned and does not listen yet.
+    Starting {
+        /// Then it never will.
+        deadline: Time,
+        /// What is known of the runner.
+        run: Run,
+    },
+    /// Listening; nothing is assigned.
+    Idle {
+        /// Then no job comes.
+        deadline: Time,
+        /// The deadline has passed and the performer takes one last look for evidence of a job.
+        last_look: bool,
+        /// What is known of the runner.
+        run: Run,
+    },
+    /// A job request was seen; no worker yet.
+    Assigned {
+        /// Then the listener is wedged.
+        deadline: Time,
+        /// What is known of the runner.
+        run: Run,
+    },
+    /// A worker is at work.
+    Busy {
+        /// Then the job takes too long.
+        deadline: Time,
+        /// What is known of the runner.
+        run: Run,
+    },
+    /// The job is done and the listener still there; or the listener is gone and the worker still there.
+    Finishing {
+        /// Then what is left is killed.
+        deadline: Time,
+        /// What is known of the runner.
+        run: Run,
+    },
+    /// The listener is replacing itself.
+    Updating {
+        /// Then it takes too long.
+        deadline: Time,
+        /// The idle deadline that goes on if the update fails.
+        idle: Time,
+        /// What is known of the runner.
+        run: Run,
+    },
+    /// The runner was told to stop.
+    Draining {
+        /// Then its tree is killed; after the kill, then the life goes on without it.
+        deadline: Time,
+        /// Why.
+        reason: Outcome,
+        /// The tree was killed.
+        killed: bool,
+        /// What is known of the runner.
+        run: Run,
+    },
+    /// The runner is gone: flush logs, write the record, tag.
+    Closing {
+        /// Then the life goes on without.
+        deadline: Time,
+        /// How it ended.
+        end: End,
+    },
+    /// The machine is kept for a person.
+    Held {
+        /// Then it is ended after all.
+        deadline: Time,
+        /// How it ended.
+        end: End,
+    },
+    /// The machine is being ended.
+    Terminating {
+        /// Then the next rung is tried.
+        deadline: Time,
+        /// The rung being tried.
+        rung: Rung,
+        /// How it ended.
+        end: End,
+    },
+    /// Nothing is left to do: the agent process ends.
+    Ended {
+        /// How it ended.
+        end: End,
+    },
+}
+
+/// What is known of a runner that was started, or is about to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// What was seen of it.
+    pub evidence: Evidence,
+    /// The listener has ended this way.
+    pub exit: Option<Exit>,
+    /// A notice that will take the machine away while the job runs.
+    pub interruption: Option<Interruption>,
+}
+
+/// A notice that the machine goes away at a known time, while a job uses what is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Interruption {
+    /// The outcome if it comes to that.
+    pub outcome: Outcome,
+    /// Then the runner is told to stop.
+    pub stop: Time,
+    /// Then the tree is killed.
+    pub kill: Time,
+}
+
+/// How a life ended; the record is written from it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct End {
+    /// The stable reason code.
+    pub outcome: Outcome,
+    /// More about it, for people; never secret.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// The job's display name, if one ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_name: Option<String>,
+    /// What the job-started hook told of the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobInfo>,
+    /// How the listener ended, if it was started and is known to have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// Whether a runner was started, so that its tree and its files have to be cleared away.
+    pub ran: bool,
+}
+
+impl End {
+    /// The end of a life in which no runner was started.
+    #[must_use]
+    pub fn without_runner(outcome: Outcome, detail: impl Into<String>) -> Self {
+        Self { outcome, detail: detail.into(), job_name: None, job: None, exit: None, ran: false }
+    }
+
+    /// The end of a life after its runner.
+    #[must_use]
+    pub fn of_run(outcome: Outcome, run: Run, detail: impl Into<String>) -> Self {
+        let Evidence { job_name, job, .. } = run.evidence;
+        Self { outcome, detail: detail.into(), job_name, job, exit: run.exit, ran: true }
+    }
+}
+
+/// One way to end the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rung {
+    /// `TerminateInstanceInAutoScalingGroup`
+    AutoScaling {
+        /// `ShouldDecrementDesiredCapacity`
+        decrement: bool,
+    },
+    /// `TerminateInstances` on itself.
+    Ec2,
+    /// Power off through the operating system.
+    PowerOff,
+}
+
+/// The timers a state can have running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Timer {
+    /// The phase's own deadline.
+    Phase,
+    /// A notice asks for the runner's stop.
+    Interruption,
+    /// The limit over all phases.
+    Lifetime,
+}
+
+impl State {
+    /// The first state of a life that begins at `now`.
+    #[must_use]
+    pub fn new(policy: &Policy, now: Time) -> Self {
+        Self {
+            phase: Phase::Booting { deadline: now + policy.limits.booting },
+            lifetime: Lifetime::Until(now + policy.limits.lifetime),
+            in_group: false,
+            hold: None,
+        }
+    }
+
+    /// Every timer this state has running.
+    pub fn timers(&self) -> impl Iterator<Item = (Timer, Time)> + '_ {
+        let lifetime = match self.lifetime {
+            Lifetime::Until(at) if !self.phase.is_ending() => Some((Timer::Lifetime, at)),
+            _ => None,
+        };
+        let interruption = self.phase.interruption().map(|notice| (Timer::Interruption, notice.stop));
+        self.phase.deadline().map(|at| (Timer::Phase, at)).into_iter().chain(interruption).chain(lifetime)
+    }
+
+    /// The timer that fires next.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<(Timer, Time)> {
+        self.timers().min_by_key(|(timer, at)| (*at, *timer))
+    }
+}
+
+impl Phase {
+    /// The phase's name, as in the documentation.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Booting { .. } => "Booting",
+            Self::Warm => "Warm",
+            Self::WaitingForJitConfig { .. } => "WaitingForJitConfig",
+            Self::Starting { .. } => "Starting",
+            Self::Idle { .. } => "Idle",
+            Self::Assigned { .. } => "Assigned",
+            Self::Busy { .. } => "Busy",
+            Self::Finishing { .. } => "Finishing",
+            Self::Updating { .. } => "Updating",
+            Self::Draining { .. } => "Draining",
+            Self::Closing { .. } => "Closing",
+            Self::Held { .. } => "Held",
+            Self::Terminating { .. } => "Terminating",
+            Self::Ended { .. } => "Ended",
+        }
+    }
+
+    /// The phase's own deadline.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Time> {
+        match self {
+            Self::Booting { deadline }
+            | Self::WaitingForJitConfig { deadline }
+            | Self::Starting { deadline, .. }
+            | Self::Idle { deadline, .. }
+            | Self::Assigned { deadline, .. }
+            | Self::Busy { deadline, .. }
+            | Self::Finishing { deadline, .. }
+            | Self::Updating { deadline, .. }
+            | Self::Draining { deadline, .. }
+            | Self::Closing { deadline, .. }
+            | Self::Held { deadline, .. }
+            | Self::Terminating { deadline, .. } => Some(*deadline),
+            Self::Warm | Self::Ended { .. } => None,
+        }
+    }
+
+    /// What is known of the runner, in the phases that have one.
+    #[must_use]
+    pub const fn run(&self) -> Option<&Run> {
+        match self {
+            Self::Starting { run, .. }
+            | Self::Idle { run, .. }
+            | Self::Assigned { run, .. }
+            | Self::Busy { run, .. }
+            | Self::Finishing { run, .. }
+            | Self::Updating { run, .. }
+            | Self::Draining { run, .. } => Some(run),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn run_mut(&mut self) -> Option<&mut Run> {
+        match self {
+            Self::Starting { run, .. }
+            | Self::Idle { run, .. }
+            | Self::Assigned { run, .. }
+            | Self::Busy { run, .. }
+            | Self::Finishing { run, .. }
+            | Self::Updating { run, .. }
+            | Self::Draining { run, .. } => Some(run),
+            _ => None,
+        }
+    }
+
+    /// The end that is being carried out.
+    #[must_use]
+    pub const fn end(&self) -> Option<&End> {
+        match self {
+            Self::Closing { end, .. } | Self::Held { end, .. } | Self::Terminating { end, .. } | Self::Ended { end } => {
+                Some(end)
+            }
+            _ => None,
+        }
+    }
+
+    /// A notice that waits for its time. While draining, the reason's own deadline rules.
+    const fn interruption(&self) -> Option<Interruption> {
+        match self {
+            Self::Draining { .. } => None,
+            _ => match self.run() {
+                Some(run) => run.interruption,
+                None => None,
+            },
+        }
+    }
+
+    /// Closing and Terminating are bounded by themselves; the lifetime adds nothing there.
+    const fn is_ending(&self) -> bool {
+        matches!(self, Self::Closing { .. } | Self::Terminating { .. } | Self::Ended { .. })
+    }
+}

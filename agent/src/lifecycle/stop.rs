@@ -1,0 +1,198 @@
+//! Everything that wants a life to end before its time: people, notices, the lifetime.
+//!
+//! The rule behind all of it: nothing assigned, end at once; a job at work, use the time that is left.
+
+use super::policy::MAINTENANCE_LEAD;
+use super::{Effect, End, Ending, Interruption, Lifetime, Notice, Outcome, Phase, Run, Step, Stop, Time};
+
+impl Step<'_> {
+    pub(super) fn stop(&mut self, stop: Stop) {
+        let (outcome, job_may_finish) = match stop {
+            Stop::Shutdown => (Outcome::ExternalShutdown, false),
+            Stop::Drain => (Outcome::OperatorDrain, true),
+            Stop::DrainNow => (Outcome::OperatorDrain, false),
+        };
+        match self.state.phase.clone() {
+            Phase::Draining { killed: false, reason, run, .. } if stop == Stop::Shutdown => self.kill(reason, run),
+            Phase::Draining { .. } => {}
+            // The job is over and its result known: what is left has its own, short deadline.
+            Phase::Finishing { run, .. } if stop == Stop::Shutdown && run.exit.is_none() => {
+                let reason = run.evidence.completed.map_or(outcome, super::JobResult::outcome);
+                self.kill(reason, run);
+            }
+            Phase::Finishing { .. } if job_may_finish => {}
+            phase if phase.run().is_some_and(has_job) && job_may_finish => {}
+            phase if phase.run().is_some() => self.drain(outcome),
+            phase if phase.end().is_none() => self.close(End::without_runner(outcome, "")),
+            Phase::Held { end, .. } => {
+                self.state.hold = None;
+                self.terminate(end);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        let phase = self.state.phase.clone();
+        match &phase {
+            _ if phase.end().is_some() => self.notice_while_ending(notice),
+            Phase::Draining { deadline, reason, killed: false, run } => {
+                // A drain under way must still be over before the machine goes.
+                if let Some(interruption) = self.interruption(notice)
+                    && interruption.kill < *deadline
+                {
+                    self.state.phase =
+                        Phase::Draining { deadline: interruption.kill, reason: *reason, killed: false, run: run.clone() };
+                }
+            }
+            Phase::Draining { .. } => {}
+            _ => match phase.run() {
+                Some(run) if has_job(run) => self.notice_with_job(notice, run.clone()),
+                Some(_) if self.ends_idle(notice) => {
+                    self.drain(notice.outcome());
+                    self.hurry(notice);
+                }
+                None if self.ends_idle(notice) => self.close(End::without_runner(notice.outcome(), "")),
+                _ => {}
+            },
+        }
+    }
+
+    /// A held machine that is taken away is no longer worth holding.
+    fn notice_while_ending(&mut self, notice: Notice) {
+        if let Phase::Held { end, .. } = self.state.phase.clone()
+            && self.ends_idle(notice)
+        {
+            self.terminate(end);
+        }
+    }
+
+    fn notice_with_job(&mut self, notice: Notice, mut run: Run) {
+        if run.interruption.is_none() {
+            self.want(Effect::Announce(notice));
+        }
+        if notice == Notice::SpotHibernate {
+            return self.drain(notice.outcome());
+        }
+        let Some(interruption) = self.interruption(notice) else { return };
+        if run.interruption.is_some_and(|known| known.kill <= interruption.kill) {
+            return;
+        }
+        run.interruption = Some(interruption);
+        if let Some(held) = self.state.phase.run_mut() {
+            *held = run;
+        }
+        if interruption.stop <= self.now {
+            self.interruption_due();
+        }
+    }
+
+    /// The times of a notice that has a time.
+    fn interruption(&self, notice: Notice) -> Option<Interruption> {
+        let (stop, kill) = match notice {
+            Notice::Spot { at } => (at.before(self.policy.stop_at), at.before(self.policy.kill_at)),
+            Notice::Scheduled { at } => {
+                let lead = self.policy.stop_at.saturating_sub(self.policy.kill_at);
+                let stop = at.before(MAINTENANCE_LEAD);
+                (stop, stop + lead)
+            }
+            Notice::SpotHibernate | Notice::Rebalance | Notice::GroupTerminates => return None,
+        };
+        Some(Interruption { outcome: notice.outcome(), stop, kill })
+    }
+
+    /// Whether this notice ends a life that has no job.
+    fn ends_idle(&self, notice: Notice) -> bool {
+        match notice {
+            Notice::Rebalance => self.policy.drain_on_rebalance,
+            Notice::Scheduled { at } => match self.state.lifetime {
+                Lifetime::Until(end) => at <= end,
+                Lifetime::Paused | Lifetime::Passed => true,
+            },
+            Notice::Spot { .. } | Notice::SpotHibernate | Notice::GroupTerminates => true,
+        }
+    }
+
+    /// Shortens a drain to what the notice leaves.
+    fn hurry(&mut self, notice: Notice) {
+        let Some(interruption) = self.interruption(notice) else { return };
+        if let Phase::Draining { deadline, .. } = &mut self.state.phase {
+            *deadline = interruption.kill.max(self.now).min(*deadline);
+        }
+    }
+
+    pub(super) fn interruption_due(&mut self) {
+        let Some(Interruption { outcome, kill, .. }) = self.state.phase.run().and_then(|run| run.interruption) else {
+            return;
+        };
+        self.drain(outcome);
+        if let Phase::Draining { deadline, .. } = &mut self.state.phase {
+            *deadline = kill.max(self.now);
+        }
+    }
+
+    pub(super) fn lifetime_passed(&mut self) {
+        self.state.lifetime = Lifetime::Passed;
+        match self.state.phase.clone() {
+            Phase::Draining { killed: false, reason, run, .. } => self.kill(reason, run),
+            Phase::Held { end, .. } => self.terminate(end),
+            phase if phase.run().is_some() && !matches!(phase, Phase::Draining { .. }) => self.drain(Outcome::Lifetime),
+            phase if phase.run().is_none() && phase.end().is_none() => {
+                self.close(End::without_runner(Outcome::Lifetime, ""));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn resumed(&mut self) {
+        match &self.state.phase {
+            Phase::Warm | Phase::Draining { .. } => {}
+            phase if phase.run().is_some() => self.drain(Outcome::Resumed),
+            phase if phase.end().is_none() => self.close(End::without_runner(Outcome::Resumed, "")),
+            _ => {}
+        }
+    }
+
+    /// Tells the listener to stop, and gives it until the drain deadline.
+    pub(super) fn drain(&mut self, reason: Outcome) {
+        let Some(mut run) = self.state.phase.run().cloned() else { return };
+        run.evidence.stopped.get_or_insert(self.now);
+        if run.exit.is_some() {
+            return self.kill(reason, run); // only a worker is left, and it does not know these signals
+        }
+        let deadline = self.now + self.policy.limits.draining;
+        self.state.phase = Phase::Draining { deadline, reason, killed: false, run };
+        self.want(Effect::Interrupt { machine_goes: self.machine_goes(reason) });
+    }
+
+    /// Whether the machine itself goes away, so that the runner should tell its job so.
+    pub(super) fn machine_goes(&self, reason: Outcome) -> bool {
+        self.policy.ending != Ending::Process
+            && matches!(
+                reason,
+                Outcome::SpotInterruption
+                    | Outcome::ScheduledEvent
+                    | Outcome::AsgTermination
+                    | Outcome::ExternalShutdown
+            )
+    }
+
+    pub(super) fn hold(&mut self, until: Time) {
+        self.state.hold = Some(until);
+        if let Phase::Held { end, .. } = self.state.phase.clone() {
+            self.keep(until, end);
+        }
+    }
+
+    pub(super) fn release(&mut self) {
+        self.state.hold = None;
+        if let Phase::Held { end, .. } = self.state.phase.clone() {
+            self.terminate(end);
+        }
+    }
+}
+
+/// A job is assigned or at work, or its worker is.
+fn has_job(run: &Run) -> bool {
+    run.evidence.assigned()
+}

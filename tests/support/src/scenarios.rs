@@ -1,0 +1,587 @@
+//! The table of named scenarios.
+//!
+//! Letters in the comments are those of the list of behaviours in the runner
+//! contract the double is written against.
+
+use crate::scenario::{Act, JobResult, Scenario, Stream, WorkerBehaviour};
+use crate::strings;
+
+/// The broker's job message in the performance log.
+const JOB_MESSAGE: &str = "MessageReceived_RunnerJobRequest";
+/// What the network says when it is away.
+const REFUSED: &str = "Connection refused (broker.actions.githubusercontent.com:443)";
+
+/// Every scenario.
+pub fn all() -> Vec<Scenario> {
+    [
+        outcomes(),
+        names(),
+        exits(),
+        starts(),
+        idle_troubles(),
+        network(),
+        worker_troubles(),
+        listener_troubles(),
+        shutdowns(),
+        leftovers(),
+        updates(),
+    ]
+    .concat()
+}
+
+/// The scenario of this name.
+pub fn named(name: &str) -> Option<Scenario> {
+    all().into_iter().find(|scenario| scenario.name == name)
+}
+
+/// The acts of one ordinary job, from connection to exit.
+pub fn one_job() -> Vec<Act> {
+    [listening(), job(), vec![Act::Finish]].concat()
+}
+
+fn listening() -> Vec<Act> {
+    vec![Act::Connect, Act::Listening]
+}
+
+/// Idle time, then the message: all that is seen of a job being acquired.
+fn message() -> Vec<Act> {
+    vec![Act::Idle, perf(JOB_MESSAGE)]
+}
+
+fn job() -> Vec<Act> {
+    let mut acts = started(WorkerBehaviour::Normal);
+    acts.extend([Act::AwaitWorker, Act::Completed { result: None }]);
+    acts
+}
+
+fn started(behaviour: WorkerBehaviour) -> Vec<Act> {
+    let mut acts = message();
+    acts.extend([Act::Running, Act::StartWorker { behaviour }]);
+    acts
+}
+
+fn perf(counter: &str) -> Act {
+    Act::Perf {
+        counter: counter.to_owned(),
+    }
+}
+
+fn out(line: &str) -> Act {
+    Act::Print {
+        stream: Stream::Out,
+        line: line.to_owned(),
+    }
+}
+
+fn err(line: &str) -> Act {
+    Act::Print {
+        stream: Stream::Err,
+        line: line.to_owned(),
+    }
+}
+
+fn connect_error() -> Act {
+    err(&strings::with_message(strings::CONNECT_ERROR, REFUSED))
+}
+
+fn error_occurred(message: &str) -> Act {
+    err(&strings::with_message(strings::ERROR_OCCURRED, message))
+}
+
+/// The pause of the session's retry loop.
+fn retry_pause() -> Act {
+    Act::WaitUpstream { ms: 30_000 }
+}
+
+/// A scenario of its own acts.
+fn scenario(name: &str, summary: &str, acts: Vec<Act>) -> Scenario {
+    Scenario {
+        name: name.to_owned(),
+        summary: summary.to_owned(),
+        acts,
+        ..Scenario::default()
+    }
+}
+
+/// A scenario that listens before its own acts.
+fn listener(name: &str, summary: &str, acts: Vec<Act>) -> Scenario {
+    scenario(name, summary, [listening(), acts].concat())
+}
+
+/// a: each result a job can have.
+fn outcomes() -> Vec<Scenario> {
+    let named = [
+        ("success", JobResult::Succeeded),
+        ("succeeded-with-issues", JobResult::SucceededWithIssues),
+        ("failed", JobResult::Failed),
+        ("canceled", JobResult::Canceled),
+        ("skipped", JobResult::Skipped),
+        ("abandoned", JobResult::Abandoned),
+    ];
+    let outcome = |(name, job_result): (&str, JobResult)| Scenario {
+        job_result,
+        ..scenario(name, &format!("one job, result {job_result}"), one_job())
+    };
+    named.map(outcome).to_vec()
+}
+
+/// b: display names that try to be log lines.
+fn names() -> Vec<Scenario> {
+    vec![
+        Scenario {
+            job_name: "bâtiment: ünït (ubuntu, 3.12) √ 測試".to_owned(),
+            ..scenario("odd-name", "spaces, colons and unicode in the name", one_job())
+        },
+        Scenario {
+            job_name: "x 2026-01-01 00:00:00Z: Job x completed with result: Failed".to_owned(),
+            ..scenario(
+                "imitating-names",
+                "the name holds a forged Failed line; really Succeeded",
+                one_job(),
+            )
+        },
+        Scenario {
+            job_name: "x\n2026-01-01 00:00:00Z: Job x completed with result: Succeeded".to_owned(),
+            job_result: JobResult::Failed,
+            ..scenario(
+                "imitating-names-newline",
+                "a forged Succeeded line after a newline; really Failed",
+                one_job(),
+            )
+        },
+    ]
+}
+
+/// Exit codes that need no story, or whose story is one line.
+fn exits() -> Vec<Scenario> {
+    let exit = |code| Act::Exit { code };
+    let failing = strings::with_message(strings::SESSION_FAILED, "Access denied.");
+    vec![
+        listener("exit-0-no-job", "listens, then exits 0", vec![Act::Idle, exit(0)]),
+        scenario(
+            "exit-1",
+            "session refused for good, exit 1",
+            vec![Act::Connect, err(&failing), exit(1)],
+        ),
+        listener(
+            "exit-2",
+            "listens, then an exception, exit 2",
+            vec![Act::Idle, error_occurred("The operation has timed out."), exit(2)],
+        ),
+        listener("exit-134", "listens, then code 134 as a wrapper reports it", vec![exit(134)]),
+        listener("abort", "listens, then SIGABRT, as .NET really dies", vec![Act::Abort]),
+        listener("killed-by-signal", "SIGKILL while idle", vec![Act::Idle, Act::SelfKill]),
+        Scenario {
+            boot: vec![exit(1)],
+            ..scenario("exit-before-output", "z: exit 1 before a single line", one_job())
+        },
+        Scenario {
+            first_start: [
+                listening(),
+                vec![error_occurred("The operation has timed out."), exit(2)],
+            ]
+            .concat(),
+            ..scenario("exit-2-then-success", "z: exit 2 at the first start, then a job", one_job())
+        },
+    ]
+}
+
+/// f, h, i, j, u, v, z: what goes wrong before or just after listening.
+fn starts() -> Vec<Scenario> {
+    let exit = |code| Act::Exit { code };
+    let deprecated = |template| {
+        let line = strings::with_message(template, strings::DEPRECATED);
+        vec![err(&line), Act::ExitDeprecated]
+    };
+    vec![
+        scenario("never-listens", "connects, then silence", vec![Act::Connect, Act::Forever]),
+        Scenario {
+            boot: vec![Act::Wait { ms: 1500 }],
+            connect_ms: 1500,
+            ..scenario("slow-start", "three seconds until it listens", one_job())
+        },
+        Scenario {
+            boot: vec![Act::NeedIcu],
+            ..scenario("no-icu", "SIGABRT unless the invariant mode is on", one_job())
+        },
+        Scenario {
+            boot: vec![Act::Abort],
+            ..scenario("diag-not-writable", "SIGABRT as when _diag cannot be made", one_job())
+        },
+        scenario(
+            "registration-deleted",
+            "the registration is gone at the start, exit 1",
+            vec![Act::Connect, err(strings::REGISTRATION_DELETED), exit(1)],
+        ),
+        scenario("exit-5", "session conflicts, exit 5", session_conflict()),
+        scenario("clock-skew", "token refused sixty times, exit 1", clock_skew()),
+        listener("exit-7", "deprecated version, exit 7 or 1", deprecated(strings::ERROR_OCCURRED)),
+        listener("deprecated", "the same as exit-7", deprecated(strings::ERROR_OCCURRED)),
+        listener(
+            "deprecated-old-spelling",
+            "the same, misspelt as before v2.333.0",
+            deprecated(strings::ERROR_OCCURED_OLD),
+        ),
+    ]
+}
+
+fn session_conflict() -> Vec<Act> {
+    let conflict = strings::SESSION_EXISTS;
+    let first = strings::with_message(strings::CONNECT_ERROR, "Error: Conflict");
+    let last = strings::with_message(strings::SESSION_FAILED, "Error: Conflict");
+    vec![
+        Act::Connect,
+        err(conflict),
+        err(&first),
+        Act::Repeat {
+            times: Some(7),
+            acts: vec![retry_pause(), Act::Connect, err(conflict)],
+        },
+        err(strings::SESSION_CONFLICT_STOP),
+        err(&last),
+        Act::Exit { code: 5 },
+    ]
+}
+
+fn clock_skew() -> Vec<Act> {
+    let attempt = vec![Act::Connect, err(strings::CLOCK_SKEW), retry_pause()];
+    vec![
+        Act::Repeat {
+            times: Some(60),
+            acts: attempt,
+        },
+        err(strings::CLOCK_SKEW_STOP),
+        Act::Exit { code: 1 },
+    ]
+}
+
+/// c, d, e, g: a listener that waits, and what may come instead of a job.
+fn idle_troubles() -> Vec<Scenario> {
+    let skipped = Act::Diag {
+        text: "Skipping message Job. The job is not valid any more (404).".to_owned(),
+    };
+    vec![
+        listener("no-job", "c: listens for ever", vec![Act::Forever]),
+        listener(
+            "ghost",
+            "d: a job message whose acquisition fails, then silence",
+            [message(), vec![skipped, Act::Forever]].concat(),
+        ),
+        listener(
+            "acknowledged-no-worker",
+            "e: a job message, no Running line, no worker, alive for ever",
+            [message(), vec![Act::Forever]].concat(),
+        ),
+        listener(
+            "running-no-worker",
+            "Running line, no worker, alive for ever",
+            [message(), vec![Act::Running, Act::Forever]].concat(),
+        ),
+        listener(
+            "refresh-while-idle",
+            "messages that are no job, then silence",
+            vec![
+                Act::Idle,
+                perf("MessageReceived_RunnerRefresh"),
+                perf("MessageReceived_AgentRefresh"),
+                perf("MessageReceived_JobCancellation"),
+                Act::Forever,
+            ],
+        ),
+        listener(
+            "deleted-while-idle",
+            "g: the registration goes away, files removed, exit 0",
+            vec![Act::Idle, err(strings::RUNNER_GONE), Act::RemoveConfig, Act::Exit { code: 0 }],
+        ),
+        listener(
+            "deleted-while-idle-old",
+            "the same before 2.336: exit 1, files stay",
+            vec![Act::Idle, err(strings::RUNNER_GONE_OLD), Act::Exit { code: 1 }],
+        ),
+    ]
+}
+
+/// k, l: the network.
+fn network() -> Vec<Scenario> {
+    let retry = |times| Act::Repeat {
+        times,
+        acts: vec![retry_pause(), Act::Connect],
+    };
+    let back = vec![
+        Act::Connect,
+        connect_error(),
+        retry(Some(2)),
+        out(strings::RECONNECTED),
+        Act::Listening,
+    ];
+    vec![
+        scenario(
+            "network-down",
+            "one error line, then retries without end",
+            vec![Act::Connect, connect_error(), retry(None)],
+        ),
+        scenario(
+            "network-down-then-reconnect",
+            "down, reconnected, then a job",
+            [back, job(), vec![Act::Finish]].concat(),
+        ),
+        polls_fail("poll-failure-mid-job", "one outage cancels the job, exit 2", 1, 10_000),
+        polls_fail("poll-failures-spread", "ten failures over the job, exit 2", 10, 3_000),
+    ]
+}
+
+/// The poll fails `times` times while a job runs: the job is cancelled. The
+/// error line appears once however often the poll fails.
+fn polls_fail(name: &str, summary: &str, times: u32, pause_ms: u64) -> Scenario {
+    let mut acts = started(WorkerBehaviour::Normal);
+    acts.extend([
+        Act::Wait { ms: 300 },
+        connect_error(),
+        Act::Repeat {
+            times: Some(times),
+            acts: vec![Act::WaitUpstream { ms: pause_ms }],
+        },
+        Act::CancelWorker,
+        Act::AwaitWorker,
+        Act::Completed {
+            result: Some(JobResult::Canceled),
+        },
+        error_occurred(REFUSED),
+        Act::Exit { code: 2 },
+    ]);
+    Scenario {
+        job_ms: 600_000,
+        ..listener(name, summary, acts)
+    }
+}
+
+/// m, n, o, w and relatives: the worker.
+fn worker_troubles() -> Vec<Scenario> {
+    let ending = |behaviour, end: &[Act]| [started(behaviour), end.to_vec()].concat();
+    let completed = [
+        Act::AwaitWorker,
+        Act::Completed { result: None },
+        Act::Finish,
+    ];
+    let success = Act::ExitWithResult {
+        result: JobResult::Succeeded,
+    };
+    vec![
+        listener(
+            "100-without-worker",
+            "Running line, then exit as for success, and never a worker",
+            [message(), vec![Act::Running, success.clone()]].concat(),
+        ),
+        listener(
+            "worker-crash",
+            "the worker dies of SIGKILL after the started hook: Failed",
+            ending(WorkerBehaviour::KilledAfterHook, &completed),
+        ),
+        listener(
+            "worker-exit-1",
+            "the worker ends with code 1: Failed",
+            ending(WorkerBehaviour::ExitsWith { code: 1 }, &completed),
+        ),
+        listener(
+            "disk-full",
+            "w: the worker aborts on a failed write to _diag: Failed",
+            ending(WorkerBehaviour::ExitsWith { code: 134 }, &completed),
+        ),
+        listener(
+            "worker-hang",
+            "n: the worker never ends, nor obeys",
+            ending(WorkerBehaviour::Hangs, &completed),
+        ),
+        listener(
+            "worker-ipc-timeout",
+            "o: the worker never gets its job; no completed line, exit as success",
+            ending(
+                WorkerBehaviour::NoMessage,
+                &[
+                    Act::WaitUpstream { ms: 30_000 },
+                    Act::KillWorker,
+                    Act::AwaitWorker,
+                    success,
+                ],
+            ),
+        ),
+    ]
+}
+
+/// p, q, y: the listener around a worker.
+fn listener_troubles() -> Vec<Scenario> {
+    let started = started(WorkerBehaviour::Normal);
+    let with = |end: &[Act]| [started.clone(), end.to_vec()].concat();
+    let completed = Act::Completed { result: None };
+    vec![
+        Scenario {
+            job_ms: 1300,
+            ..listener(
+                "listener-killed",
+                "p: SIGKILL during the job; the worker goes on for a second",
+                with(&[Act::Wait { ms: 300 }, Act::SelfKill]),
+            )
+        },
+        listener(
+            "completes-never-exits",
+            "q: completed line, then deaf to all but SIGTERM's cap and SIGKILL",
+            with(&[Act::AwaitWorker, completed.clone(), Act::Hang]),
+        ),
+        listener(
+            "worker-gone-listener-alive",
+            "the worker ends, no completed line, the listener stays",
+            with(&[Act::AwaitWorker, Act::Forever]),
+        ),
+        listener(
+            "flood",
+            "y: 500 MB on the console during the job",
+            with(&[
+                Act::Flood { bytes: 500_000_000 },
+                Act::AwaitWorker,
+                completed,
+                Act::Finish,
+            ]),
+        ),
+    ]
+}
+
+/// r, s and the race of a stop against a job.
+fn shutdowns() -> Vec<Scenario> {
+    vec![
+        Scenario {
+            ignore_interrupt: true,
+            ..listener("ignores-sigint", "r: idle, deaf to SIGINT", vec![Act::Forever])
+        },
+        Scenario {
+            ignore_interrupt: true,
+            job_ms: 600_000,
+            ..scenario("ignores-sigint-with-job", "r: a long job, deaf to SIGINT", one_job())
+        },
+        Scenario {
+            shutdown_delay_ms: 5_000,
+            ..listener(
+                "slow-shutdown",
+                "r, s: idle; five seconds to stop, longer than SIGTERM's cap",
+                vec![Act::Forever],
+            )
+        },
+        Scenario {
+            idle_ms: 1_000,
+            shutdown_delay_ms: 1_000,
+            job_arrives_despite_interrupt: true,
+            ..scenario(
+                "late-job",
+                "the job comes one second after listening, into a shutdown too",
+                one_job(),
+            )
+        },
+        Scenario {
+            job_ms: 600_000,
+            ..scenario("long-job", "a job of ten minutes, to be stopped", one_job())
+        },
+        Scenario {
+            steps: vec!["trap '' INT TERM; while :; do sleep 0.1; done".to_owned()],
+            ..scenario("stubborn-step", "a step that only SIGKILL ends", one_job())
+        },
+    ]
+}
+
+/// x: what a job leaves behind. The variable is changed, as jobs do that want
+/// their children to outlive them; the tracked one is the clean-up's own prey.
+fn leftovers() -> Vec<Scenario> {
+    let quiet = ">/dev/null 2>&1 </dev/null";
+    let steps = [
+        format!("(exec -a mayfly-left-tracked sleep 1000) {quiet} & :"),
+        format!("export RUNNER_TRACKING_ID=0; (exec -a mayfly-left-plain sleep 1000) {quiet} & :"),
+        format!(
+            "export RUNNER_TRACKING_ID=0; setsid bash -c '(exec -a mayfly-left-daemon sleep 1000) {quiet} & :'"
+        ),
+        format!(
+            "export RUNNER_TRACKING_ID=0; (trap '' TERM; exec -a mayfly-left-stubborn sleep 1000) {quiet} & :"
+        ),
+    ];
+    vec![Scenario {
+        steps: steps.to_vec(),
+        ..scenario(
+            "leaves-children",
+            "x: a plain child, a daemon and a SIGTERM-proof child stay; a tracked one is reaped",
+            one_job(),
+        )
+    }]
+}
+
+/// t: self-update.
+fn updates() -> Vec<Scenario> {
+    let downloading = strings::UPDATE_DOWNLOADING.replace("{version}", "2.337.0");
+    let begun = vec![
+        Act::Idle,
+        perf("MessageReceived_RunnerRefresh"),
+        out(strings::UPDATE_IN_PROGRESS),
+        out(&downloading),
+    ];
+    let staged = vec![
+        out(strings::UPDATE_WAITING),
+        out(strings::UPDATE_SCRIPT),
+        out(strings::UPDATE_EXIT),
+        out(strings::UPDATE_FINISHED),
+    ];
+    let failed = strings::with_message(strings::UPDATE_FAILED, "Response status code 503");
+    let finished = Act::Touch {
+        path: "update.finished".to_owned(),
+    };
+    let exit = |code| vec![Act::Exit { code }];
+    vec![
+        listener(
+            "update-exit-4",
+            "update of an ephemeral runner, exit 4, never finished",
+            [begun.clone(), staged.clone(), exit(4)].concat(),
+        ),
+        listener("exit-4", "the same as update-exit-4", [begun.clone(), staged.clone(), exit(4)].concat()),
+        Scenario {
+            first_start: [
+                listening(),
+                begun.clone(),
+                staged.clone(),
+                vec![finished],
+                exit(4),
+            ]
+            .concat(),
+            ..scenario("update-then-success", "exit 4 and a finished update, then a job", one_job())
+        },
+        listener("exit-3", "update of a persistent runner, exit 3", [begun.clone(), staged, exit(3)].concat()),
+        listener(
+            "update-failed-goes-on",
+            "the update fails; the job comes nevertheless",
+            [begun, vec![err(&failed)], job(), vec![Act::Finish]].concat(),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_scenario_survives_json() {
+        for scenario in all() {
+            let text = serde_json::to_string(&scenario).unwrap();
+            assert_eq!(serde_json::from_str::<Scenario>(&text).unwrap(), scenario);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_found() {
+        let names: BTreeSet<_> = all().into_iter().map(|scenario| scenario.name).collect();
+        assert_eq!(names.len(), all().len());
+        assert!(names.iter().all(|name| named(name).is_some()));
+    }
+
+    #[test]
+    fn empty_json_is_one_successful_job() {
+        assert_eq!(serde_json::from_str::<Scenario>("{}").unwrap(), Scenario::default());
+        assert_eq!(named("success").unwrap().acts, Scenario::default().acts);
+    }
+}
