@@ -1,3 +1,18 @@
 //! Mayfly: one instance, one job, gone.
+//!
+//! An agent that runs one GitHub Actions job on this machine with GitHub's own runner, and then ends. The map:
+//!
+//! - [`lifecycle`] decides: a pure core of states, events and effects;
+//! - [`daemon`] acts: the loop that owns the state, its journal, and the performer of effects;
+//! - [`runner`] knows GitHub's runner: its files, its processes, and what can be seen of it;
+//! - [`control`] talks to people's commands and to the job's hooks;
+//! - [`config`] and [`commands`] are what a person types.
 
+pub mod commands;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod jit_source;
 pub mod lifecycle;
+pub mod log;
+pub mod runner;

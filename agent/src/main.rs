@@ -1,1 +1,7 @@
-fn main() {}
+//! The `mayfly` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mayfly::commands::main()
+}

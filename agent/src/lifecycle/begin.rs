@@ -31,7 +31,8 @@ impl Step<'_> {
                 "the journal tells of a runner, but the marker of its start is gone",
             )),
             (Phase::Draining { killed, reason, .. }, Found::Marker) => {
-                let again = if *killed { Effect::Kill } else { Effect::Interrupt { machine_goes: self.machine_goes(*reason) } };
+                let again =
+                    if *killed { Effect::Kill } else { Effect::Interrupt { machine_goes: self.machine_goes(*reason) } };
                 self.want(Effect::Attach);
                 self.want(again);
             }

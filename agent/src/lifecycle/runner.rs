@@ -15,12 +15,15 @@ impl Step<'_> {
         let limits = &self.policy.limits;
         let Some(run) = self.state.phase.run().cloned() else { return };
         let Evidence { listening, updating, .. } = run.evidence;
-        let (assigned, at_work, over) =
-            (run.evidence.assigned(), run.evidence.at_work(), run.evidence.job_over());
+        let (assigned, at_work, over) = (run.evidence.assigned(), run.evidence.at_work(), run.evidence.job_over());
         self.state.phase = match &self.state.phase {
             Phase::Draining { .. } => return self.settle_draining(run),
             Phase::Finishing { .. } => return self.settle_finishing(run),
-            Phase::Starting { .. } | Phase::Idle { .. } | Phase::Updating { .. } | Phase::Assigned { .. } | Phase::Busy { .. }
+            Phase::Starting { .. }
+            | Phase::Idle { .. }
+            | Phase::Updating { .. }
+            | Phase::Assigned { .. }
+            | Phase::Busy { .. }
                 if over =>
             {
                 Phase::Finishing { deadline: self.now + limits.finishing, run }

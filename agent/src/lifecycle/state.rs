@@ -323,9 +323,10 @@ impl Phase {
     #[must_use]
     pub const fn end(&self) -> Option<&End> {
         match self {
-            Self::Closing { end, .. } | Self::Held { end, .. } | Self::Terminating { end, .. } | Self::Ended { end } => {
-                Some(end)
-            }
+            Self::Closing { end, .. }
+            | Self::Held { end, .. }
+            | Self::Terminating { end, .. }
+            | Self::Ended { end } => Some(end),
             _ => None,
         }
     }

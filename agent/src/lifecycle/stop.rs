@@ -41,8 +41,12 @@ impl Step<'_> {
                 if let Some(interruption) = self.interruption(notice)
                     && interruption.kill < *deadline
                 {
-                    self.state.phase =
-                        Phase::Draining { deadline: interruption.kill, reason: *reason, killed: false, run: run.clone() };
+                    self.state.phase = Phase::Draining {
+                        deadline: interruption.kill,
+                        reason: *reason,
+                        killed: false,
+                        run: run.clone(),
+                    };
                 }
             }
             Phase::Draining { .. } => {}

@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::recording::{self, Event, Record, Start, Who};
 use crate::scenario::{JobResult, Scenario};
 
-/// The files besides the two programs: path, mode, content.
+/// The files besides the two programs: path and content.
 const FILES: [(&str, &str); 4] = [
     ("run.sh", include_str!("../scripts/run.sh")),
     (
@@ -194,5 +194,7 @@ fn place(program: &Path, at: &Path) -> io::Result<()> {
     if copied.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!("cannot copy {program:?} to {at:?}")))
+    Err(io::Error::other(format!(
+        "cannot copy {program:?} to {at:?}"
+    )))
 }

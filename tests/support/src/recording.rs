@@ -126,7 +126,7 @@ pub struct Start {
     pub umask: String,
     /// Working directory.
     pub cwd: String,
-    /// Numbers of the signals that were inherited as ignored.
+    /// Numbers of the signals that were inherited as ignored, SIGPIPE aside.
     pub sigign: Vec<i32>,
 }
 
@@ -155,7 +155,11 @@ impl Recorder {
             return;
         };
         line.push(b'\n');
-        if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(&self.path) {
+        if let Ok(mut file) = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.path)
+        {
             let _ = file.write_all(&line);
         }
     }

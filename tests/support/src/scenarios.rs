@@ -130,7 +130,11 @@ fn names() -> Vec<Scenario> {
     vec![
         Scenario {
             job_name: "bâtiment: ünït (ubuntu, 3.12) √ 測試".to_owned(),
-            ..scenario("odd-name", "spaces, colons and unicode in the name", one_job())
+            ..scenario(
+                "odd-name",
+                "spaces, colons and unicode in the name",
+                one_job(),
+            )
         },
         Scenario {
             job_name: "x 2026-01-01 00:00:00Z: Job x completed with result: Failed".to_owned(),
@@ -157,7 +161,11 @@ fn exits() -> Vec<Scenario> {
     let exit = |code| Act::Exit { code };
     let failing = strings::with_message(strings::SESSION_FAILED, "Access denied.");
     vec![
-        listener("exit-0-no-job", "listens, then exits 0", vec![Act::Idle, exit(0)]),
+        listener(
+            "exit-0-no-job",
+            "listens, then exits 0",
+            vec![Act::Idle, exit(0)],
+        ),
         scenario(
             "exit-1",
             "session refused for good, exit 1",
@@ -166,14 +174,34 @@ fn exits() -> Vec<Scenario> {
         listener(
             "exit-2",
             "listens, then an exception, exit 2",
-            vec![Act::Idle, error_occurred("The operation has timed out."), exit(2)],
+            vec![
+                Act::Idle,
+                error_occurred("The operation has timed out."),
+                exit(2),
+            ],
         ),
-        listener("exit-134", "listens, then code 134 as a wrapper reports it", vec![exit(134)]),
-        listener("abort", "listens, then SIGABRT, as .NET really dies", vec![Act::Abort]),
-        listener("killed-by-signal", "SIGKILL while idle", vec![Act::Idle, Act::SelfKill]),
+        listener(
+            "exit-134",
+            "listens, then code 134 as a wrapper reports it",
+            vec![exit(134)],
+        ),
+        listener(
+            "abort",
+            "listens, then SIGABRT, as .NET really dies",
+            vec![Act::Abort],
+        ),
+        listener(
+            "killed-by-signal",
+            "SIGKILL while idle",
+            vec![Act::Idle, Act::SelfKill],
+        ),
         Scenario {
             boot: vec![exit(1)],
-            ..scenario("exit-before-output", "z: exit 1 before a single line", one_job())
+            ..scenario(
+                "exit-before-output",
+                "z: exit 1 before a single line",
+                one_job(),
+            )
         },
         Scenario {
             first_start: [
@@ -181,7 +209,11 @@ fn exits() -> Vec<Scenario> {
                 vec![error_occurred("The operation has timed out."), exit(2)],
             ]
             .concat(),
-            ..scenario("exit-2-then-success", "z: exit 2 at the first start, then a job", one_job())
+            ..scenario(
+                "exit-2-then-success",
+                "z: exit 2 at the first start, then a job",
+                one_job(),
+            )
         },
     ]
 }
@@ -194,7 +226,11 @@ fn starts() -> Vec<Scenario> {
         vec![err(&line), Act::ExitDeprecated]
     };
     vec![
-        scenario("never-listens", "connects, then silence", vec![Act::Connect, Act::Forever]),
+        scenario(
+            "never-listens",
+            "connects, then silence",
+            vec![Act::Connect, Act::Forever],
+        ),
         Scenario {
             boot: vec![Act::Wait { ms: 1500 }],
             connect_ms: 1500,
@@ -202,11 +238,19 @@ fn starts() -> Vec<Scenario> {
         },
         Scenario {
             boot: vec![Act::NeedIcu],
-            ..scenario("no-icu", "SIGABRT unless the invariant mode is on", one_job())
+            ..scenario(
+                "no-icu",
+                "SIGABRT unless the invariant mode is on",
+                one_job(),
+            )
         },
         Scenario {
             boot: vec![Act::Abort],
-            ..scenario("diag-not-writable", "SIGABRT as when _diag cannot be made", one_job())
+            ..scenario(
+                "diag-not-writable",
+                "SIGABRT as when _diag cannot be made",
+                one_job(),
+            )
         },
         scenario(
             "registration-deleted",
@@ -214,9 +258,21 @@ fn starts() -> Vec<Scenario> {
             vec![Act::Connect, err(strings::REGISTRATION_DELETED), exit(1)],
         ),
         scenario("exit-5", "session conflicts, exit 5", session_conflict()),
-        scenario("clock-skew", "token refused sixty times, exit 1", clock_skew()),
-        listener("exit-7", "deprecated version, exit 7 or 1", deprecated(strings::ERROR_OCCURRED)),
-        listener("deprecated", "the same as exit-7", deprecated(strings::ERROR_OCCURRED)),
+        scenario(
+            "clock-skew",
+            "token refused sixty times, exit 1",
+            clock_skew(),
+        ),
+        listener(
+            "exit-7",
+            "deprecated version, exit 7 or 1",
+            deprecated(strings::ERROR_OCCURRED),
+        ),
+        listener(
+            "deprecated",
+            "the same as exit-7",
+            deprecated(strings::ERROR_OCCURRED),
+        ),
         listener(
             "deprecated-old-spelling",
             "the same, misspelt as before v2.333.0",
@@ -291,12 +347,21 @@ fn idle_troubles() -> Vec<Scenario> {
         listener(
             "deleted-while-idle",
             "g: the registration goes away, files removed, exit 0",
-            vec![Act::Idle, err(strings::RUNNER_GONE), Act::RemoveConfig, Act::Exit { code: 0 }],
+            vec![
+                Act::Idle,
+                err(strings::RUNNER_GONE),
+                Act::RemoveConfig,
+                Act::Exit { code: 0 },
+            ],
         ),
         listener(
             "deleted-while-idle-old",
             "the same before 2.336: exit 1, files stay",
-            vec![Act::Idle, err(strings::RUNNER_GONE_OLD), Act::Exit { code: 1 }],
+            vec![
+                Act::Idle,
+                err(strings::RUNNER_GONE_OLD),
+                Act::Exit { code: 1 },
+            ],
         ),
     ]
 }
@@ -325,8 +390,18 @@ fn network() -> Vec<Scenario> {
             "down, reconnected, then a job",
             [back, job(), vec![Act::Finish]].concat(),
         ),
-        polls_fail("poll-failure-mid-job", "one outage cancels the job, exit 2", 1, 10_000),
-        polls_fail("poll-failures-spread", "ten failures over the job, exit 2", 10, 3_000),
+        polls_fail(
+            "poll-failure-mid-job",
+            "one outage cancels the job, exit 2",
+            1,
+            10_000,
+        ),
+        polls_fail(
+            "poll-failures-spread",
+            "ten failures over the job, exit 2",
+            10,
+            3_000,
+        ),
     ]
 }
 
@@ -450,12 +525,20 @@ fn shutdowns() -> Vec<Scenario> {
     vec![
         Scenario {
             ignore_interrupt: true,
-            ..listener("ignores-sigint", "r: idle, deaf to SIGINT", vec![Act::Forever])
+            ..listener(
+                "ignores-sigint",
+                "r: idle, deaf to SIGINT",
+                vec![Act::Forever],
+            )
         },
         Scenario {
             ignore_interrupt: true,
             job_ms: 600_000,
-            ..scenario("ignores-sigint-with-job", "r: a long job, deaf to SIGINT", one_job())
+            ..scenario(
+                "ignores-sigint-with-job",
+                "r: a long job, deaf to SIGINT",
+                one_job(),
+            )
         },
         Scenario {
             shutdown_delay_ms: 5_000,
@@ -536,7 +619,11 @@ fn updates() -> Vec<Scenario> {
             "update of an ephemeral runner, exit 4, never finished",
             [begun.clone(), staged.clone(), exit(4)].concat(),
         ),
-        listener("exit-4", "the same as update-exit-4", [begun.clone(), staged.clone(), exit(4)].concat()),
+        listener(
+            "exit-4",
+            "the same as update-exit-4",
+            [begun.clone(), staged.clone(), exit(4)].concat(),
+        ),
         Scenario {
             first_start: [
                 listening(),
@@ -546,9 +633,17 @@ fn updates() -> Vec<Scenario> {
                 exit(4),
             ]
             .concat(),
-            ..scenario("update-then-success", "exit 4 and a finished update, then a job", one_job())
+            ..scenario(
+                "update-then-success",
+                "exit 4 and a finished update, then a job",
+                one_job(),
+            )
         },
-        listener("exit-3", "update of a persistent runner, exit 3", [begun.clone(), staged, exit(3)].concat()),
+        listener(
+            "exit-3",
+            "update of a persistent runner, exit 3",
+            [begun.clone(), staged, exit(3)].concat(),
+        ),
         listener(
             "update-failed-goes-on",
             "the update fails; the job comes nevertheless",
@@ -581,7 +676,10 @@ mod tests {
 
     #[test]
     fn empty_json_is_one_successful_job() {
-        assert_eq!(serde_json::from_str::<Scenario>("{}").unwrap(), Scenario::default());
+        assert_eq!(
+            serde_json::from_str::<Scenario>("{}").unwrap(),
+            Scenario::default()
+        );
         assert_eq!(named("success").unwrap().acts, Scenario::default().acts);
     }
 }

@@ -28,8 +28,7 @@ pub const EXITING: &str = "Exiting...";
 /// The session exists after [`CONNECT_ERROR`].
 pub const RECONNECTED: &str = "{ts}: Runner reconnected.";
 /// `--once` is on its way out.
-pub const ONCE_WARNING: &str =
-    "Warning: '--once' is going to be deprecated in the future, please consider using '--ephemeral' during runner registration.";
+pub const ONCE_WARNING: &str = "Warning: '--once' is going to be deprecated in the future, please consider using '--ephemeral' during runner registration.";
 
 // Standard error, start and session.
 
@@ -61,15 +60,13 @@ pub const ERROR_OCCURRED: &str = "An error occurred: {message}";
 /// The spelling before v2.333.0 of the deprecation error.
 pub const ERROR_OCCURED_OLD: &str = "An error occured: {message}";
 /// Message of a deprecated version.
-pub const DEPRECATED: &str =
-    "Runner version v{version} is deprecated and cannot receive messages.";
+pub const DEPRECATED: &str = "Runner version v{version} is deprecated and cannot receive messages.";
 /// Message when `.runner` is missing.
 pub const NOT_CONFIGURED: &str = "Not configured. Run config.(sh/cmd) to configure the runner.";
 /// Message when a configuration file is missing.
 pub const FILE_MISSING: &str = "Could not find file '{path}'.";
 /// The work directory cannot be made.
-pub const WORK_DIR_FAILED: &str =
-    "Fail to create and validate runner's work directory '{path}'.";
+pub const WORK_DIR_FAILED: &str = "Fail to create and validate runner's work directory '{path}'.";
 /// Message when `.runner` names no work folder.
 pub const NO_WORK_FOLDER: &str = "Value cannot be null. (Parameter 'WorkFolder')";
 /// Unknown arguments; the run goes on.

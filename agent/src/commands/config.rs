@@ -1,0 +1,106 @@
+//! `mayfly config`
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use tracing::warn;
+
+use super::{environment, exit, fail, print};
+use crate::config::keys::{KEYS, Kind};
+use crate::config::{Config, DEFAULT_PATH, Origin, load, schema};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// The configuration; drop-ins are beside it, in agent.d/*.toml
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, global = true)]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say everything that is wrong with it, with file and line
+    Check,
+    /// Show every value and where it comes from
+    Show {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print its JSON Schema
+    Schema,
+}
+
+pub(super) fn run(args: &Args) -> u8 {
+    if matches!(args.command, Command::Schema) {
+        return print(|out| {
+            serde_json::to_writer_pretty(&mut *out, &schema())?;
+            writeln!(out)
+        });
+    }
+    let config = match load(&args.config, environment(), &[]) {
+        Ok(config) => config,
+        Err(problems) => return fail(exit::CONFIG, problems),
+    };
+    match args.command {
+        Command::Show { json: true } => show_json(&config),
+        Command::Show { json: false } => show(&config),
+        Command::Check | Command::Schema => {
+            without_effect(&config).for_each(|(name, origin)| {
+                fail(0, format_args!("{origin}: {name} is valid and does nothing in this version"));
+            });
+            print(|out| writeln!(out, "the configuration is valid"))
+        }
+    }
+}
+
+/// Keys that somebody set, and that this version accepts but does not act on.
+fn without_effect(config: &Config) -> impl Iterator<Item = (&'static str, &Origin)> {
+    KEYS.iter()
+        .filter(|key| !key.honoured)
+        .filter_map(|key| Some((key.name, config.origins.get(key.name)?)))
+        .filter(|(_, origin)| !matches!(origin, Origin::Default))
+}
+
+pub(super) fn warn_of_keys_without_effect(config: &Config) {
+    without_effect(config)
+        .for_each(|(name, origin)| warn!("{origin}: {name} is valid and does nothing in this version"));
+}
+
+fn show(config: &Config) -> u8 {
+    print(|out| {
+        let mut section = "";
+        for key in KEYS {
+            let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
+            if of != section {
+                writeln!(out, "\n[{of}]")?;
+                section = of;
+            }
+            let (Some(text), Some(origin)) = (config.texts.get(key.name), config.origins.get(key.name)) else {
+                continue;
+            };
+            let value =
+                if key.kind == Kind::Boolean { text.clone() } else { toml::Value::from(text.as_str()).to_string() };
+            writeln!(out, "{:<48} # {origin}", format!("{name} = {value}"))?;
+        }
+        Ok(())
+    })
+}
+
+fn show_json(config: &Config) -> u8 {
+    let values: serde_json::Map<_, _> = KEYS
+        .iter()
+        .filter_map(|key| {
+            let value = serde_json::json!({
+                "value": config.texts.get(key.name)?,
+                "origin": config.origins.get(key.name)?.to_string(),
+            });
+            Some((key.name.to_owned(), value))
+        })
+        .collect();
+    print(|out| {
+        serde_json::to_writer_pretty(&mut *out, &values)?;
+        writeln!(out)
+    })
+}

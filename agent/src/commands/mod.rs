@@ -1,0 +1,132 @@
+//! The commands of `mayfly`.
+
+mod agent;
+mod config;
+mod hook;
+mod run;
+mod status;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::control::hooks::Hook;
+
+/// Exit codes of `sysexits.h`.
+pub mod exit {
+    /// The command line is wrong.
+    pub const USAGE: u8 = 64;
+    /// No agent answers.
+    pub const UNAVAILABLE: u8 = 69;
+    /// Something in here failed.
+    pub const SOFTWARE: u8 = 70;
+    /// The state directory cannot be used.
+    pub const CANNOT_CREATE: u8 = 73;
+    /// Another process is at work; try again later.
+    pub const TEMPORARY: u8 = 75;
+    /// The configuration is not valid.
+    pub const CONFIG: u8 = 78;
+}
+
+/// One instance, one job, gone: runs one GitHub Actions job on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "mayfly", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Be this machine's agent: the daemon that the image starts
+    Agent(agent::Args),
+    /// Run one job on this machine, with a JIT configuration you have
+    ///
+    /// Exits with the job's result: 0 for succeeded, 102 failed, 103 canceled, 105 abandoned (GitHub's own worker
+    /// codes); other endings have codes of sysexits.h. Run it again with the same state directory to go on after a crash.
+    Run(run::Args),
+    /// Show what the agent on this machine is doing
+    Status(status::Args),
+    /// Check, show or describe the configuration
+    Config(config::Args),
+    /// Tell the agent about a job; called by the runner
+    #[command(hide = true)]
+    Hook {
+        /// Which hook this is
+        hook: Hook,
+    },
+    /// Own a runner's start; called by the agent
+    #[command(hide = true)]
+    Shim,
+    /// Print a completion script for your shell
+    Completion {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Where a life is, for the commands that talk to it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct LifeArgs {
+    /// The agent's configuration
+    #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
+    config: PathBuf,
+    /// The state directory, instead of the configuration's
+    #[arg(long, value_name = "DIR")]
+    state_directory: Option<PathBuf>,
+}
+
+/// Runs the command line and returns the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+        }
+    };
+    let code = match cli.command {
+        Command::Agent(args) => agent::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Hook { hook } => hook::run(hook),
+        Command::Shim => match crate::runner::shim::run() {
+            Ok(()) => 0,
+            Err(_) => exit::SOFTWARE, // its standard error is the null device; the agent reports the missing answer
+        },
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "mayfly", &mut io::stdout());
+            0
+        }
+        Command::Man => print(|out| clap_mangen::Man::new(Cli::command()).render(out)),
+    };
+    ExitCode::from(code)
+}
+
+/// Prints to standard output. A reader that went away is not an error.
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> u8 {
+    let mut out = io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::SOFTWARE,
+        _ => 0,
+    }
+}
+
+/// Says on standard error why a command failed, and passes the exit code on.
+fn fail(code: u8, message: impl std::fmt::Display) -> u8 {
+    let _ = writeln!(io::stderr(), "mayfly: {}", message.to_string().trim_end());
+    code
+}
+
+/// The environment, as far as it is text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}

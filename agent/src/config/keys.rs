@@ -1,0 +1,247 @@
+//! The table of keys.
+
+use super::values::{self, duration, positive, size};
+use super::{Config, DockerMode, Platform, PowerOff, Rebalance, Sink, Supervisor};
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// An absolute path.
+    Path,
+    /// `90s`, `5m`, `6h30m`
+    Duration,
+    /// `2GiB`
+    Size,
+    /// `true` or `false`
+    Boolean,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// `section.key`, or `key` at the top.
+    pub name: &'static str,
+    /// How its value is written.
+    pub kind: Kind,
+    /// Its default.
+    pub default: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// Whether this version does anything with it; a warning says so where it does not.
+    pub honoured: bool,
+    /// Checks a value and puts it in its place.
+    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    about: &'static str,
+    set: fn(&mut Config, &str) -> Result<(), String>,
+) -> Key {
+    Key { name, kind, default, about, honoured: true, set }
+}
+
+/// A key that a later version gives its meaning; images can carry it already.
+const fn later(key: Key) -> Key {
+    Key { honoured: false, ..key }
+}
+
+/// Every key there is.
+pub const KEYS: &[Key] = &[
+    key(
+        "platform",
+        Kind::Word(Platform::WORDS),
+        "ec2",
+        "Where the agent runs: on an EC2 instance it terminates the instance at the end, on a local machine only the process ends.",
+        |c, v| Platform::parse(v).map(|v| c.platform = v),
+    ),
+    later(key("class", Kind::Text, "{tag:mayfly:class}", "The runner class; {tag:KEY} is an instance tag.", |_, _| {
+        Ok(())
+    })),
+    key("state_directory", Kind::Path, "/var/lib/mayfly", "Journal, record and control socket.", |c, v| {
+        path(v).map(|v| c.state_directory = v)
+    }),
+    later(key(
+        "jit.parameter",
+        Kind::Text,
+        "/mayfly/runners/{instance_id}",
+        "The SSM parameter with the JIT configuration; {instance_id}, {class} and {tag:KEY} are filled in.",
+        |c, v| {
+            c.jit.parameter = v.to_owned();
+            Ok(())
+        },
+    )),
+    key(
+        "jit.file",
+        Kind::Path,
+        "",
+        "The file with the JIT configuration, with platform = \"local\"; waited for, and deleted once it is spent.",
+        |c, v| optional_path(v).map(|v| c.jit.file = v),
+    ),
+    key("jit.wait", Kind::Duration, "10m", "How long the JIT configuration is waited for.", |c, v| {
+        positive(v).map(|v| c.jit.wait = v)
+    }),
+    key("runner.directory", Kind::Path, "/opt/actions-runner", "Where GitHub's runner is unpacked.", |c, v| {
+        path(v).map(|v| c.runner.directory = v)
+    }),
+    key(
+        "runner.user",
+        Kind::Text,
+        "runner",
+        "Who runs the runner and its jobs; empty for whoever runs the agent.",
+        |c, v| {
+            c.runner.user = v.to_owned();
+            Ok(())
+        },
+    ),
+    key(
+        "runner.supervisor",
+        Kind::Word(Supervisor::WORDS),
+        "systemd",
+        "Who supervises the runner: systemd as a unit of its own, or the agent as a child process.",
+        |c, v| Supervisor::parse(v).map(|v| c.runner.supervisor = v),
+    ),
+    key("limits.booting", Kind::Duration, "60s", "Learning who the machine is.", |c, v| {
+        positive(v).map(|v| c.limits.booting = v)
+    }),
+    key(
+        "limits.listening",
+        Kind::Duration,
+        "5m",
+        "From the runner's start to 'Listening for Jobs'. GitHub's runner itself tries a conflicting session for 3.5 minutes.",
+        |c, v| positive(v).map(|v| c.limits.listening = v),
+    ),
+    key("limits.idle", Kind::Duration, "5m", "Listening without a job.", |c, v| positive(v).map(|v| c.limits.idle = v)),
+    key("limits.assigned", Kind::Duration, "5m", "From the job request to a worker process.", |c, v| {
+        positive(v).map(|v| c.limits.assigned = v)
+    }),
+    key("limits.job", Kind::Duration, "6h30m", "A job at work. GitHub's own limit is 6 hours by default.", |c, v| {
+        positive(v).map(|v| c.limits.job = v)
+    }),
+    key("limits.finishing", Kind::Duration, "2m", "From the job's end to the runner's exit.", |c, v| {
+        positive(v).map(|v| c.limits.finishing = v)
+    }),
+    key("limits.updating", Kind::Duration, "5m", "The runner replacing itself.", |c, v| {
+        positive(v).map(|v| c.limits.updating = v)
+    }),
+    key("limits.draining", Kind::Duration, "45s", "From the request to stop to the kill.", |c, v| {
+        positive(v).map(|v| c.limits.draining = v)
+    }),
+    key("limits.closing", Kind::Duration, "30s", "Flushing logs and writing the record.", |c, v| {
+        positive(v).map(|v| c.limits.closing = v)
+    }),
+    later(key(
+        "limits.terminating",
+        Kind::Duration,
+        "60s",
+        "Each rung of the ladder that ends the machine.",
+        |c, v| positive(v).map(|v| c.limits.terminating = v),
+    )),
+    key(
+        "limits.lifetime",
+        Kind::Duration,
+        "7h30m",
+        "The whole life, from launch or from leaving the warm pool.",
+        |c, v| positive(v).map(|v| c.limits.lifetime = v),
+    ),
+    later(key(
+        "interruption.spot_poll",
+        Kind::Duration,
+        "2s",
+        "How often a spot interruption notice is looked for.",
+        |c, v| positive(v).map(|v| c.interruption.spot_poll = v),
+    )),
+    later(key(
+        "interruption.rebalance",
+        Kind::Word(Rebalance::WORDS),
+        "drain-idle",
+        "What a rebalance recommendation does: end an instance without a job, or nothing but a record.",
+        |c, v| Rebalance::parse(v).map(|v| c.interruption.rebalance = v),
+    )),
+    later(key(
+        "interruption.stop_at",
+        Kind::Duration,
+        "40s",
+        "How long before an interruption a running job is asked to stop.",
+        |c, v| positive(v).map(|v| c.interruption.stop_at = v),
+    )),
+    later(key(
+        "interruption.kill_at",
+        Kind::Duration,
+        "15s",
+        "How long before an interruption a running job is killed.",
+        |c, v| positive(v).map(|v| c.interruption.kill_at = v),
+    )),
+    later(key("docker.mode", Kind::Word(DockerMode::WORDS), "if-present", "What a job needs of Docker.", |c, v| {
+        DockerMode::parse(v).map(|v| c.docker = v)
+    })),
+    later(key("logs.sink", Kind::Word(Sink::WORDS), "cloudwatch", "Where logs go.", |c, v| {
+        Sink::parse(v).map(|v| c.sink = v)
+    })),
+    later(key("logs.group", Kind::Text, "/mayfly/{class}", "The CloudWatch Logs group.", |_, _| Ok(()))),
+    later(key("logs.max_bytes", Kind::Size, "1GiB", "The most that is shipped in one life.", |c, v| {
+        size(v).map(|v| c.max_log_bytes = v)
+    })),
+    later(key(
+        "metrics.listen",
+        Kind::Text,
+        "127.0.0.1:9464",
+        "Where Prometheus finds the metrics; empty for nowhere.",
+        |c, v| listen(v).map(|v| c.metrics = v),
+    )),
+    later(key(
+        "terminate.decrement",
+        Kind::Boolean,
+        "true",
+        "Whether ending the instance lowers its Auto Scaling group's desired capacity.",
+        |c, v| boolean(v).map(|v| c.terminate.decrement = v),
+    )),
+    later(key(
+        "terminate.poweroff",
+        Kind::Word(PowerOff::WORDS),
+        "ec2-only",
+        "When the machine may be powered off.",
+        |c, v| PowerOff::parse(v).map(|v| c.terminate.poweroff = v),
+    )),
+    key(
+        "terminate.hold_on_failure",
+        Kind::Duration,
+        "0s",
+        "How long a machine whose life failed is kept for a person to look at.",
+        |c, v| duration(v).map(|v| c.terminate.hold_on_failure = v),
+    ),
+];
+
+/// The sections there are.
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    let mut sections: Vec<_> =
+        KEYS.iter().filter_map(|key| key.name.split_once('.').map(|(section, _)| section)).collect();
+    sections.dedup();
+    sections.into_iter()
+}
+
+fn path(text: &str) -> Result<std::path::PathBuf, String> {
+    let path = std::path::PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(format!("{text:?} is not an absolute path")) }
+}
+
+fn optional_path(text: &str) -> Result<std::path::PathBuf, String> {
+    if text.is_empty() { Ok(std::path::PathBuf::new()) } else { path(text) }
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text:?} is not {}", values::one_of(&["true", "false"])))
+}
+
+fn listen(text: &str) -> Result<Option<std::net::SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| format!("{text:?} is not an address such as \"127.0.0.1:9464\""))
+}

@@ -1,0 +1,152 @@
+//! The configuration: `/etc/mayfly/agent.toml`, then `/etc/mayfly/agent.d/*.toml` in name order, then the environment.
+//!
+//! One table of keys ([`keys::KEYS`]) drives reading, showing, the schema and the documentation. Every problem is
+//! reported, all of them at once, each with its file and line.
+
+pub mod keys;
+mod load;
+mod problem;
+mod schema;
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use load::{DEFAULT_PATH, load};
+pub use problem::{Origin, Problem, Problems};
+pub use schema::schema;
+pub use values::{DockerMode, Platform, PowerOff, Rebalance, Sink, Supervisor};
+
+use crate::lifecycle::{Ending, Limits, Policy};
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Where every value comes from, by `section.key`.
+    pub origins: BTreeMap<&'static str, Origin>,
+    /// The values as text, by `section.key`.
+    pub texts: BTreeMap<&'static str, String>,
+    /// `platform`
+    pub platform: Platform,
+    /// `state_directory`
+    pub state_directory: PathBuf,
+    /// `[jit]`
+    pub jit: Jit,
+    /// `[runner]`
+    pub runner: Runner,
+    /// `[limits]`
+    pub limits: LimitValues,
+    /// `[interruption]`
+    pub interruption: Interruption,
+    /// `docker.mode`
+    pub docker: DockerMode,
+    /// `logs.sink`
+    pub sink: Sink,
+    /// `logs.max_bytes`
+    pub max_log_bytes: u64,
+    /// `metrics.listen`
+    pub metrics: Option<SocketAddr>,
+    /// `[terminate]`
+    pub terminate: Terminate,
+}
+
+/// `[jit]`
+#[derive(Clone, Debug, Default)]
+pub struct Jit {
+    /// The SSM parameter, with placeholders.
+    pub parameter: String,
+    /// A file instead, with `platform = "local"`.
+    pub file: PathBuf,
+    /// How long it is waited for.
+    pub wait: Duration,
+}
+
+/// `[runner]`
+#[derive(Clone, Debug, Default)]
+pub struct Runner {
+    /// Where GitHub's runner is unpacked.
+    pub directory: PathBuf,
+    /// Who runs it; empty for whoever runs the agent.
+    pub user: String,
+    /// Who supervises it.
+    pub supervisor: Supervisor,
+}
+
+/// `[limits]`, but for `jit.wait`.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)] // the table of keys documents each
+pub struct LimitValues {
+    pub booting: Duration,
+    pub listening: Duration,
+    pub idle: Duration,
+    pub assigned: Duration,
+    pub job: Duration,
+    pub finishing: Duration,
+    pub updating: Duration,
+    pub draining: Duration,
+    pub closing: Duration,
+    pub terminating: Duration,
+    pub lifetime: Duration,
+}
+
+/// `[interruption]`
+#[derive(Clone, Debug, Default)]
+pub struct Interruption {
+    /// How often a spot notice is looked for.
+    pub spot_poll: Duration,
+    /// What a rebalance recommendation does.
+    pub rebalance: Rebalance,
+    /// How long before the interruption the job is asked to stop.
+    pub stop_at: Duration,
+    /// How long before the interruption it is killed.
+    pub kill_at: Duration,
+}
+
+/// `[terminate]`
+#[derive(Clone, Debug, Default)]
+pub struct Terminate {
+    /// Whether the group's desired capacity goes down.
+    pub decrement: bool,
+    /// When the machine may be powered off.
+    pub poweroff: PowerOff,
+    /// How long a failed machine is kept.
+    pub hold_on_failure: Duration,
+}
+
+/// As long as GitHub keeps a job's lock without a renewal (actions/runner#3539).
+const JOB_LOCK: Duration = Duration::from_secs(600);
+
+impl Config {
+    /// The rules of the lifecycle that follow from this configuration.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let limits = &self.limits;
+        Policy {
+            limits: Limits {
+                booting: limits.booting,
+                jit_wait: self.jit.wait,
+                listening: limits.listening,
+                idle: limits.idle,
+                assigned: limits.assigned,
+                job: limits.job,
+                finishing: limits.finishing,
+                orphaned: JOB_LOCK,
+                updating: limits.updating,
+                draining: limits.draining,
+                closing: limits.closing,
+                terminating: limits.terminating,
+                lifetime: limits.lifetime,
+            },
+            stop_at: self.interruption.stop_at,
+            kill_at: self.interruption.kill_at,
+            drain_on_rebalance: self.interruption.rebalance == Rebalance::DrainIdle,
+            hold_on_failure: self.terminate.hold_on_failure,
+            ending: match self.platform {
+                Platform::Local => Ending::Process,
+                Platform::Ec2 => Ending::Instance { decrement: self.terminate.decrement },
+            },
+        }
+    }
+}

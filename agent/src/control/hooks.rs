@@ -1,0 +1,107 @@
+//! The runner's job hooks: small scripts that call `mayfly hook`, which tells the agent which job this is.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+
+use serde::{Deserialize, Serialize};
+
+use crate::daemon::settings::Places;
+use crate::lifecycle::{JobInfo, Sign};
+use crate::runner::privileges::User;
+
+/// Which hook is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hook {
+    /// `ACTIONS_RUNNER_HOOK_JOB_STARTED`
+    JobStarted,
+    /// `ACTIONS_RUNNER_HOOK_JOB_COMPLETED`
+    JobCompleted,
+}
+
+impl Hook {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::JobStarted => "job-started",
+            Self::JobCompleted => "job-completed",
+        }
+    }
+}
+
+/// A hook's call to the agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// Which.
+    pub hook: Hook,
+    /// The job, as the environment of the hook tells it.
+    pub job: JobInfo,
+}
+
+/// The agent's answer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Reply {}
+
+impl Call {
+    /// Reads the job from the environment that the runner gives its hooks.
+    #[must_use]
+    pub fn from_environment(hook: Hook, variables: &BTreeMap<String, String>) -> Self {
+        let value = |name: &str| variables.get(name).cloned().unwrap_or_default();
+        let job = JobInfo {
+            repository: value("GITHUB_REPOSITORY"),
+            run_id: value("GITHUB_RUN_ID"),
+            run_attempt: value("GITHUB_RUN_ATTEMPT"),
+            job: value("GITHUB_JOB"),
+            workflow: value("GITHUB_WORKFLOW"),
+        };
+        Self { hook, job }
+    }
+
+    pub(super) fn sign(self) -> Sign {
+        match self.hook {
+            Hook::JobStarted => Sign::HookStarted(self.job),
+            Hook::JobCompleted => Sign::HookCompleted,
+        }
+    }
+}
+
+/// Makes the directory that the runner's user reaches.
+///
+/// # Errors
+/// It could not be made.
+pub(super) fn make_runtime_directory(places: &Places) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(&places.runtime)
+}
+
+/// Puts the hook scripts and a fresh perf log directory in place.
+///
+/// # Errors
+/// A file could not be written.
+pub fn install(places: &Places, user: Option<&User>) -> io::Result<()> {
+    let mayfly = std::env::current_exe()?;
+    for hook in [Hook::JobStarted, Hook::JobCompleted] {
+        let path = places.hook_script(hook.name());
+        fs::write(&path, script(&mayfly.to_string_lossy(), hook))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+    }
+    let perf = places.perf();
+    match fs::remove_dir_all(&perf) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir(&perf)?,
+    }
+    match user {
+        Some(user) => chown(&perf, Some(user.uid.as_raw()), Some(user.gid.as_raw())),
+        None => Ok(()),
+    }
+}
+
+/// The runner executes it with `bash -e`. A binary that was removed meanwhile must not fail the job.
+fn script(mayfly: &str, hook: Hook) -> String {
+    let quoted = mayfly.replace('\'', r"'\''");
+    format!(
+        "# Written by mayfly: tells the agent on this machine about the job.\n\
+         if [ -x '{quoted}' ]; then\n  '{quoted}' hook {}\nfi\n",
+        hook.name()
+    )
+}

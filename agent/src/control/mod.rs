@@ -1,0 +1,154 @@
+//! The agent's two sockets: one for people's commands, one for the job's hooks.
+//!
+//! Both speak one JSON line each way. The control socket is for the agent's user only; the hook socket is for whoever
+//! runs the job, and what comes from it is a hint, never trusted.
+
+pub mod hooks;
+pub mod status;
+
+use std::fs::{self, Permissions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use crate::daemon::record::Record;
+use crate::daemon::settings::Places;
+use crate::lifecycle::{Event, State};
+use crate::runner::watch::Seen;
+use status::Status;
+
+/// How long either side waits for the other. An agent that does not answer in this time never fails a job.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The longest request that is read.
+const MAX_REQUEST: u64 = 64 * 1024;
+
+/// Connections served at once; a job that opens more waits.
+const MAX_CONNECTIONS: usize = 8;
+
+/// What a person's command may ask.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// The life's [`Status`].
+    Status,
+}
+
+/// A question to the loop, which owns the state.
+#[derive(Debug)]
+pub struct Query {
+    reply: oneshot::Sender<Status>,
+}
+
+impl Query {
+    /// Answers it.
+    pub fn answer(self, state: &State, record: &Record) {
+        let _ = self.reply.send(Status::of(state, record));
+    }
+}
+
+/// Opens both sockets.
+///
+/// # Errors
+/// A socket could not be made.
+pub fn serve(places: &Places, events: mpsc::Sender<Seen>) -> io::Result<mpsc::Receiver<Query>> {
+    hooks::make_runtime_directory(places)?;
+    let (queries, inbox) = mpsc::channel(4);
+    let control = listen(&places.control_socket(), 0o600)?;
+    tokio::spawn(accept(control, move |stream| answer_control(stream, queries.clone())));
+    let hook = listen(&places.hook_socket(), 0o666)?;
+    tokio::spawn(accept(hook, move |stream| answer_hook(stream, events.clone())));
+    Ok(inbox)
+}
+
+/// Removes the sockets: a life that ended answers no more.
+pub fn withdraw(places: &Places) {
+    for path in [places.control_socket(), places.hook_socket()] {
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let annotate =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {}: {error}", path.display()));
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(annotate(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(annotate)?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(annotate)?;
+    Ok(listener)
+}
+
+async fn accept<F>(listener: UnixListener, answer: impl Fn(UnixStream) -> F)
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let answer = answer(stream);
+                tokio::spawn(async move {
+                    let _ = tokio::time::timeout(PATIENCE, answer).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                warn!("a control socket cannot accept: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn answer_control(mut stream: UnixStream, queries: mpsc::Sender<Query>) -> io::Result<()> {
+    let Request::Status = receive(&mut stream).await?;
+    let (reply, answer) = oneshot::channel();
+    queries.send(Query { reply }).await.map_err(io::Error::other)?;
+    send(&mut stream, &answer.await.map_err(io::Error::other)?).await
+}
+
+async fn answer_hook(mut stream: UnixStream, events: mpsc::Sender<Seen>) -> io::Result<()> {
+    let call: hooks::Call = receive(&mut stream).await?;
+    events.send(Seen::Event(Event::Saw(call.sign()))).await.map_err(io::Error::other)?;
+    send(&mut stream, &hooks::Reply::default()).await
+}
+
+async fn receive<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> {
+    let mut line = String::new();
+    AsyncBufReader::new(stream.take(MAX_REQUEST)).read_line(&mut line).await?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+async fn send(stream: &mut UnixStream, answer: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    stream.write_all(&line).await
+}
+
+/// The other side: asks an agent's socket, and waits no longer than [`PATIENCE`].
+///
+/// # Errors
+/// No agent answers there, or not in time.
+pub fn ask<T: DeserializeOwned>(socket: &Path, request: &impl Serialize) -> io::Result<T> {
+    let mut stream = StdUnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
+}

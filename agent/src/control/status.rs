@@ -1,0 +1,87 @@
+//! What `mayfly status` shows.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::daemon::clock;
+use crate::daemon::record::Record;
+use crate::lifecycle::{Evidence, JobInfo, Lifetime, Outcome, State};
+
+/// A life, as it is right now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// The agent's process number.
+    pub pid: u32,
+    /// The instance.
+    pub instance: String,
+    /// The state's name.
+    pub state: String,
+    /// Seconds since that state was entered.
+    pub since_seconds: u64,
+    /// Seconds until something happens by itself, and what.
+    pub next_seconds: Option<u64>,
+    /// Seconds until the lifetime ends.
+    pub lifetime_seconds: Option<u64>,
+    /// The job's display name.
+    pub job_name: Option<String>,
+    /// What the job-started hook told.
+    pub job: Option<JobInfo>,
+    /// How the life ended, once it is ending.
+    pub outcome: Option<Outcome>,
+}
+
+impl Status {
+    /// The status of a state.
+    #[must_use]
+    pub fn of(state: &State, record: &Record) -> Self {
+        let now = clock::now();
+        let evidence = state.phase.run().map(|run| run.evidence.clone()).unwrap_or_default();
+        let Evidence { job_name, job, .. } = evidence;
+        let end = state.phase.end();
+        Self {
+            version: record.version.to_owned(),
+            pid: std::process::id(),
+            instance: record.instance.clone(),
+            state: state.phase.name().to_owned(),
+            since_seconds: record.phases.last().map_or(0, |last| now.since(last.at).as_secs()),
+            next_seconds: state.phase.deadline().map(|at| at.since(now).as_secs()),
+            lifetime_seconds: match state.lifetime {
+                Lifetime::Until(at) => Some(at.since(now).as_secs()),
+                Lifetime::Paused | Lifetime::Passed => None,
+            },
+            job_name: job_name.or_else(|| end.and_then(|end| end.job_name.clone())),
+            job: job.or_else(|| end.and_then(|end| end.job.clone())),
+            outcome: end.map(|end| end.outcome),
+        }
+    }
+
+    /// The status for people, several lines.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let span = |seconds: u64| humantime::format_duration(Duration::from_secs(seconds)).to_string();
+        let mut lines = vec![
+            format!("{:<10}{}  (for {})", "state", self.state, span(self.since_seconds)),
+            format!("{:<10}{}", "instance", self.instance),
+        ];
+        if let Some(name) = &self.job_name {
+            lines.push(format!("{:<10}{name}", "job"));
+        }
+        if let Some(JobInfo { repository, run_id, .. }) = self.job.as_ref().filter(|job| !job.repository.is_empty()) {
+            lines.push(format!("{:<10}{repository}, run {run_id}", "of"));
+        }
+        if let Some(outcome) = self.outcome {
+            lines.push(format!("{:<10}{outcome}: {}", "outcome", outcome.meaning()));
+        }
+        if let Some(seconds) = self.next_seconds {
+            lines.push(format!("{:<10}in {}", "deadline", span(seconds)));
+        }
+        if let Some(seconds) = self.lifetime_seconds {
+            lines.push(format!("{:<10}ends in {}", "lifetime", span(seconds)));
+        }
+        lines.push(format!("{:<10}mayfly {}, process {}", "agent", self.version, self.pid));
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,28 @@
+//! The boot clock and the wall clock.
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::lifecycle::Time;
+
+/// Now, on the boot clock.
+#[must_use]
+pub fn now() -> Time {
+    let Ok(now) = clock_gettime(ClockId::CLOCK_BOOTTIME) else { return Time(0) };
+    let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+    let millis = u64::try_from(now.tv_nsec()).unwrap_or(0) / 1_000_000;
+    Time(seconds * 1000 + millis)
+}
+
+/// Now, as RFC 3339 in UTC with milliseconds.
+#[must_use]
+pub fn timestamp() -> String {
+    humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string()
+}
+
+/// A moment on the boot clock, as RFC 3339 in UTC with milliseconds, by today's wall clock.
+#[must_use]
+pub fn timestamp_of(moment: Time) -> String {
+    let ago = now().since(moment);
+    let wall = std::time::SystemTime::now();
+    humantime::format_rfc3339_millis(wall.checked_sub(ago).unwrap_or(wall)).to_string()
+}

@@ -1,0 +1,167 @@
+//! The journal: which state the life was in, for the agent process that comes after a crash.
+//!
+//! One JSON line a state change, written and synced before the change is acted on. The first line binds it to an instance
+//! and a boot. Room is reserved in advance, so that a job that fills the disk does not take the journal with it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::lifecycle::{State, Time};
+
+/// Room for a few hundred state changes; a whole life needs some twenty.
+const RESERVED: i64 = 256 * 1024;
+
+/// Where and when a journal was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The instance.
+    pub instance: String,
+    /// The boot (`/proc/sys/kernel/random/boot_id`).
+    pub boot: String,
+}
+
+/// A line after the first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When the state was entered, on the boot clock.
+    pub at: Time,
+    /// The state.
+    pub state: State,
+}
+
+/// What an earlier agent process left.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// Nothing, or the journal of another instance (which was set aside).
+    Nothing,
+    /// This boot's journal, and its entries, oldest first.
+    ThisBoot(Vec<Entry>),
+    /// The journal of an earlier boot of this instance.
+    EarlierBoot(Vec<Entry>),
+    /// It cannot be understood. It was set aside.
+    Unreadable,
+}
+
+/// The journal of one life.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Option<File>,
+    end: u64,
+}
+
+impl Journal {
+    /// Reads the journal in a state directory. Nothing can be appended before [`Self::prepare`].
+    #[must_use]
+    pub fn read(state_directory: &Path, binding: &Binding) -> (Self, Replay) {
+        let mut journal = Self { path: state_directory.join("journal.jsonl"), file: None, end: 0 };
+        let replay = journal.replay(binding);
+        (journal, replay)
+    }
+
+    fn replay(&mut self, binding: &Binding) -> Replay {
+        let content = match fs::read(&self.path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Replay::Nothing,
+            Err(error) => {
+                self.set_aside(&format!("unreadable: {error}"));
+                return Replay::Unreadable;
+            }
+        };
+        // What follows the last line break is reserved room, or a line torn by a crash: it was never acted on.
+        let written = content.iter().position(|byte| *byte == 0).map_or(&content[..], |end| &content[..end]);
+        let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(&written[..0], |last| &written[..=last]);
+        let mut lines = whole.split_inclusive(|byte| *byte == b'\n');
+        let Some(first) = lines.next() else { return Replay::Nothing };
+        let Ok(bound) = serde_json::from_slice::<Binding>(first) else {
+            self.set_aside("its first line is not one of a journal");
+            return Replay::Unreadable;
+        };
+        if bound.instance != binding.instance {
+            self.set_aside(&format!("it belongs to instance {}: this machine was made from its image", bound.instance));
+            return Replay::Nothing;
+        }
+        let entries: Result<Vec<Entry>, _> = lines.map(serde_json::from_slice).collect();
+        match entries {
+            Err(error) => {
+                self.set_aside(&format!("a line in it is not one of a journal: {error}"));
+                Replay::Unreadable
+            }
+            Ok(entries) if bound.boot == binding.boot => {
+                self.end = whole.len() as u64;
+                Replay::ThisBoot(entries)
+            }
+            Ok(entries) => Replay::EarlierBoot(entries),
+        }
+    }
+
+    /// Makes the journal ready to be appended to. A journal of this boot is continued; any other is replaced by one of
+    /// this boot. Should that fail, so will every append: the life goes on, but no runner is started.
+    pub fn prepare(&mut self, binding: &Binding, replay: &Replay) {
+        if let Err(error) = self.try_prepare(binding, replay) {
+            warn!("cannot write the journal {}: {error}; no runner will be started", self.path.display());
+        }
+    }
+
+    fn try_prepare(&mut self, binding: &Binding, replay: &Replay) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
+        if !matches!(replay, Replay::ThisBoot(_)) {
+            file.set_len(0)?;
+            self.end = 0;
+        }
+        // Not all file systems can reserve room; then the room is taken as it is needed.
+        let _ = fallocate(&file, FallocateFlags::empty(), 0, RESERVED);
+        self.file = Some(file);
+        if self.end == 0 {
+            self.append_line(binding)?;
+        }
+        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    }
+
+    /// Appends a state change, durably.
+    ///
+    /// # Errors
+    /// It is not durable. The journal is as it was before, and later appends may succeed.
+    pub fn append(&mut self, entry: &Entry) -> io::Result<()> {
+        self.append_line(entry)
+    }
+
+    fn append_line(&mut self, line: &impl Serialize) -> io::Result<()> {
+        let file = self.file.as_ref().ok_or_else(|| io::Error::other("the journal could not be opened"))?;
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        // At a remembered place: a line that was written in part is overwritten by the next.
+        let written = file.write_all_at(&bytes, self.end).and_then(|()| {
+            let tail = self.end + bytes.len() as u64;
+            // What is left of a longer torn line must not look like one of ours.
+            file.write_all_at(&[0], tail)?;
+            file.sync_data()?;
+            Ok(tail)
+        });
+        self.end = written?;
+        Ok(())
+    }
+
+    /// Keeps the journal of a finished life beside the next one's.
+    ///
+    /// # Errors
+    /// It could not be renamed.
+    pub fn archive(&mut self) -> io::Result<()> {
+        self.end = 0;
+        fs::rename(&self.path, self.path.with_extension("previous.jsonl"))
+    }
+
+    fn set_aside(&self, why: &str) {
+        let aside = self.path.with_extension(format!("aside-{}.jsonl", std::process::id()));
+        warn!("the journal {} is set aside as {}: {why}", self.path.display(), aside.display());
+        if let Err(error) = fs::rename(&self.path, &aside) {
+            warn!("the journal {} could not be renamed: {error}; it is overwritten", self.path.display());
+        }
+    }
+}

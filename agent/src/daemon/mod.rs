@@ -1,0 +1,192 @@
+//! The shell around the lifecycle: one loop that owns the state.
+//!
+//! It takes an event, steps, makes the new state durable, and only then acts. No locks; everything else sends events.
+
+pub mod clock;
+pub mod journal;
+pub mod performer;
+pub mod progress;
+pub mod record;
+pub mod settings;
+mod signals;
+mod start;
+
+use std::io;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tracing::{error, info};
+
+use crate::control::{self, Query};
+use crate::lifecycle::{Effect, Event, Outcome, Phase, State, Timer, step};
+use crate::runner::watch::Seen;
+use journal::{Entry, Journal};
+use performer::Performer;
+use record::Record;
+use settings::Settings;
+
+/// Why a life could not even begin. Nothing was started.
+#[derive(Debug, Error)]
+pub enum CannotBegin {
+    /// The state directory is not usable.
+    #[error("cannot use the state directory {path}: {source}")]
+    StateDirectory {
+        /// Which.
+        path: String,
+        /// What came back.
+        source: io::Error,
+    },
+    /// Another agent process is at work there.
+    #[error("another mayfly process is at work in {path} (process {pid}); one state directory serves one life")]
+    Taken {
+        /// Which.
+        path: String,
+        /// The other process, if it said so.
+        pid: String,
+    },
+    /// The operating system refused something basic.
+    #[error("cannot set up the agent process: {0}")]
+    Process(#[from] io::Error),
+}
+
+/// Lives one life, or what is left of it, and returns its record.
+///
+/// # Errors
+/// It could not begin; nothing was started.
+pub async fn live(settings: Settings) -> Result<Record, CannotBegin> {
+    let start = start::prepare(&settings)?;
+    let (events, inbox) = mpsc::channel(256);
+    signals::forward(events.clone())?;
+    let queries = control::serve(&settings.places, events.clone())?;
+    let performer = Performer::new(settings, events, &start);
+    Ok(Life::new(start, performer, inbox, queries).run().await)
+}
+
+/// The loop's own things.
+struct Life {
+    state: State,
+    journal: Journal,
+    performer: Performer,
+    record: Record,
+    alarm: Option<Timer>,
+    inbox: mpsc::Receiver<Seen>,
+    queries: mpsc::Receiver<Query>,
+    first: Event,
+    _lock: start::Lock,
+}
+
+/// The loop looks at the boot clock at least this often: a sleep does not notice that the machine was suspended.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+impl Life {
+    fn new(
+        start: start::Start,
+        performer: Performer,
+        inbox: mpsc::Receiver<Seen>,
+        queries: mpsc::Receiver<Query>,
+    ) -> Self {
+        Self {
+            state: start.state,
+            journal: start.journal,
+            performer,
+            record: start.record,
+            alarm: None,
+            inbox,
+            queries,
+            first: Event::Begin(start.begin),
+            _lock: start.lock,
+        }
+    }
+
+    async fn run(mut self) -> Record {
+        if self.record.phases.is_empty() {
+            self.remember();
+        }
+        let first = self.first.clone();
+        self.take(&first);
+        loop {
+            if let Phase::Ended { end } = &self.state.phase {
+                self.record.end(end);
+                self.performer.ended(&self.record).await;
+                return self.record;
+            }
+            match self.next().await {
+                Next::Event(event) => self.take(&event),
+                Next::Line(line) => {
+                    self.record.console_lines += 1;
+                    self.performer.console_line(line);
+                }
+                Next::Query(query) => query.answer(&self.state, &self.record),
+            }
+        }
+    }
+
+    /// The next thing to deal with. What was seen goes before timers: a deadline must not win against evidence that is
+    /// already here.
+    async fn next(&mut self) -> Next {
+        let wait = self.state.next_timer().map_or(LONGEST_SLEEP, |(_, at)| at.since(clock::now())).min(LONGEST_SLEEP);
+        tokio::select! {
+            biased;
+            Some(seen) = self.inbox.recv() => match seen {
+                Seen::Event(event) => Next::Event(event),
+                Seen::Line(line) => Next::Line(line),
+            },
+            Some(query) = self.queries.recv() => Next::Query(query),
+            () = tokio::time::sleep(wait) => self.due(),
+        }
+    }
+
+    fn due(&self) -> Next {
+        Next::Event(Event::Passed(self.alarm.unwrap_or(Timer::Phase)))
+    }
+
+    /// One step: decide, remember, act.
+    fn take(&mut self, event: &Event) {
+        let (next, effects) = step(self.performer.policy(), &self.state, event, clock::now());
+        let changed = next != self.state;
+        let new_phase = next.phase.name() != self.state.phase.name();
+        self.state = next;
+        let remembered = !changed || self.remember();
+        if new_phase {
+            info!(state = self.state.phase.name(), cause = ?event, "state changed");
+            self.performer.phase_entered(&self.state.phase);
+        }
+        for effect in effects {
+            match effect {
+                Effect::Arm { timer, .. } => self.alarm = Some(timer),
+                // Whatever stops, flushes or terminates goes on from memory; only this must not.
+                Effect::StartRunner if !remembered => self.refuse_to_start(),
+                Effect::Close(end) => {
+                    self.record.end(&end);
+                    self.performer.close(end, &self.record);
+                }
+                effect => self.performer.perform(effect, &self.state),
+            }
+        }
+    }
+
+    /// Makes the state durable. Returns whether it is.
+    fn remember(&mut self) -> bool {
+        let entry = Entry { at: clock::now(), state: self.state.clone() };
+        self.record.note(&entry);
+        match self.journal.append(&entry) {
+            Ok(()) => true,
+            Err(error) => {
+                error!("cannot write the journal: {error}; going on from memory");
+                false
+            }
+        }
+    }
+
+    fn refuse_to_start(&mut self) {
+        let detail = "the journal cannot be written, so a restart could not know that a runner was started".to_owned();
+        self.take(&Event::NotStarted { outcome: Outcome::JournalFailed, detail });
+    }
+}
+
+enum Next {
+    Event(Event),
+    Line(String),
+    Query(Query),
+}

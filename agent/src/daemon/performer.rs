@@ -1,0 +1,326 @@
+//! Does what the lifecycle wants done, and reports back with events.
+//!
+//! The one holder of the JIT configuration: effects name it, nothing else reads it.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{debug, info, warn};
+
+use super::record::Record;
+use super::settings::Settings;
+use super::start::Start;
+use crate::control::hooks;
+use crate::jit_source;
+use crate::lifecycle::{Effect, End, Event, Identity, KILL_GRACE, Outcome, Phase, Policy, State, Worker};
+use crate::runner::environment;
+use crate::runner::jit::JitConfig;
+use crate::runner::privileges::User;
+use crate::runner::process::{self, NotStarted};
+use crate::runner::shim::Order;
+use crate::runner::traces::Traces;
+use crate::runner::watch::{Seen, Watch};
+use crate::runner::{LISTENER, files};
+
+/// How long the watcher may take to pass on the last console lines once the tree is dead.
+const LAST_LINES: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub(super) struct Performer {
+    settings: Settings,
+    traces: Traces,
+    events: mpsc::Sender<Seen>,
+    jit_config: Option<JitConfig>,
+    decoded: mpsc::Sender<JitConfig>,
+    decoded_inbox: mpsc::Receiver<JitConfig>,
+    fetch: Option<JoinHandle<()>>,
+    watch: Option<JoinHandle<()>>,
+    looks: Option<mpsc::Sender<()>>,
+}
+
+impl Performer {
+    pub(super) fn new(settings: Settings, events: mpsc::Sender<Seen>, start: &Start) -> Self {
+        let (decoded, decoded_inbox) = mpsc::channel(1);
+        Self {
+            traces: start.traces.clone(),
+            settings,
+            events,
+            jit_config: None,
+            decoded,
+            decoded_inbox,
+            fetch: None,
+            watch: None,
+            looks: None,
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.settings.policy
+    }
+
+    pub(super) fn perform(&mut self, effect: Effect, state: &State) {
+        match effect {
+            Effect::Identify => self.identify(),
+            Effect::FetchJitConfig => self.fetch_jit_config(),
+            Effect::StartRunner => self.start_runner(),
+            Effect::Attach => self.attach(state),
+            Effect::DeleteJitConfig => self.delete_jit_config(),
+            Effect::Look => self.look(),
+            Effect::Interrupt { machine_goes } => self.interrupt(machine_goes),
+            Effect::Kill => self.kill(),
+            Effect::Announce(notice) => warn!(?notice, "the running job will be interrupted"),
+            // With platform = "local" there is no rung; Arm and Close are the loop's.
+            Effect::Terminate(_) | Effect::Arm { .. } | Effect::Close(_) => {}
+        }
+    }
+
+    /// A machine that no cloud gave a name is what it is.
+    fn identify(&self) {
+        let identity = Identity { warm: false, in_group: false, launched: None, notice: None };
+        self.tell(async { Event::Identified(identity) });
+    }
+
+    fn fetch_jit_config(&mut self) {
+        let (source, decoded) = (self.settings.jit.clone(), self.decoded.clone());
+        let events = self.events.clone();
+        self.fetch = Some(tokio::spawn(async move {
+            let event = match jit_source::fetch(&source).await {
+                Ok(config) => {
+                    config.unknown_names().for_each(|name| {
+                        warn!(
+                            "the JIT configuration has a file {name:?} that is new to this version; it is put in place"
+                        )
+                    });
+                    let _ = decoded.send(config).await;
+                    Event::JitConfigReady
+                }
+                Err((outcome, detail)) => Event::JitConfigFailed { outcome, detail },
+            };
+            let _ = events.send(Seen::Event(event)).await;
+        }));
+    }
+
+    fn start_runner(&mut self) {
+        if let Ok(config) = self.decoded_inbox.try_recv() {
+            self.jit_config = Some(config);
+        }
+        match self.prepare_runner() {
+            Err(NotStarted { outcome, detail }) => self.tell(async move { Event::NotStarted { outcome, detail } }),
+            Ok(order) => {
+                self.jit_config = None; // in place now; this wipes it from memory
+                let (watch, looks) = self.watcher(false);
+                let events = self.events.clone();
+                self.looks = Some(looks);
+                self.watch = Some(tokio::spawn(async move {
+                    let event = match process::start(&order).await {
+                        Ok(()) => Event::Started,
+                        Err(NotStarted { outcome, detail }) => Event::NotStarted { outcome, detail },
+                    };
+                    let started = event == Event::Started;
+                    let _ = events.send(Seen::Event(event)).await;
+                    if started {
+                        follow(watch).await;
+                    }
+                }));
+            }
+        }
+    }
+
+    /// Everything before the one act that cannot be repeated.
+    fn prepare_runner(&self) -> Result<Order, NotStarted> {
+        let missing = |detail: String| NotStarted { outcome: Outcome::RunnerMissing, detail };
+        let directory = &self.settings.runner_directory;
+        let listener = directory.join(LISTENER);
+        check_executable(&listener)
+            .map_err(|error| missing(format!("cannot execute {}: {error}", listener.display())))?;
+        let user = match &self.settings.runner_user {
+            Some(name) => Some(User::named(name).map_err(|error| missing(format!("runner.user: {error}")))?),
+            None => None,
+        };
+        let config = self.jit_config.as_ref().ok_or_else(|| NotStarted {
+            outcome: Outcome::AgentFailed,
+            detail: "the JIT configuration is not in memory".to_owned(),
+        })?;
+        // After an earlier start these files are in use; then the shim will say so, and nothing may be touched.
+        if !self.traces.is_marked() {
+            files::place(directory, config, user.as_ref()).map_err(|error| missing(error.to_string()))?;
+            let runtime = hooks::install(&self.settings.places, user.as_ref());
+            runtime.map_err(|error| {
+                missing(format!("cannot prepare {}: {error}", self.settings.places.runtime.display()))
+            })?;
+        }
+        if directory.join(".env").exists() {
+            warn!(
+                "{} is there: the runner lets it override the environment Mayfly gives it",
+                directory.join(".env").display()
+            );
+        }
+        Ok(Order {
+            state_directory: self.traces.directory().to_owned(),
+            directory: directory.clone(),
+            user: self.settings.runner_user.clone(),
+            instance: self.settings.binding.instance.clone(),
+            boot: self.settings.binding.boot.clone(),
+            files: config.names().map(str::to_owned).collect(),
+            environment: environment::build(
+                std::env::vars_os().filter_map(utf8),
+                user.as_ref(),
+                &self.environment_places().borrow(),
+            ),
+        })
+    }
+
+    fn environment_places(&self) -> OwnedPlaces {
+        let places = &self.settings.places;
+        OwnedPlaces {
+            perf: places.perf(),
+            started: places.hook_script("job-started"),
+            completed: places.hook_script("job-completed"),
+            socket: places.hook_socket(),
+        }
+    }
+
+    fn attach(&mut self, state: &State) {
+        let worker_told = state.phase.run().is_some_and(|run| run.evidence.worker == Worker::Alive);
+        let (watch, looks) = self.watcher(worker_told);
+        self.looks = Some(looks);
+        self.watch = Some(tokio::spawn(follow(watch)));
+    }
+
+    fn watcher(&self, worker_told: bool) -> (Watch, mpsc::Sender<()>) {
+        let (looks, look_requests) = mpsc::channel(1);
+        let perf = self.settings.places.perf();
+        (Watch::new(self.traces.clone(), &perf, worker_told, self.events.clone(), look_requests), looks)
+    }
+
+    fn delete_jit_config(&self) {
+        if let Err(error) = jit_source::delete(&self.settings.jit) {
+            warn!("cannot delete the spent JIT configuration: {error}");
+        }
+    }
+
+    fn look(&self) {
+        let sent = self.looks.as_ref().is_some_and(|looks| looks.try_send(()).is_ok());
+        if !sent {
+            self.tell(async { Event::Looked });
+        }
+    }
+
+    fn interrupt(&self, machine_goes: bool) {
+        if let Err(error) = process::interrupt(&self.traces, &self.settings.runner_directory, machine_goes) {
+            debug!("the listener could not be signalled: {error}");
+        }
+    }
+
+    fn kill(&self) {
+        let traces = self.traces.clone();
+        tokio::spawn(async move { report_left(process::kill(&traces, KILL_GRACE).await) });
+    }
+
+    /// Clears the runner away, writes the record, and then reports.
+    pub(super) fn close(&mut self, end: End, record: &Record) {
+        if let Some(fetch) = self.fetch.take() {
+            fetch.abort();
+        }
+        self.jit_config = None;
+        let (traces, watch, record) = (self.traces.clone(), self.watch.take(), record.clone());
+        let (directory, path) = (self.settings.runner_directory.clone(), self.settings.places.record());
+        self.tell(async move {
+            if end.ran || traces.is_marked() {
+                report_left(process::kill(&traces, KILL_GRACE).await);
+                if let Some(watch) = watch {
+                    let _ = tokio::time::timeout(LAST_LINES, watch).await;
+                }
+                let placed = traces.marker().map(|marker| marker.files).unwrap_or_default();
+                let further = [".service".to_owned()].into_iter().chain(placed).collect::<Vec<_>>();
+                if let Err(error) = files::remove(&directory, &further) {
+                    warn!("a file of the spent JIT configuration is left: {error}");
+                }
+            }
+            if let Err(error) = record.write(&path) {
+                warn!("cannot write the record {}: {error}", path.display());
+            }
+            Event::Closed
+        });
+    }
+
+    pub(super) fn phase_entered(&self, phase: &Phase) {
+        if let Some(progress) = &self.settings.progress {
+            progress.phase(phase);
+        }
+    }
+
+    pub(super) fn console_line(&self, line: String) {
+        info!(target: "runner", "{line}");
+        if let Some(progress) = &self.settings.progress {
+            progress.console(line);
+        }
+    }
+
+    /// The very last act: the record with its last phases, and a goodbye to the person who looks.
+    pub(super) async fn ended(&mut self, record: &Record) {
+        let path = self.settings.places.record();
+        if let Err(error) = record.write(&path) {
+            warn!("cannot write the record {}: {error}", path.display());
+        }
+        crate::control::withdraw(&self.settings.places);
+        if let Some(progress) = self.settings.progress.take() {
+            let record = record.clone();
+            let _ = tokio::task::spawn_blocking(move || progress.finish(&record)).await;
+        }
+    }
+
+    fn tell(&self, event: impl Future<Output = Event> + Send + 'static) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let event = event.await;
+            let _ = events.send(Seen::Event(event)).await;
+        });
+    }
+}
+
+/// The paths an [`environment::Places`] borrows.
+struct OwnedPlaces {
+    perf: PathBuf,
+    started: PathBuf,
+    completed: PathBuf,
+    socket: PathBuf,
+}
+
+impl OwnedPlaces {
+    fn borrow(&self) -> environment::Places<'_> {
+        environment::Places {
+            perf: &self.perf,
+            job_started: &self.started,
+            job_completed: &self.completed,
+            hook_socket: &self.socket,
+        }
+    }
+}
+
+async fn follow(watch: Watch) {
+    match watch.run().await {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            warn!("the runner cannot be watched any longer: {error}; its deadlines still hold");
+        }
+        _ => {}
+    }
+}
+
+fn report_left(count: usize) {
+    if count > 0 {
+        warn!("{count} processes of the runner's tree could not be killed: they belong to other users");
+    }
+}
+
+fn check_executable(path: &std::path::Path) -> io::Result<()> {
+    use nix::unistd::{AccessFlags, access};
+    Ok(access(path, AccessFlags::X_OK)?)
+}
+
+fn utf8((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {
+    Some((name.into_string().ok()?, value.into_string().ok()?))
+}

@@ -1,0 +1,88 @@
+//! The record: one JSON document about one life.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::clock;
+use super::journal::{Binding, Entry};
+use crate::lifecycle::{End, Time};
+
+/// What happened in a life, for people and machines.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// The agent's version.
+    pub version: &'static str,
+    /// The instance.
+    pub instance: String,
+    /// The boot.
+    pub boot: String,
+    /// When the first agent process of this life began, RFC 3339.
+    pub started_at: String,
+    /// When the life ended, RFC 3339.
+    pub ended_at: Option<String>,
+    /// How it ended.
+    #[serde(flatten)]
+    pub end: Option<End>,
+    /// Every phase and when it was entered.
+    pub phases: Vec<PhaseTime>,
+    /// Console lines of the runner that this agent process read.
+    pub console_lines: u64,
+    /// Whether an earlier agent process of this life ended before its time.
+    pub agent_restarted: bool,
+}
+
+/// When a phase was entered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PhaseTime {
+    /// The phase's name.
+    pub phase: String,
+    /// Milliseconds since the kernel started.
+    pub at: Time,
+}
+
+impl Record {
+    /// A record that goes on from what earlier agent processes of this boot wrote to the journal.
+    #[must_use]
+    pub fn new(binding: &Binding, entries: &[Entry], agent_restarted: bool) -> Self {
+        let mut record = Self {
+            version: env!("CARGO_PKG_VERSION"),
+            instance: binding.instance.clone(),
+            boot: binding.boot.clone(),
+            started_at: clock::timestamp_of(entries.first().map_or_else(clock::now, |first| first.at)),
+            ended_at: None,
+            end: None,
+            phases: Vec::new(),
+            console_lines: 0,
+            agent_restarted,
+        };
+        entries.iter().for_each(|entry| record.note(entry));
+        record
+    }
+
+    /// Notes a state change.
+    pub fn note(&mut self, entry: &Entry) {
+        let phase = entry.state.phase.name();
+        if self.phases.last().is_none_or(|last| last.phase != phase) {
+            self.phases.push(PhaseTime { phase: phase.to_owned(), at: entry.at });
+        }
+    }
+
+    /// Notes the end.
+    pub fn end(&mut self, end: &End) {
+        self.end = Some(end.clone());
+        self.ended_at = Some(clock::timestamp());
+    }
+
+    /// Writes the record, whole or not at all.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let beside = path.with_extension("json.new");
+        fs::write(&beside, serde_json::to_vec_pretty(self)?)?;
+        fs::rename(beside, path)
+    }
+}

@@ -1,0 +1,101 @@
+//! What a life needs to know: made from the configuration or the command line, checked before anything starts.
+
+use std::path::{Path, PathBuf};
+
+use super::journal::Binding;
+use super::progress::Progress;
+use crate::lifecycle::Policy;
+
+/// Everything about one life.
+#[derive(Debug)]
+pub struct Settings {
+    /// The rules.
+    pub policy: Policy,
+    /// This instance and this boot.
+    pub binding: Binding,
+    /// Where the agent's own files are.
+    pub places: Places,
+    /// The runner's directory.
+    pub runner_directory: PathBuf,
+    /// Who runs the runner; nobody else than the agent, if absent.
+    pub runner_user: Option<String>,
+    /// Where the JIT configuration comes from.
+    pub jit: JitSource,
+    /// Whether a finished life in the same state directory is history (`mayfly run`), or the end of this machine.
+    pub may_follow: bool,
+    /// Shows the life to a person, if one is looking.
+    pub progress: Option<Progress>,
+}
+
+/// Where the JIT configuration comes from.
+#[derive(Clone, Debug)]
+pub enum JitSource {
+    /// Standard input, read once.
+    Stdin,
+    /// A file of the user's, which stays.
+    File(PathBuf),
+    /// A file that somebody will put there for this life; waited for, and deleted once it is spent.
+    Dropped(PathBuf),
+}
+
+/// Where the agent's own files are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Journal, traces, record, control socket; for the agent's user only.
+    pub state: PathBuf,
+    /// What the runner's user has to reach: hook scripts and socket, perf log.
+    pub runtime: PathBuf,
+}
+
+impl Places {
+    /// The socket people's commands talk to.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        control_socket(&self.state)
+    }
+
+    /// The socket the job's hooks talk to.
+    #[must_use]
+    pub fn hook_socket(&self) -> PathBuf {
+        self.runtime.join("hook.sock")
+    }
+
+    /// The script of a hook.
+    #[must_use]
+    pub fn hook_script(&self, hook: &str) -> PathBuf {
+        self.runtime.join(format!("{hook}.sh"))
+    }
+
+    /// The runner's perf log directory.
+    #[must_use]
+    pub fn perf(&self) -> PathBuf {
+        self.runtime.join("perf")
+    }
+
+    /// The life's record.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.state.join("record.json")
+    }
+}
+
+/// The socket people's commands talk to, of the life in this state directory.
+#[must_use]
+pub fn control_socket(state_directory: &Path) -> PathBuf {
+    state_directory.join("control.sock")
+}
+
+impl Binding {
+    /// This machine's and this boot's, on a machine that no cloud gave a name.
+    ///
+    /// # Errors
+    /// The kernel's or systemd's files are not readable.
+    pub fn local() -> std::io::Result<Self> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        // Containers often have no machine id; their host name is then as good a name as any.
+        let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned();
+        let name =
+            if machine.is_empty() { nix::unistd::gethostname()?.to_string_lossy().into_owned() } else { machine };
+        Ok(Self { instance: format!("local-{name}"), boot })
+    }
+}

@@ -1,0 +1,32 @@
+//! SIGTERM and SIGINT become events.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+use crate::lifecycle::{Event, Stop};
+use crate::runner::watch::Seen;
+
+/// Sends a stop for every SIGTERM and SIGINT; the second one kills.
+pub(super) fn forward(events: mpsc::Sender<Seen>) -> io::Result<()> {
+    let (receiver, sender) = StdUnixStream::pair()?;
+    signal_hook::low_level::pipe::register(SIGTERM, sender.try_clone()?)?;
+    signal_hook::low_level::pipe::register(SIGINT, sender)?;
+    receiver.set_nonblocking(true)?;
+    let mut receiver = UnixStream::from_std(receiver)?;
+    tokio::spawn(async move {
+        let mut signals = [0; 16];
+        while let Ok(count @ 1..) = receiver.read(&mut signals).await {
+            for _ in 0..count {
+                if events.send(Seen::Event(Event::Stop(Stop::Shutdown))).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! What the agent process finds when it starts: lock, journal, marker.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use tracing::{info, warn};
+
+use super::journal::{Binding, Journal, Replay};
+use super::record::Record;
+use super::settings::Settings;
+use super::{CannotBegin, clock};
+use crate::lifecycle::{Begin, Found, Phase, State};
+use crate::runner::traces::Traces;
+
+/// Held for the whole life: one agent process to a state directory.
+pub(super) type Lock = Flock<File>;
+
+/// Where a life begins, or goes on.
+pub(super) struct Start {
+    pub(super) state: State,
+    pub(super) begin: Begin,
+    pub(super) journal: Journal,
+    pub(super) record: Record,
+    pub(super) traces: Traces,
+    pub(super) lock: Lock,
+}
+
+pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
+    let directory = &settings.places.state;
+    let unusable = |source: io::Error| CannotBegin::StateDirectory { path: directory.display().to_string(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+    let lock = lock(directory).map_err(unusable)??;
+    let traces = Traces::new(directory);
+    forget_other_instances(&traces, &settings.binding).map_err(unusable)?;
+    let (mut journal, mut replay) = Journal::read(directory, &settings.binding);
+    if settings.may_follow && is_finished(&replay) {
+        journal.archive().map_err(unusable)?;
+        traces.clear().map_err(unusable)?;
+        replay = Replay::Nothing;
+    }
+    journal.prepare(&settings.binding, &replay);
+    let begin = begin(&replay, &traces, &settings.binding);
+    let entries = match replay {
+        Replay::ThisBoot(entries) | Replay::EarlierBoot(entries) => entries,
+        Replay::Nothing | Replay::Unreadable => Vec::new(),
+    };
+    let state = entries.last().map_or_else(|| State::new(&settings.policy, clock::now()), |last| last.state.clone());
+    if begin != Begin::Fresh {
+        info!(?begin, state = state.phase.name(), "going on where an earlier agent process stopped");
+    }
+    let this_boot = !matches!(begin, Begin::SecondBoot { .. });
+    let record = Record::new(&settings.binding, if this_boot { &entries } else { &[] }, begin != Begin::Fresh);
+    Ok(Start { state, begin, journal, record, traces, lock })
+}
+
+fn begin(replay: &Replay, traces: &Traces, binding: &Binding) -> Begin {
+    let marked = traces.is_marked();
+    let found = if marked { Found::Marker } else { Found::Nothing };
+    let marker_of_earlier_boot = traces.marker().is_some_and(|marker| marker.boot != binding.boot);
+    match replay {
+        Replay::EarlierBoot(_) => Begin::SecondBoot { marked },
+        _ if marker_of_earlier_boot => Begin::SecondBoot { marked },
+        Replay::Unreadable => Begin::JournalLost(found),
+        Replay::ThisBoot(entries) if !entries.is_empty() => Begin::Again(found),
+        Replay::ThisBoot(_) | Replay::Nothing if marked => Begin::JournalLost(found),
+        Replay::ThisBoot(_) | Replay::Nothing => Begin::Fresh,
+    }
+}
+
+/// The traces in an image made from a used machine say nothing about this one.
+fn forget_other_instances(traces: &Traces, binding: &Binding) -> io::Result<()> {
+    match traces.marker() {
+        Some(marker) if marker.instance != binding.instance => {
+            warn!("the marker of a runner's start belongs to instance {}; it is removed", marker.instance);
+            traces.clear()
+        }
+        _ => Ok(()),
+    }
+}
+
+/// On a machine that may have several lives, a finished one is history.
+fn is_finished(replay: &Replay) -> bool {
+    let (Replay::ThisBoot(entries) | Replay::EarlierBoot(entries)) = replay else { return false };
+    entries.last().is_some_and(|entry| matches!(entry.state.phase, Phase::Ended { .. }))
+}
+
+fn lock(directory: &Path) -> io::Result<Result<Lock, CannotBegin>> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join("lock"))?;
+    let mut pid = String::new();
+    file.read_to_string(&mut pid)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            lock.set_len(0)?;
+            lock.rewind()?;
+            write!(lock, "{}", std::process::id())?;
+            Ok(Ok(lock))
+        }
+        Err((_, Errno::EWOULDBLOCK)) => {
+            Ok(Err(CannotBegin::Taken { path: directory.display().to_string(), pid: pid.trim().to_owned() }))
+        }
+        Err((_, error)) => Err(error.into()),
+    }
+}

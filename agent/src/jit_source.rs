@@ -1,0 +1,74 @@
+//! Getting the JIT configuration, and deleting it where it came from.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::zeroize::Zeroizing;
+use tokio::sync::oneshot;
+
+use crate::daemon::settings::JitSource;
+use crate::lifecycle::Outcome;
+use crate::runner::jit::{JitConfig, MAX_ENCODED};
+
+/// How often a file that is to appear is looked for.
+const PACE: Duration = Duration::from_millis(250);
+
+/// Gets and checks the JIT configuration. Waits for a dropped file without end; the lifecycle keeps the deadline.
+///
+/// # Errors
+/// The life's outcome, and what is wrong in words.
+pub async fn fetch(source: &JitSource) -> Result<JitConfig, (Outcome, String)> {
+    let (name, read) = match source {
+        JitSource::Stdin => ("standard input".to_owned(), in_a_thread(|| bounded(io::stdin())).await),
+        JitSource::File(path) => {
+            let path = path.clone();
+            (path.display().to_string(), in_a_thread(move || bounded(File::open(path)?)).await)
+        }
+        JitSource::Dropped(path) => (path.display().to_string(), wait_for(path).await),
+    };
+    let invalid = |detail: String| (Outcome::JitConfigInvalid, detail);
+    let text = read.map_err(|error| invalid(format!("cannot read the JIT configuration from {name}: {error}")))?;
+    JitConfig::decode(&text).map_err(|error| invalid(format!("{name} is not a usable JIT configuration: {error}")))
+}
+
+/// Deletes a dropped file. What a person gave on the command line is the person's.
+///
+/// # Errors
+/// It is there and could not be deleted.
+pub fn delete(source: &JitSource) -> io::Result<()> {
+    match source {
+        JitSource::Stdin | JitSource::File(_) => Ok(()),
+        JitSource::Dropped(path) => match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Terminals and pipes can keep a reader waiting for ever. A plain thread can be left behind; one of tokio's would keep
+/// the process from ending.
+async fn in_a_thread<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || sender.send(read()));
+    receiver.await.map_err(io::Error::other)?
+}
+
+/// A file is taken once it has content: who writes it may create it first.
+async fn wait_for(path: &Path) -> io::Result<Zeroizing<String>> {
+    loop {
+        match File::open(path).and_then(bounded) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => tokio::time::sleep(PACE).await,
+        }
+    }
+}
+
+/// No more than one byte over the limit, so that the decoder sees that it is too long.
+fn bounded(reader: impl Read) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(8 * 1024));
+    reader.take(MAX_ENCODED as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}

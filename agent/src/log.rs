@@ -1,0 +1,32 @@
+//! Where the agent's own log goes.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// To journald if the process was started by systemd, else to standard error.
+pub fn to_journal_or_stderr(default_level: &str) {
+    // systemd sets this for services whose output goes to the journal.
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    match journal {
+        Some(journal) => tracing_subscriber::registry().with(filter(default_level)).with(journal).init(),
+        None => to_stderr(default_level),
+    }
+}
+
+/// To standard error. `MAYFLY_LOG` sets the level, as in `debug` or `mayfly=debug`.
+pub fn to_stderr(default_level: &str) {
+    use std::io::IsTerminal;
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter(default_level))
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && !no_colour)
+        .init();
+}
+
+fn filter(default_level: &str) -> EnvFilter {
+    EnvFilter::try_from_env("MAYFLY_LOG").unwrap_or_else(|_| EnvFilter::new(default_level))
+}

@@ -1,0 +1,71 @@
+//! The files of the JIT configuration in the runner's directory.
+//!
+//! That directory belongs to the runner's user, who may have left symbolic links there: every file is made anew, never
+//! opened through a link, and readable by that user only from its first moment on.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::path::Path;
+
+use super::jit::JitConfig;
+use super::privileges::User;
+
+/// Files of an earlier registration, baked into an image by mistake, would be loaded by the runner.
+const REGISTRATION_PREFIXES: [&str; 2] = [".runner", ".credentials"];
+
+/// Puts the files in place, owned by `user` if one is given, mode 0600.
+///
+/// # Errors
+/// The first file that could not be written, with its path.
+pub fn place(directory: &Path, config: &JitConfig, user: Option<&User>) -> io::Result<()> {
+    remove(directory, &[])?;
+    for (name, content) in config.files() {
+        let path = directory.join(name);
+        write_new(&path, content, user).map_err(|error| annotate(&error, "write", &path))?;
+    }
+    File::open(directory)?.sync_all()
+}
+
+fn write_new(path: &Path, content: &[u8], user: Option<&User>) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // create_new implies O_EXCL, which never follows a link.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    if let Some(user) = user {
+        fchown(&file, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    }
+    file.write_all(content)
+}
+
+/// Removes the registration's files and the further ones named, which [`place`] wrote. The runner removes most of them
+/// itself after a job.
+///
+/// # Errors
+/// The first file that is there and could not be removed.
+pub fn remove(directory: &Path, further: &[String]) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| annotate(&error, "read", directory))?,
+    };
+    for entry in entries {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let ours = REGISTRATION_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || further.iter().any(|placed| placed == name);
+        if ours {
+            let path = directory.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(annotate(&error, "remove", &path)),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn annotate(error: &io::Error, verb: &str, path: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {verb} {}: {error}", path.display()))
+}

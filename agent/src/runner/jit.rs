@@ -1,0 +1,186 @@
+//! The JIT configuration: what GitHub calls the encoded blob that makes a runner join once.
+//!
+//! It is base64 of a JSON object `file name -> base64 of the file`. The runner would write its keys unchecked, also
+//! `../../etc/x`; so Mayfly decodes it, checks every name and puts the files in place itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::zeroize::Zeroizing;
+use serde_json::Value;
+use thiserror::Error;
+
+/// The largest blob that is looked at. GitHub's are about 4.4 KB.
+pub const MAX_ENCODED: usize = 64 * 1024;
+
+/// The files GitHub sends today.
+const KNOWN: [&str; 3] = [".runner", ".credentials", ".credentials_rsaparams"];
+
+/// Files that change how the runner behaves, and that no JIT configuration of GitHub's carries.
+const FORBIDDEN: [&str; 4] = [".env", ".path", ".service", ".setup_info"];
+
+/// Why a blob is refused. No message contains any of the blob but file names.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum JitError {
+    /// Nothing in it.
+    #[error("it is empty")]
+    Empty,
+    /// Over [`MAX_ENCODED`].
+    #[error("it is {0} bytes long; no more than {MAX_ENCODED} are accepted")]
+    TooLong(usize),
+    /// The outer encoding is broken.
+    #[error("it is not base64 (standard alphabet)")]
+    NotBase64,
+    /// The decoded text is not an object of strings.
+    #[error("its content is not a JSON object of strings")]
+    NotJson,
+    /// One file's encoding is broken.
+    #[error("the content of {0:?} is not base64")]
+    FileNotBase64(String),
+    /// A file name that would leave the runner's directory, or is not a plain dot-name.
+    #[error("the file name {0:?} is not allowed: only plain names that begin with a dot are")]
+    UnsafeName(String),
+    /// A file that would change how the runner behaves.
+    #[error("the file {0:?} is not allowed in a JIT configuration")]
+    Forbidden(String),
+    /// No settings.
+    #[error("it has no .runner file")]
+    NoSettings,
+    /// The settings cannot be read.
+    #[error("its .runner file is not a JSON object")]
+    SettingsNotJson,
+    /// The registration is for more than one job.
+    #[error("its .runner file says that the runner is not ephemeral")]
+    NotEphemeral,
+}
+
+/// A decoded and checked JIT configuration. Its content is wiped from memory when it is dropped.
+pub struct JitConfig {
+    files: BTreeMap<String, Zeroizing<Vec<u8>>>,
+}
+
+impl fmt::Debug for JitConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JitConfig").field("files", &self.names().collect::<Vec<_>>()).finish_non_exhaustive()
+    }
+}
+
+impl JitConfig {
+    /// Decodes and checks a blob.
+    ///
+    /// # Errors
+    /// The first reason to refuse it.
+    pub fn decode(encoded: &str) -> Result<Self, JitError> {
+        if encoded.len() > MAX_ENCODED {
+            return Err(JitError::TooLong(encoded.len()));
+        }
+        // .NET's decoder, which the runner uses, ignores white space.
+        let compact = Zeroizing::new(encoded.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>());
+        if compact.is_empty() {
+            return Err(JitError::Empty);
+        }
+        let json = Zeroizing::new(STANDARD.decode(compact.as_bytes()).map_err(|_| JitError::NotBase64)?);
+        let encoded_files: BTreeMap<String, Zeroizing<String>> =
+            serde_json::from_slice::<BTreeMap<String, String>>(&json)
+                .map_err(|_| JitError::NotJson)?
+                .into_iter()
+                .map(|(name, content)| (name, Zeroizing::new(content)))
+                .collect();
+        let mut files = BTreeMap::new();
+        for (name, content) in encoded_files {
+            check_name(&name)?;
+            let bytes = STANDARD.decode(content.as_bytes()).map_err(|_| JitError::FileNotBase64(name.clone()))?;
+            files.insert(name, Zeroizing::new(bytes));
+        }
+        check_settings(files.get(".runner").ok_or(JitError::NoSettings)?)?;
+        Ok(Self { files })
+    }
+
+    /// The file names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// The file names that GitHub does not send today: worth a warning, no more, so that an addition upstream does not
+    /// stop a whole class.
+    pub fn unknown_names(&self) -> impl Iterator<Item = &str> {
+        self.names().filter(|name| !KNOWN.contains(name))
+    }
+
+    /// Names and contents.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(name, content)| (name.as_str(), content.as_slice()))
+    }
+}
+
+fn check_name(name: &str) -> Result<(), JitError> {
+    if FORBIDDEN.contains(&name) {
+        return Err(JitError::Forbidden(name.to_owned()));
+    }
+    let plain = name.len() > 1
+        && name.len() <= 64
+        && name.starts_with('.')
+        && !name.starts_with("..")
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    if plain { Ok(()) } else { Err(JitError::UnsafeName(name.to_owned())) }
+}
+
+/// `Ephemeral` may be a boolean or a string. Absent is accepted: the environment forces one job.
+fn check_settings(content: &[u8]) -> Result<(), JitError> {
+    // .NET writes and accepts a byte order mark.
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let Ok(Value::Object(settings)) = serde_json::from_slice(content) else { return Err(JitError::SettingsNotJson) };
+    let said = settings.iter().find(|(key, _)| key.eq_ignore_ascii_case("ephemeral")).map(|(_, value)| value);
+    match said {
+        Some(Value::Bool(false)) => Err(JitError::NotEphemeral),
+        Some(Value::String(text)) if !text.trim().eq_ignore_ascii_case("true") => Err(JitError::NotEphemeral),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn blob(files: &[(&str, &str)]) -> String {
+        let map: BTreeMap<_, _> = files.iter().map(|(name, content)| (*name, STANDARD.encode(content))).collect();
+        STANDARD.encode(serde_json::to_vec(&map).unwrap())
+    }
+
+    #[test]
+    fn debug_output_shows_names_and_no_content() {
+        let config = JitConfig::decode(&blob(&[(".runner", r#"{"AgentName":"s3cret"}"#)])).unwrap();
+        let shown = format!("{config:?}");
+        assert!(shown.contains(".runner") && !shown.contains("s3cret"), "content in Debug output: {shown}");
+    }
+
+    #[test]
+    fn every_name_that_is_not_a_plain_dot_name_is_refused() {
+        for name in ["../../etc/x", "/etc/x", "..", ".", "", "run.sh", ".a/b", ".a\0b", "..x", ".a\n", "a", "./.runner"]
+        {
+            let refused = JitConfig::decode(&blob(&[(".runner", "{}"), (name, "x")]));
+            assert_eq!(refused.unwrap_err(), JitError::UnsafeName(name.to_owned()), "{name:?} was accepted");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_decoded_or_refused_without_a_panic(text in ".{0,400}") {
+            let _ = JitConfig::decode(&text);
+        }
+
+        #[test]
+        fn any_object_keeps_its_names_inside_the_directory(name in ".{0,12}", content in ".{0,40}") {
+            if let Ok(config) = JitConfig::decode(&blob(&[(".runner", "{}"), (&name, &content)])) {
+                for name in config.names() {
+                    prop_assert!(!name.contains('/') && !name.contains('\0') && name.starts_with('.') && name != "..");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! GitHub's runner on this machine: its files, its processes, and what can be seen of it.
+//!
+//! Facts about the runner come from `actions/runner` 2.336.0, read in source.
+
+pub mod console;
+pub mod environment;
+pub mod files;
+pub mod jit;
+pub mod perf;
+pub mod privileges;
+pub mod process;
+pub mod shim;
+pub mod tail;
+pub mod traces;
+pub mod tree;
+pub mod watch;
+
+/// Where the listener is, below the runner's directory.
+pub const LISTENER: &str = "bin/Runner.Listener";
+
+/// The worker's process name: the kernel keeps 15 characters.
+pub const WORKER_COMM: &str = "Runner.Worker";

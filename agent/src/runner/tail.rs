@@ -1,0 +1,129 @@
+//! Reading a file that another process appends to.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::unistd::{Whence, lseek64};
+
+/// The longest line that is kept; what is beyond is cut off. Nothing the runner says itself comes near.
+const MAX_LINE: usize = 48 * 1024;
+
+/// At most this much is read before the caller gets a chance to do something else.
+const BURST: usize = 1024 * 1024;
+
+/// What was read is given back to the file system in steps of this size, a step behind: a new agent process reads the
+/// last part again and so misses nothing.
+const GIVE_BACK: u64 = 8 * 1024 * 1024;
+
+/// Follows one file, line by line. The file need not exist yet.
+#[derive(Debug)]
+pub struct Tail {
+    path: PathBuf,
+    file: Option<File>,
+    offset: u64,
+    given_back: u64,
+    give_back: bool,
+    line: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl Tail {
+    /// Follows `path` from its beginning.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            file: None,
+            offset: 0,
+            given_back: 0,
+            give_back: false,
+            line: Vec::new(),
+            buffer: vec![0; 16 * 1024],
+        }
+    }
+
+    /// Punches holes where the file was read, so that a job that floods its console does not fill the disk. File systems
+    /// that cannot do this keep the data.
+    #[must_use]
+    pub fn giving_back(mut self) -> Self {
+        self.give_back = true;
+        self
+    }
+
+    /// Passes every whole line that is there to `each`, up to a bound. Returns whether there may be more.
+    ///
+    /// # Errors
+    /// The file exists and cannot be read.
+    pub fn read(&mut self, mut each: impl FnMut(&str)) -> io::Result<bool> {
+        if self.file.is_none() && !self.open()? {
+            return Ok(false);
+        }
+        let Some(file) = &self.file else { return Ok(false) };
+        let mut budget = BURST;
+        while budget > 0 {
+            let count = file.read_at(&mut self.buffer, self.offset)?;
+            if count == 0 {
+                return Ok(false);
+            }
+            self.offset += count as u64;
+            budget = budget.saturating_sub(count);
+            for chunk in self.buffer[..count].split_inclusive(|byte| *byte == b'\n') {
+                let (part, whole) = chunk.strip_suffix(b"\n").map_or((chunk, false), |part| (part, true));
+                let room = MAX_LINE - self.line.len();
+                self.line.extend_from_slice(&part[..part.len().min(room)]);
+                if whole {
+                    let text = String::from_utf8_lossy(&self.line);
+                    each(text.strip_suffix('\r').unwrap_or(&text));
+                    self.line.clear();
+                }
+            }
+        }
+        self.give_back();
+        Ok(true)
+    }
+
+    /// Passes a last line that has no line break. Only after the writer has ended.
+    pub fn finish(&mut self, mut each: impl FnMut(&str)) {
+        if !self.line.is_empty() {
+            each(&String::from_utf8_lossy(&self.line));
+            self.line.clear();
+        }
+    }
+
+    fn open(&mut self) -> io::Result<bool> {
+        let opened = if self.give_back {
+            std::fs::OpenOptions::new().read(true).write(true).open(&self.path)
+        } else {
+            File::open(&self.path)
+        };
+        match opened {
+            Ok(file) => {
+                // An earlier agent process may have given the beginning back: go on where data begins.
+                if let Ok(start) = lseek64(&file, 0, Whence::SeekData) {
+                    self.offset = u64::try_from(start).unwrap_or(0);
+                    self.given_back = self.offset;
+                }
+                self.file = Some(file);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn give_back(&mut self) {
+        let Some(file) = self.file.as_ref().filter(|_| self.give_back) else { return };
+        let Some(done) = self.offset.checked_sub(GIVE_BACK) else { return };
+        let length = done.saturating_sub(self.given_back) / GIVE_BACK * GIVE_BACK;
+        if length == 0 {
+            return;
+        }
+        let (Ok(from), Ok(size)) = (i64::try_from(self.given_back), i64::try_from(length)) else { return };
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        self.give_back = fallocate(file, flags, from, size).is_ok();
+        self.given_back += length;
+    }
+}

@@ -1,0 +1,150 @@
+//! What a start of the runner leaves on disk, for whichever agent process comes next.
+//!
+//! | file | written by | means |
+//! |---|---|---|
+//! | `runner.started` | the shim, exclusively and synced, before anything else | a start happened; there is never another |
+//! | `runner.pid` | the shim, after the spawn | which process the listener is |
+//! | `runner.exit` | the shim, when the listener has ended | how it ended |
+//! | `console.log` | the listener and its worker | their stdout and stderr |
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::tree::ProcessId;
+use crate::lifecycle::Exit;
+
+/// The files of a runner's start, in the state directory.
+#[derive(Clone, Debug)]
+pub struct Traces {
+    directory: PathBuf,
+}
+
+/// The content of the marker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// The instance it was written on: a marker in an image made from a used machine means nothing.
+    pub instance: String,
+    /// The boot it was written in.
+    pub boot: String,
+    /// The shim.
+    pub shim: ProcessId,
+    /// The JIT configuration's file names, to be removed at the end.
+    pub files: Vec<String>,
+}
+
+/// The content of the exit file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// The listener ran and ended.
+    Exited(Exit),
+    /// The listener could not be executed.
+    NotExecuted(String),
+}
+
+impl Traces {
+    /// The traces in this state directory.
+    #[must_use]
+    pub fn new(state_directory: &Path) -> Self {
+        Self { directory: state_directory.to_owned() }
+    }
+
+    /// The listener's stdout and stderr.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
+        self.directory.join("console.log")
+    }
+
+    /// Where [`Self::exit`] appears.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn marker_path(&self) -> PathBuf {
+        self.directory.join("runner.started")
+    }
+
+    /// Creates the marker, durably. Exactly one call in the life of an instance succeeds.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there was a start before; others if it could not be made durable, and then nothing may start.
+    pub fn mark(&self, marker: &Marker) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.marker_path())?;
+        file.write_all(&serde_json::to_vec(marker)?)?;
+        file.sync_all()?;
+        File::open(&self.directory)?.sync_all()
+    }
+
+    /// Whether a marker is there, even an unreadable one (a crash in the middle of writing it).
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.marker_path().exists()
+    }
+
+    /// The marker, if it is there and whole.
+    #[must_use]
+    pub fn marker(&self) -> Option<Marker> {
+        read(&self.marker_path())
+    }
+
+    /// Writes which process the listener is.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn write_listener(&self, listener: ProcessId) -> io::Result<()> {
+        self.write("runner.pid", &listener)
+    }
+
+    /// Which process the listener is.
+    #[must_use]
+    pub fn listener(&self) -> Option<ProcessId> {
+        read(&self.directory.join("runner.pid"))
+    }
+
+    /// Writes how the listener ended.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn write_exit(&self, ending: &Ending) -> io::Result<()> {
+        self.write("runner.exit", ending)
+    }
+
+    /// How the listener ended.
+    #[must_use]
+    pub fn exit(&self) -> Option<Ending> {
+        read(&self.directory.join("runner.exit"))
+    }
+
+    /// Forgets everything: for a new life on a machine that may have several, or after a foreign one.
+    ///
+    /// # Errors
+    /// A file is there and could not be removed.
+    pub fn clear(&self) -> io::Result<()> {
+        for path in ["runner.pid", "runner.exit", "console.log", "runner.started"] {
+            match fs::remove_file(self.directory.join(path)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole or not at all: written beside, synced, renamed.
+    fn write(&self, name: &str, content: &impl Serialize) -> io::Result<()> {
+        let beside = self.directory.join(format!(".{name}"));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&serde_json::to_vec(content)?)?;
+        file.sync_all()?;
+        fs::rename(beside, self.directory.join(name))
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}

@@ -1,0 +1,270 @@
+//! Watching a runner: console, perf log, worker process and exit, in one task, so that the order of what is seen is the
+//! order in which it is told.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::tail::Tail;
+use super::traces::{Ending, Traces};
+use super::tree::{ProcessId, worker_in_session, worker_of};
+use super::{console, perf};
+use crate::lifecycle::{Event, Exit, Outcome, Sign};
+
+/// A worker is looked for this often once a job was assigned, and its end once the listener has ended.
+const SEARCH_PACE: Duration = Duration::from_millis(100);
+
+/// For so many looks; a worker that is not there by then is a wedge in the making, and nothing is urgent about it.
+const SEARCH_LOOKS: u32 = 300;
+
+/// A worker at work is looked at this often.
+const WORK_PACE: Duration = Duration::from_secs(1);
+
+/// Without any sign of a job, files are looked at this often, should a notification be lost.
+const QUIET_PACE: Duration = Duration::from_secs(5);
+
+/// How long the shim may take to write down an exit, once listener and shim are gone.
+const EXIT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Something the watcher passes on.
+#[derive(Debug)]
+pub enum Seen {
+    /// For the lifecycle.
+    Event(Event),
+    /// A console line, for the log and for people.
+    Line(String),
+}
+
+/// What to watch.
+#[derive(Debug)]
+pub struct Watch {
+    traces: Traces,
+    perf: PathBuf,
+    console_tail: Tail,
+    perf_tail: Tail,
+    shim: Option<ProcessId>,
+    listener: Option<ProcessId>,
+    worker: Option<ProcessId>,
+    /// A worker was there, as far as the lifecycle knows.
+    worker_told: bool,
+    /// How often a worker was looked for since a job was assigned.
+    looks_for_worker: Option<u32>,
+    events: mpsc::Sender<Seen>,
+    looks: mpsc::Receiver<()>,
+}
+
+impl Watch {
+    /// Watches the runner with these traces. A message on `looks` is answered with [`Event::Looked`].
+    /// `worker_told`: an earlier agent process saw a worker alive.
+    #[must_use]
+    pub fn new(
+        traces: Traces,
+        perf: &Path,
+        worker_told: bool,
+        events: mpsc::Sender<Seen>,
+        looks: mpsc::Receiver<()>,
+    ) -> Self {
+        Self {
+            console_tail: Tail::new(&traces.console()).giving_back(),
+            perf_tail: Tail::new(&perf.join(perf::LISTENER_FILE)),
+            perf: perf.to_owned(),
+            shim: traces.marker().map(|marker| marker.shim),
+            listener: None,
+            traces,
+            worker: None,
+            worker_told,
+            looks_for_worker: None,
+            events,
+            looks,
+        }
+    }
+
+    /// Watches until the listener has ended, and then its worker.
+    ///
+    /// # Errors
+    /// Files cannot be watched (a limit of inotify, usually), or the receiver is gone.
+    pub async fn run(mut self) -> io::Result<()> {
+        let changes = changes(&[self.traces.directory(), &self.perf])?;
+        let mut looks_open = true;
+        if self.worker_told {
+            self.find_again().await?;
+        }
+        loop {
+            let ending = self.ending().await;
+            // In this order: whatever was printed before the end is told before the end.
+            self.read().await?;
+            if let Some(ending) = ending {
+                return self.tell_end(ending).await;
+            }
+            let pace = match self.looks_for_worker {
+                _ if self.worker.is_some() => WORK_PACE,
+                Some(looks) if looks < SEARCH_LOOKS => SEARCH_PACE,
+                Some(_) => WORK_PACE,
+                None => QUIET_PACE,
+            };
+            tokio::select! {
+                biased;
+                ready = changes.readable() => {
+                    let mut ready = ready?;
+                    let _ = ready.get_inner().0.read_events();
+                    ready.clear_ready();
+                }
+                look = self.looks.recv(), if looks_open => {
+                    looks_open = look.is_some();
+                    self.read().await?;
+                    self.tell(Event::Looked).await?;
+                }
+                () = tokio::time::sleep(pace) => {}
+            }
+        }
+    }
+
+    /// A worker was alive when the last agent process looked. Is it still?
+    async fn find_again(&mut self) -> io::Result<()> {
+        self.worker = self.shim.and_then(|shim| worker_in_session(shim.pid));
+        if self.worker.is_none() {
+            self.tell(Event::Saw(Sign::WorkerGone)).await?;
+        }
+        Ok(())
+    }
+
+    /// How the listener ended, if it did.
+    async fn ending(&mut self) -> Option<Ending> {
+        if let Some(ending) = self.traces.exit() {
+            return Some(ending);
+        }
+        if self.listener.is_none() {
+            self.listener = self.traces.listener();
+        }
+        let alive = |process: Option<ProcessId>| process.is_some_and(ProcessId::is_alive);
+        if alive(self.listener) || alive(self.shim) {
+            return None;
+        }
+        // Both gone: the exit file was written just now, or the shim was killed.
+        let deadline = Instant::now() + EXIT_PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(ending) = self.traces.exit() {
+                return Some(ending);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Some(Ending::Exited(Exit::Lost))
+    }
+
+    /// Everything there is to see right now.
+    async fn read(&mut self) -> io::Result<()> {
+        loop {
+            let mut seen = Vec::new();
+            let mut keep_line = |line: &str| seen.push((console::sign(line), Some(line.to_owned())));
+            let more = self.console_tail.read(&mut keep_line)?;
+            self.perf_tail.read(|line| seen.push((perf::sign(line), None)))?;
+            for (sign, line) in seen {
+                if let Some(line) = line {
+                    self.send(Seen::Line(line)).await?;
+                }
+                if let Some(sign) = sign {
+                    if matches!(sign, Sign::JobMessage | Sign::Running { .. }) {
+                        self.looks_for_worker.get_or_insert(0);
+                    }
+                    self.tell(Event::Saw(sign)).await?;
+                }
+            }
+            if !more {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        self.look_for_worker().await
+    }
+
+    async fn look_for_worker(&mut self) -> io::Result<()> {
+        if let Some(worker) = self.worker {
+            if !worker.is_alive() {
+                self.worker = None;
+                self.tell(Event::Saw(Sign::WorkerGone)).await?;
+            }
+            return Ok(());
+        }
+        if self.worker_told {
+            return Ok(());
+        }
+        self.looks_for_worker = self.looks_for_worker.map(|looks| looks.saturating_add(1));
+        // Its perf log tells of a worker that came and went between two looks, or whose listener is gone.
+        let left_a_file = self.perf.join(perf::WORKER_FILE).exists();
+        self.worker = self.listener.and_then(worker_of);
+        if self.worker.is_none() && left_a_file {
+            self.worker = self.shim.and_then(|shim| worker_in_session(shim.pid));
+        }
+        if self.worker.is_some() || left_a_file {
+            self.worker_told = true;
+            self.tell(Event::Saw(Sign::WorkerSeen)).await?;
+            if self.worker.is_none() {
+                self.tell(Event::Saw(Sign::WorkerGone)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_end(mut self, ending: Ending) -> io::Result<()> {
+        let mut rest = Vec::new();
+        self.console_tail.finish(|line| rest.push((console::sign(line), line.to_owned())));
+        for (sign, line) in rest {
+            self.send(Seen::Line(line)).await?;
+            if let Some(sign) = sign {
+                self.tell(Event::Saw(sign)).await?;
+            }
+        }
+        match ending {
+            Ending::Exited(exit) => self.tell(Event::Exited(exit)).await?,
+            Ending::NotExecuted(detail) => {
+                self.tell(Event::NotStarted { outcome: Outcome::RunnerMissing, detail }).await?;
+            }
+        }
+        while self.worker.is_some() {
+            tokio::time::sleep(SEARCH_PACE).await;
+            self.read().await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, event: Event) -> io::Result<()> {
+        self.send(Seen::Event(event)).await
+    }
+
+    async fn send(&self, seen: Seen) -> io::Result<()> {
+        self.events.send(seen).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// Becomes readable when a file in one of the directories is written, made or renamed.
+#[expect(deprecated, reason = "its successor asks for unsafe to promise what an owned descriptor promises already")]
+fn changes(directories: &[&Path]) -> io::Result<AsyncFd<Changes>> {
+    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+    let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+    for directory in directories {
+        inotify.add_watch(*directory, flags)?;
+    }
+    AsyncFd::new(Changes(inotify))
+}
+
+/// [`Inotify`], as tokio wants it.
+#[derive(Debug)]
+struct Changes(Inotify);
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Changes {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
