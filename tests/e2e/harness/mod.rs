@@ -1,1 +1,9 @@
-//! x
+//! What every scenario needs: a machine-like place to live in, the shipped binary, and a look at what is left.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
+
+pub mod leaks;
+pub mod life;
+pub mod processes;
+
+pub use life::{Ended, Life, Running};

@@ -1,0 +1,25 @@
+//! Stand-ins for what an EC2 instance talks to, made for tests and demos.
+//!
+//! * [`imds`]: a scripted, strict instance metadata service (session tokens only).
+//! * [`proxy`]: a fault-injecting proxy in front of an AWS emulator.
+//! * [`moto`]: that emulator, started from a private Python environment.
+//!
+//! Every double owns a thread with a small runtime of its own, so it serves
+//! plain tests and asynchronous ones alike, and stops when it is dropped. They
+//! listen on the loopback address only.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may fail there"))]
+
+pub mod imds;
+pub mod moto;
+pub mod proxy;
+pub mod script;
+
+mod dates;
+mod http;
+mod record;
+mod serve;
+mod when;
+
+pub use serve::ConnectionCounts;
+pub use when::{Limit, RuleId};

@@ -1,0 +1,249 @@
+//! A proxy in front of an AWS emulator that knows which call a request is and
+//! can make it fail the way AWS does.
+//!
+//! ```no_run
+//! use mayfly_fake_aws::{Limit, moto::Moto, proxy::{AwsError, AwsProxy, Fault, Match}};
+//! # fn main() -> std::io::Result<()> {
+//! let moto = Moto::start()?;
+//! let aws = AwsProxy::start(moto.address())?;
+//! aws.fault(
+//!     Match::action("GetParameter"),
+//!     Limit::times(3),
+//!     Fault::Error(AwsError::Throttled),
+//! );
+//! std::process::Command::new("mayfly").env("AWS_ENDPOINT_URL", aws.url()).spawn()?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod call;
+mod command;
+mod error;
+mod rule;
+mod upstream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+pub use call::{Call, Protocol};
+pub use error::AwsError;
+pub use rule::{Fault, Match};
+
+use crate::ConnectionCounts;
+use crate::record::{Log, lock};
+use crate::serve::Server;
+use crate::when::{Limit, RuleId};
+use rule::Rules;
+use upstream::Upstream;
+
+/// One request that the proxy has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsRequest {
+    /// When it came, counted from the start of the proxy.
+    pub at: Duration,
+    /// What it asks of whom.
+    pub call: Call,
+    /// The HTTP method.
+    pub method: String,
+    /// The request target: a path, or a whole address in proxy form.
+    pub target: String,
+    /// Whether the request was addressed to a forward proxy.
+    pub proxy_form: bool,
+    /// The host header.
+    pub host: String,
+    /// The body as sent.
+    pub body: Bytes,
+    /// The number of the connection that it came on, from 1.
+    pub connection: u64,
+    /// Whether the access key is the expected one, if one is expected.
+    pub key_matched: Option<bool>,
+    /// The status answered; `None` if it was not answered (yet).
+    pub status: Option<u16>,
+    /// What befell it.
+    pub fault: Option<Fault>,
+}
+
+impl AwsRequest {
+    /// The body as JSON; `Null` if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The body as a form, decoded.
+    pub fn form(&self) -> Vec<(String, String)> {
+        call::form(&self.body)
+    }
+
+    /// One field of the body as a form.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let mut fields = self.form().into_iter();
+        fields.find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    rules: Rules,
+    canned: Rules,
+    latency: Duration,
+    clock_skew: i64,
+    expected_key: Option<String>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    started: Instant,
+    state: Mutex<State>,
+    log: Log<AwsRequest>,
+}
+
+/// The running proxy; it stops when dropped.
+#[derive(Debug)]
+pub struct AwsProxy {
+    server: Server,
+    shared: Arc<Shared>,
+}
+
+impl AwsProxy {
+    /// Starts on a free port in front of an emulator. The two lifecycle calls
+    /// that moto lacks are answered with success.
+    pub fn start(upstream: SocketAddr) -> io::Result<Self> {
+        Self::start_on(0, upstream)
+    }
+
+    /// Starts on a given port of the loopback address.
+    pub fn start_on(port: u16, upstream: SocketAddr) -> io::Result<Self> {
+        let mut canned = Rules::default();
+        for action in ["CompleteLifecycleAction", "RecordLifecycleActionHeartbeat"] {
+            let matching = Match::action(action);
+            canned.add(matching, Limit::default(), Fault::EmptySuccess);
+        }
+        let shared = Arc::new(Shared {
+            started: Instant::now(),
+            state: Mutex::new(State {
+                rules: Rules::default(),
+                canned,
+                latency: Duration::ZERO,
+                clock_skew: 0,
+                expected_key: None,
+            }),
+            log: Log::default(),
+        });
+        let answering = shared.clone();
+        let server = Server::start("aws-proxy", port, move || {
+            let upstream = Upstream::new(upstream);
+            Arc::new(move |request, conn| {
+                let (shared, upstream) = (answering.clone(), upstream.clone());
+                Box::pin(answer::answer(shared, upstream, request, conn))
+            })
+        })?;
+        Ok(Self { server, shared })
+    }
+
+    /// The value for `AWS_ENDPOINT_URL`, or for `HTTP_PROXY`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Installs a fault. Faults are tried in the order of their installation;
+    /// delays add up, of the others the first that hits decides.
+    pub fn fault(&self, matching: Match, limit: Limit, fault: Fault) -> RuleId {
+        lock(&self.shared.state).rules.add(matching, limit, fault)
+    }
+
+    /// Installs an answer for what the emulator cannot do; faults come before.
+    pub fn canned(&self, matching: Match, answer: Fault) -> RuleId {
+        lock(&self.shared.state)
+            .canned
+            .add(matching, Limit::default(), answer)
+    }
+
+    /// How many calls a fault has hit.
+    pub fn hits(&self, id: RuleId) -> u64 {
+        lock(&self.shared.state).rules.hits(id)
+    }
+
+    /// Removes one fault.
+    pub fn clear(&self, id: RuleId) {
+        lock(&self.shared.state).rules.clear(Some(id));
+    }
+
+    /// Removes all faults (not the canned answers), and serves again if the
+    /// port refused or was silent.
+    pub fn clear_all(&self) -> io::Result<()> {
+        lock(&self.shared.state).rules.clear(None);
+        self.server.serve()
+    }
+
+    /// Adds this to every call, as the way to a distant service does.
+    pub fn latency(&self, latency: Duration) {
+        lock(&self.shared.state).latency = latency;
+    }
+
+    /// Dates answers as a clock would that is off by so many seconds.
+    pub fn clock_skew(&self, seconds: i64) {
+        lock(&self.shared.state).clock_skew = seconds;
+    }
+
+    /// Notes in the record whether calls are signed with this access key.
+    pub fn expect_key(&self, access_key: &str) {
+        lock(&self.shared.state).expected_key = Some(access_key.to_owned());
+    }
+
+    /// Closes the port and all connections, for a while or until
+    /// [`AwsProxy::clear_all`]; the port stays reserved.
+    pub fn refuse(&self, period: Option<Duration>) -> io::Result<()> {
+        self.server.refuse(period)
+    }
+
+    /// Lets connection attempts and requests vanish, for a while or until
+    /// [`AwsProxy::clear_all`]. Requests on open connections are carried out
+    /// afterwards, as after lost packets.
+    pub fn black_hole(&self, period: Option<Duration>) -> io::Result<()> {
+        self.server.black_hole(period)
+    }
+
+    /// Every request so far.
+    pub fn requests(&self) -> Vec<AwsRequest> {
+        self.requests_since(0)
+    }
+
+    /// The requests of one action so far.
+    pub fn requests_of(&self, action: &str) -> Vec<AwsRequest> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.call.action == action);
+        requests
+    }
+
+    /// How many requests there were, to be given to [`AwsProxy::requests_since`].
+    pub fn mark(&self) -> usize {
+        self.shared.log.len()
+    }
+
+    /// The requests after a mark.
+    pub fn requests_since(&self, mark: usize) -> Vec<AwsRequest> {
+        self.shared.log.since(mark)
+    }
+
+    /// Blocks until the requests so far fulfil a condition; false if the limit
+    /// passes first.
+    pub fn wait(&self, limit: Duration, done: impl FnMut(&[AwsRequest]) -> bool) -> bool {
+        self.shared.log.wait(limit, done)
+    }
+
+    /// Connections so far.
+    pub fn connections(&self) -> ConnectionCounts {
+        self.server.counts()
+    }
+}

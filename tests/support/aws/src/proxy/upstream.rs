@@ -1,0 +1,93 @@
+//! The way on to the emulator, over connections that are kept.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING};
+use hyper::http::{request, response};
+use hyper::{Request, Response, Uri};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+
+use crate::serve::{Body, full};
+
+/// A pool of connections to the emulator.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    address: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// Headers that concern one connection only.
+const OF_THE_HOP: [HeaderName; 4] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+impl Upstream {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Self {
+            address,
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        }
+    }
+
+    /// Passes a request on. In proxy form a loopback target is obeyed, so that
+    /// other doubles can be reached; anything else would leave this machine and
+    /// goes to the emulator.
+    fn target(&self, uri: &Uri) -> SocketAddr {
+        let asked = uri.authority().and_then(|authority| {
+            let address: IpAddr = match authority.host() {
+                "localhost" => [127, 0, 0, 1].into(),
+                host => host.parse().ok()?,
+            };
+            let port = authority.port_u16().unwrap_or(80);
+            address.is_loopback().then(|| (address, port).into())
+        });
+        asked.unwrap_or(self.address)
+    }
+
+    /// Passes a request on and reads the whole answer.
+    pub(crate) async fn pass(&self, head: &request::Parts, body: Bytes) -> (Response<Body>, Bytes) {
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let uri = format!("http://{}{path}", self.target(&head.uri));
+        let mut onward = Request::new(Full::new(body));
+        *onward.method_mut() = head.method.clone();
+        *onward.headers_mut() = head.headers.clone();
+        for name in OF_THE_HOP {
+            onward.headers_mut().remove(name);
+        }
+        match uri.parse() {
+            Ok(uri) => *onward.uri_mut() = uri,
+            Err(_) => return failed("the request target makes no address"),
+        }
+        let (mut head, incoming) = match self.client.request(onward).await {
+            Ok(answer) => answer.into_parts(),
+            Err(error) => return failed(&format!("the emulator does not answer: {error}")),
+        };
+        let bytes = match incoming.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return failed(&format!("the emulator broke off: {error}")),
+        };
+        clean(&mut head);
+        let body = Full::new(bytes.clone()).map_err(|never| match never {});
+        (Response::from_parts(head, body.boxed_unsync()), bytes)
+    }
+}
+
+fn clean(head: &mut response::Parts) {
+    // The date is ours to give, so that a skewed clock shows everywhere.
+    for name in OF_THE_HOP.into_iter().chain([CONTENT_LENGTH, DATE]) {
+        head.headers.remove(name);
+    }
+}
+
+fn failed(reason: &str) -> (Response<Body>, Bytes) {
+    let body = Bytes::from(format!("fake-aws: {reason}\n"));
+    (full(502, "text/plain", body.clone()), body)
+}
