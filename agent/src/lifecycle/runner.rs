@@ -18,6 +18,10 @@ impl Step<'_> {
         let (assigned, at_work, over) = (run.evidence.assigned(), run.evidence.at_work(), run.evidence.job_over());
         self.state.phase = match &self.state.phase {
             Phase::Draining { .. } => return self.settle_draining(run),
+            // A completed line that came before the worker was forged by the job's name: the job has only begun.
+            Phase::Finishing { .. } if run.exit.is_none() && !over => {
+                Phase::Busy { deadline: self.now + limits.job, run }
+            }
             Phase::Finishing { .. } => return self.settle_finishing(run),
             Phase::Starting { .. }
             | Phase::Idle { .. }

@@ -1,0 +1,265 @@
+//! The runner gets stuck: every wait has an end, and the way there is SIGINT to the listener, then SIGKILL to all of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
+
+use mayfly_e2e::{Ended, Life};
+use mayfly_fake_runner::recording::Who;
+use mayfly_fake_runner::{Act, Scenario, Stream, WorkerBehaviour, strings};
+
+const REGISTRATION: [&str; 3] = [".runner", ".credentials", ".credentials_rsaparams"];
+
+fn scenario(name: &str) -> Scenario {
+    mayfly_fake_runner::scenarios::named(name).unwrap()
+}
+
+/// A scenario of these acts, whatever its name.
+fn playing(acts: Vec<Act>) -> Life {
+    Life::with(&Scenario { name: "of-this-test".to_owned(), acts, ..Scenario::default() })
+}
+
+/// Lives the life, and looks at what must hold whatever got stuck.
+fn ends(life: &Life, outcome: &str, code: i32) -> Ended {
+    let ended = life.run(); // which sees to it that nothing of the tree is left
+    ended.assert_outcome(outcome);
+    assert_eq!(ended.code(), Some(code), "the exit code does not tell the outcome");
+    assert_eq!(life.recording().starts().len(), 1, "one JIT configuration, one listener: a second one is a second job");
+    for name in REGISTRATION {
+        let left = life.root().join(name).symlink_metadata().is_ok();
+        assert!(!left, "{name} is left in the runner's directory: whoever reads this disk can act as the runner");
+    }
+    ended
+}
+
+/// The signals that the double saw. SIGKILL is not among them: nobody sees that one.
+fn signals(life: &Life) -> Vec<(Who, String)> {
+    life.recording().signals().into_iter().map(|(who, signal, _)| (who, signal.to_owned())).collect()
+}
+
+fn assert_asked_once(life: &Life) {
+    let asked = [(Who::Listener, "SIGINT".to_owned())];
+    assert_eq!(signals(life), asked, "any other signal cuts a job's report to GitHub short");
+}
+
+fn assert_never_asked(life: &Life) {
+    assert!(signals(life).is_empty(), "there was nothing to ask for: {:?}", signals(life));
+}
+
+/// The listener was asked and went by itself.
+fn assert_went(life: &Life, code: i32) {
+    assert_asked_once(life);
+    assert_eq!(life.recording().exits(Who::Listener), [code], "the listener was killed before it could leave in order");
+}
+
+/// The listener was asked, did not go, and was killed.
+fn assert_killed(life: &Life) {
+    assert_asked_once(life);
+    let exits = life.recording().exits(Who::Listener);
+    assert!(exits.is_empty(), "the double is wrong: its listener went by itself with {exits:?}");
+}
+
+fn was_in(ended: &Ended, state: &str) -> bool {
+    ended.record["phases"].as_array().unwrap().iter().any(|phase| phase["phase"] == state)
+}
+
+fn job_message() -> Act {
+    Act::Perf { counter: "MessageReceived_RunnerJobRequest".to_owned() }
+}
+
+// Before a job.
+
+#[test]
+fn a_runner_that_never_listens_is_stopped_at_the_listening_deadline() {
+    let life = Life::named("never-listens").limits(&[("listening", "500ms")]);
+    ends(&life, "runner-not-listening", 69);
+    assert_went(&life, 0);
+}
+
+#[test]
+fn a_runner_without_a_job_is_stopped_at_the_idle_deadline() {
+    let life = Life::named("no-job").limits(&[("idle", "300ms")]);
+    ends(&life, "idle-timeout", 75);
+    assert_went(&life, 0);
+}
+
+#[test]
+fn messages_that_are_no_job_do_not_count_as_one() {
+    let life = Life::named("refresh-while-idle").limits(&[("idle", "500ms")]);
+    let ended = ends(&life, "idle-timeout", 75);
+    assert_went(&life, 0);
+    assert!(!was_in(&ended, "Assigned"), "a refresh was taken for a job: the runner would wait for it for nothing");
+}
+
+/// The job message is assignment evidence by the design's rule, and that its acquisition failed is told nowhere but in
+/// `_diag`. So a ghost looks like a job that was acknowledged and came to nothing: limits.assigned ends it, and it is
+/// not `idle-timeout`, since a listener with a job on its way must not be stopped as idle.
+#[test]
+fn a_ghost_is_a_wedge_not_an_idle_runner() {
+    let life = Life::named("ghost").limits(&[("idle", "400ms"), ("assigned", "800ms")]);
+    let ended = ends(&life, "runner-wedged", 70);
+    assert_went(&life, 0);
+    assert!(was_in(&ended, "Assigned"), "the job message was not seen");
+}
+
+#[test]
+fn a_slow_goodbye_is_not_cut_short() {
+    let life = Life::with(&Scenario { shutdown_delay_ms: 900, ..scenario("slow-shutdown") });
+    let life = life.limits(&[("idle", "300ms"), ("draining", "20s")]);
+    ends(&life, "idle-timeout", 75);
+    assert_went(&life, 0);
+}
+
+#[test]
+fn a_listener_that_ignores_sigint_is_killed_at_the_drain_deadline() {
+    let life = Life::named("ignores-sigint").limits(&[("idle", "300ms"), ("draining", "400ms")]);
+    ends(&life, "idle-timeout", 75);
+    assert_killed(&life);
+}
+
+#[test]
+fn a_job_that_comes_while_the_idle_runner_is_stopped_is_told_apart() {
+    let life = Life::named("late-job").limits(&[("idle", "400ms"), ("draining", "10s")]);
+    ends(&life, "idle-raced", 75);
+    assert_went(&life, 103);
+}
+
+#[test]
+fn a_last_moment_job_that_is_seen_in_time_is_not_stopped() {
+    // The message is there before the idle deadline; the job itself comes well after it.
+    let acts = vec![
+        Act::Connect,
+        Act::Listening,
+        Act::Idle,
+        job_message(),
+        Act::Wait { ms: 900 },
+        Act::Running,
+        Act::StartWorker { behaviour: WorkerBehaviour::Normal },
+        Act::AwaitWorker,
+        Act::Completed { result: None },
+        Act::Finish,
+    ];
+    let life = playing(acts).limits(&[("idle", "600ms")]);
+    ends(&life, "job-succeeded", 0);
+    assert_never_asked(&life);
+}
+
+// Assigned, and then nothing.
+
+#[test]
+fn an_acknowledged_job_without_a_worker_is_a_wedge() {
+    let life = Life::named("acknowledged-no-worker").limits(&[("assigned", "400ms")]);
+    ends(&life, "runner-wedged", 70);
+    assert_went(&life, 0);
+}
+
+#[test]
+fn a_running_job_without_a_worker_is_a_wedge() {
+    let life = Life::named("running-no-worker").limits(&[("assigned", "400ms")]);
+    let ended = ends(&life, "runner-wedged", 70);
+    assert_went(&life, 0);
+    assert_eq!(ended.record["job_name"], "build", "a person cannot tell which job hangs on GitHub");
+}
+
+// After the job.
+
+#[test]
+fn a_listener_that_never_exits_is_killed_and_its_job_keeps_its_result() {
+    let life = Life::named("completes-never-exits").limits(&[("finishing", "400ms")]);
+    ends(&life, "job-succeeded", 0);
+    assert_never_asked(&life);
+    assert!(life.recording().exits(Who::Listener).is_empty(), "the double is wrong: its listener went by itself");
+    assert_eq!(life.recording().exits(Who::Worker), [100], "the worker was killed with the listener");
+}
+
+#[test]
+fn a_listener_that_outlives_its_worker_without_a_word_is_a_wedge() {
+    let life = Life::named("worker-gone-listener-alive").limits(&[("finishing", "400ms")]);
+    let ended = ends(&life, "runner-wedged", 70);
+    assert!(was_in(&ended, "Finishing"), "the worker's end was not seen");
+    assert_never_asked(&life);
+}
+
+// The job.
+
+#[test]
+fn a_job_longer_than_its_limit_is_stopped() {
+    let life = Life::named("long-job").limits(&[("job", "500ms"), ("draining", "10s")]);
+    ends(&life, "job-timeout", 75);
+    assert_went(&life, 103);
+    assert_eq!(life.recording().exits(Who::Worker), [103], "the worker was not allowed to report its cancelled job");
+}
+
+#[test]
+fn a_job_whose_listener_ignores_sigint_is_killed_at_the_drain_deadline() {
+    let life = Life::named("ignores-sigint-with-job").limits(&[("job", "400ms"), ("draining", "400ms")]);
+    ends(&life, "job-timeout", 75);
+    assert_killed(&life);
+    assert!(life.recording().exits(Who::Worker).is_empty(), "the double is wrong: its worker went by itself");
+}
+
+#[test]
+fn a_worker_that_hangs_is_killed() {
+    let life = Life::named("worker-hang").limits(&[("job", "700ms"), ("draining", "400ms")]);
+    ends(&life, "job-timeout", 75);
+    assert_killed(&life);
+}
+
+#[test]
+fn a_stubborn_step_is_left_to_the_runner_while_there_is_time() {
+    let life = Life::named("stubborn-step").limits(&[("job", "500ms"), ("draining", "10s")]);
+    ends(&life, "job-timeout", 75);
+    assert_went(&life, 103);
+}
+
+#[test]
+fn a_stubborn_step_that_outlasts_the_drain_is_killed() {
+    // With upstream's own times the runner needs ten seconds to give its step up.
+    let life = Life::with(&Scenario { time_scale: 1.0, ..scenario("stubborn-step") });
+    let life = life.limits(&[("job", "500ms"), ("draining", "400ms")]);
+    ends(&life, "job-timeout", 75);
+    assert_killed(&life);
+}
+
+/// listening + idle + job fit into the lifetime, as they must; but the time between message and worker counts too.
+#[test]
+fn the_lifetime_ends_a_job_that_is_still_within_its_own_limit() {
+    let acts = vec![
+        Act::Connect,
+        Act::Listening,
+        Act::Idle,
+        job_message(),
+        Act::Wait { ms: 2_000 },
+        Act::Running,
+        Act::StartWorker { behaviour: WorkerBehaviour::Normal },
+        Act::AwaitWorker,
+        Act::Completed { result: None },
+        Act::Finish,
+    ];
+    let long = Scenario { name: "of-this-test".to_owned(), acts, job_ms: 600_000, ..Scenario::default() };
+    let life = Life::with(&long).limits(&[
+        ("listening", "1s"),
+        ("idle", "700ms"),
+        ("assigned", "20s"),
+        ("job", "1s"),
+        ("draining", "10s"),
+        ("lifetime", "2800ms"),
+    ]);
+    let ended = ends(&life, "lifetime", 75);
+    assert!(was_in(&ended, "Busy"), "the test is wrong: no job was running when the lifetime passed");
+    assert_went(&life, 103);
+}
+
+// Updates.
+
+#[test]
+fn an_update_that_fails_costs_nothing() {
+    let life = Life::named("update-failed-goes-on");
+    ends(&life, "job-succeeded", 0);
+    assert_never_asked(&life);
+}
+
+#[test]
+fn an_update_that_never_ends_is_stopped() {
+    let begun = Act::Print { stream: Stream::Out, line: strings::UPDATE_IN_PROGRESS.to_owned() };
+    let life = playing(vec![Act::Connect, Act::Listening, Act::Idle, begun, Act::Forever]);
+    ends(&life.limits(&[("updating", "400ms")]), "runner-updating", 69);
+}
