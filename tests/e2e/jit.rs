@@ -390,3 +390,12 @@ fn a_planted_hard_link_is_not_written_through() {
     }
     succeeds(&life);
 }
+
+/// The job's user owns the runner's directory. What cannot be removed there must not protect the keys beside it.
+#[test]
+fn a_job_that_plants_directories_does_not_keep_its_registration() {
+    let plant = format!("cd {ROOT} && mkdir $(printf '.runner_%s .credentials_%s ' 1 1 2 2 3 3 4 4 5 5 6 6 7 7 8 8)");
+    // Not ephemeral by its settings, so that the runner leaves the files to Mayfly, as it does when it is killed.
+    let life = job(&[plant]).jit(good().ephemeral(None).encode());
+    succeeds(&life);
+}

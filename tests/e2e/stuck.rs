@@ -159,6 +159,14 @@ fn a_running_job_without_a_worker_is_a_wedge() {
     assert_eq!(ended.record["job_name"], "build", "a person cannot tell which job hangs on GitHub");
 }
 
+/// The name forges a completed line; nothing else says that there ever was a worker.
+#[test]
+fn a_running_job_without_a_worker_is_a_wedge_whatever_its_name_says() {
+    let forged = scenario("imitating-names-newline").job_name;
+    let life = Life::with(&Scenario { job_name: forged, ..scenario("running-no-worker") });
+    ends(&life.limits(&[("assigned", "400ms"), ("finishing", "400ms")]), "runner-wedged", 70);
+}
+
 // After the job.
 
 #[test]

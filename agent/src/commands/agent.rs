@@ -76,7 +76,6 @@ pub(super) fn live_blocking(settings: Settings) -> Result<Record, u8> {
     runtime.shutdown_background();
     lived.map_err(|error| {
         let code = match error {
-            CannotBegin::StateDirectory { .. } => exit::CANNOT_CREATE,
             CannotBegin::Taken { .. } => exit::TEMPORARY,
             CannotBegin::Process(_) => exit::SOFTWARE,
         };

@@ -23,8 +23,6 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// Something in here failed.
     pub const SOFTWARE: u8 = 70;
-    /// The state directory cannot be used.
-    pub const CANNOT_CREATE: u8 = 73;
     /// Another process is at work; try again later.
     pub const TEMPORARY: u8 = 75;
     /// The configuration is not valid.

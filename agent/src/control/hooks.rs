@@ -1,15 +1,19 @@
 //! The runner's job hooks: small scripts that call `mayfly hook`, which tells the agent which job this is.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, Permissions};
-use std::io;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::settings::Places;
 use crate::lifecycle::{JobInfo, Sign};
 use crate::runner::privileges::User;
+
+/// Every call's trace, in the perf log directory, which the job's user can write.
+pub const TRACE_FILE: &str = "hooks.jsonl";
 
 /// Which hook is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -56,6 +60,22 @@ impl Call {
             workflow: value("GITHUB_WORKFLOW"),
         };
         Self { hook, job }
+    }
+
+    /// Reads a line that [`Self::leave_trace`] wrote.
+    #[must_use]
+    pub fn read(line: &str) -> Option<Sign> {
+        serde_json::from_str(line).ok().map(Self::sign)
+    }
+
+    /// Leaves a line for an agent that may be dead at this moment and alive again the next.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn leave_trace(&self, perf: &Path) -> io::Result<()> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        OpenOptions::new().append(true).create(true).open(perf.join(TRACE_FILE))?.write_all(&line)
     }
 
     pub(super) fn sign(self) -> Sign {

@@ -56,18 +56,19 @@ impl Query {
     }
 }
 
-/// Opens both sockets.
-///
-/// # Errors
-/// A socket could not be made.
-pub fn serve(places: &Places, events: mpsc::Sender<Seen>) -> io::Result<mpsc::Receiver<Query>> {
-    hooks::make_runtime_directory(places)?;
+/// Opens both sockets. A life goes on without them: a full disk must not keep a machine from ending.
+#[must_use]
+pub fn serve(places: &Places, events: mpsc::Sender<Seen>) -> mpsc::Receiver<Query> {
     let (queries, inbox) = mpsc::channel(4);
-    let control = listen(&places.control_socket(), 0o600)?;
-    tokio::spawn(accept(control, move |stream| answer_control(stream, queries.clone())));
-    let hook = listen(&places.hook_socket(), 0o666)?;
-    tokio::spawn(accept(hook, move |stream| answer_hook(stream, events.clone())));
-    Ok(inbox)
+    match listen(&places.control_socket(), 0o600) {
+        Ok(socket) => drop(tokio::spawn(accept(socket, move |stream| answer_control(stream, queries.clone())))),
+        Err(error) => warn!("mayfly status will not work: {error}"),
+    }
+    match hooks::make_runtime_directory(places).and_then(|()| listen(&places.hook_socket(), 0o666)) {
+        Ok(socket) => drop(tokio::spawn(accept(socket, move |stream| answer_hook(stream, events.clone())))),
+        Err(error) => warn!("job hooks will not be answered: {error}"),
+    }
+    inbox
 }
 
 /// Removes the sockets: a life that ended answers no more.

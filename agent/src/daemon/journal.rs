@@ -4,7 +4,7 @@
 //! and a boot. Room is reserved in advance, so that a job that fills the disk does not take the journal with it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,9 @@ use crate::lifecycle::{State, Time};
 
 /// Room for a few hundred state changes; a whole life needs some twenty.
 const RESERVED: i64 = 256 * 1024;
+
+/// No journal of ours is longer; what is longer is not one.
+const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// Where and when a journal was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +69,7 @@ impl Journal {
     }
 
     fn replay(&mut self, binding: &Binding) -> Replay {
-        let content = match fs::read(&self.path) {
+        let content = match read_bounded(&self.path) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Replay::Nothing,
             Err(error) => {
@@ -164,4 +167,14 @@ impl Journal {
             warn!("the journal {} could not be renamed: {error}; it is overwritten", self.path.display());
         }
     }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(LONGEST).read_to_end(&mut content)?;
+    Ok(content)
 }

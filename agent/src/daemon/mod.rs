@@ -29,14 +29,6 @@ use settings::Settings;
 /// Why a life could not even begin. Nothing was started.
 #[derive(Debug, Error)]
 pub enum CannotBegin {
-    /// The state directory is not usable.
-    #[error("cannot use the state directory {path}: {source}")]
-    StateDirectory {
-        /// Which.
-        path: String,
-        /// What came back.
-        source: io::Error,
-    },
     /// Another agent process is at work there.
     #[error("another mayfly process is at work in {path} (process {pid}); one state directory serves one life")]
     Taken {
@@ -58,7 +50,7 @@ pub async fn live(settings: Settings) -> Result<Record, CannotBegin> {
     let start = start::prepare(&settings)?;
     let (events, inbox) = mpsc::channel(256);
     signals::forward(events.clone())?;
-    let queries = control::serve(&settings.places, events.clone())?;
+    let queries = control::serve(&settings.places, events.clone());
     let performer = Performer::new(settings, events, &start);
     Ok(Life::new(start, performer, inbox, queries).run().await)
 }
@@ -73,7 +65,7 @@ struct Life {
     inbox: mpsc::Receiver<Seen>,
     queries: mpsc::Receiver<Query>,
     first: Event,
-    _lock: start::Lock,
+    _lock: Option<start::Lock>,
 }
 
 /// The loop looks at the boot clock at least this often: a sleep does not notice that the machine was suspended.

@@ -26,20 +26,32 @@ pub(super) struct Start {
     pub(super) journal: Journal,
     pub(super) record: Record,
     pub(super) traces: Traces,
-    pub(super) lock: Lock,
+    pub(super) lock: Option<Lock>,
 }
 
+/// Whatever is wrong with the disk, the life begins: a machine that cannot write must still end.
 pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
     let directory = &settings.places.state;
-    let unusable = |source: io::Error| CannotBegin::StateDirectory { path: directory.display().to_string(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
-    let lock = lock(directory).map_err(unusable)??;
+    let complain = |what: &str, error: io::Error| warn!("cannot {what} {}: {error}", directory.display());
+    if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(directory) {
+        complain("make the state directory", error);
+    }
+    let lock = match lock(directory) {
+        Ok(lock) => Some(lock?),
+        Err(error) => {
+            complain("lock the state directory", error);
+            None
+        }
+    };
     let traces = Traces::new(directory);
-    forget_other_instances(&traces, &settings.binding).map_err(unusable)?;
+    if let Err(error) = forget_other_instances(&traces, &settings.binding) {
+        complain("clear a foreign marker in", error);
+    }
     let (mut journal, mut replay) = Journal::read(directory, &settings.binding);
     if settings.may_follow && is_finished(&replay) {
-        journal.archive().map_err(unusable)?;
-        traces.clear().map_err(unusable)?;
+        if let Err(error) = journal.archive().and_then(|()| traces.clear()) {
+            complain("archive the last life in", error);
+        }
         replay = Replay::Nothing;
     }
     journal.prepare(&settings.binding, &replay);
@@ -100,9 +112,8 @@ fn lock(directory: &Path) -> io::Result<Result<Lock, CannotBegin>> {
     file.read_to_string(&mut pid)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
-            lock.set_len(0)?;
-            lock.rewind()?;
-            write!(lock, "{}", std::process::id())?;
+            // For people only: a full disk does not keep anybody from holding the lock.
+            let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id()));
             Ok(Ok(lock))
         }
         Err((_, Errno::EWOULDBLOCK)) => {

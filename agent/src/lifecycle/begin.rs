@@ -122,6 +122,10 @@ impl Step<'_> {
         if self.state.phase.run().is_some() {
             self.want(Effect::DeleteJitConfig);
         }
+        // A stop that came between the order to start and the start found no listener to signal.
+        if let Phase::Draining { killed: false, reason, .. } = self.state.phase {
+            self.want(Effect::Interrupt { machine_goes: self.machine_goes(reason) });
+        }
     }
 
     pub(super) fn not_started(&mut self, outcome: Outcome, detail: &str) {

@@ -15,6 +15,7 @@ use super::tail::Tail;
 use super::traces::{Ending, Traces};
 use super::tree::{ProcessId, worker_in_session, worker_of};
 use super::{console, perf};
+use crate::control::hooks;
 use crate::lifecycle::{Event, Exit, Outcome, Sign};
 
 /// A worker is looked for this often once a job was assigned, and its end once the listener has ended.
@@ -48,6 +49,7 @@ pub struct Watch {
     perf: PathBuf,
     console_tail: Tail,
     perf_tail: Tail,
+    hook_tail: Tail,
     shim: Option<ProcessId>,
     listener: Option<ProcessId>,
     worker: Option<ProcessId>,
@@ -73,6 +75,7 @@ impl Watch {
         Self {
             console_tail: Tail::new(&traces.console()).giving_back(),
             perf_tail: Tail::new(&perf.join(perf::LISTENER_FILE)),
+            hook_tail: Tail::new(&perf.join(hooks::TRACE_FILE)),
             perf: perf.to_owned(),
             shim: traces.marker().map(|marker| marker.shim),
             listener: None,
@@ -164,6 +167,7 @@ impl Watch {
             let mut keep_line = |line: &str| seen.push((console::sign(line), Some(line.to_owned())));
             let more = self.console_tail.read(&mut keep_line)?;
             self.perf_tail.read(|line| seen.push((perf::sign(line), None)))?;
+            self.hook_tail.read(|line| seen.push((hooks::Call::read(line), None)))?;
             for (sign, line) in seen {
                 if let Some(line) = line {
                     self.send(Seen::Line(line)).await?;

@@ -1,0 +1,262 @@
+//! `kill -9` of the agent after every line of its journal: one listener ever, and the right outcome.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+
+use mayfly_e2e::Life;
+
+/// A life long enough to be killed in: a job that takes a moment.
+fn life(scenario: &str) -> Life {
+    let mut scenario = mayfly_fake_runner::scenarios::named(scenario).unwrap();
+    scenario.idle_ms = 150;
+    scenario.job_ms = 400;
+    Life::with(&scenario)
+}
+
+fn one_listener(life: &Life, when: &str) {
+    let starts = life.recording().starts().len();
+    assert_eq!(starts, 1, "{starts} listeners were started {when}: one JIT configuration, {starts} jobs");
+}
+
+/// Kills the agent as soon as its journal has this many lines, and starts it again. `None` if the life ended before.
+fn killed_at(scenario: &str, line: usize) -> Option<()> {
+    let life = life(scenario);
+    let mut running = life.start();
+    let mut reached = false;
+    running.until("the journal line", |life| {
+        reached = life.journal().len() >= line;
+        reached
+    });
+    running.kill_dead();
+    if !reached {
+        return None;
+    }
+    let outcome = if scenario == "success" { "job-succeeded" } else { "job-failed" };
+    let ended = life.run();
+    ended.assert_outcome(outcome);
+    one_listener(&life, &format!("after a kill at journal line {line}"));
+    Some(())
+}
+
+#[test]
+fn killed_after_every_journal_line_of_a_good_life() {
+    let lines = life("success");
+    lines.run().assert_outcome("job-succeeded");
+    let count = lines.journal().len();
+    assert!(count > 10, "a life of {count} journal lines is no test");
+    for line in 1..count {
+        killed_at("success", line);
+    }
+}
+
+#[test]
+fn killed_after_every_journal_line_of_a_failing_life() {
+    let lines = life("failed");
+    lines.run().assert_outcome("job-failed");
+    for line in 1..lines.journal().len() {
+        killed_at("failed", line);
+    }
+}
+
+#[test]
+fn killed_twice_in_a_row_in_the_middle_of_the_job() {
+    let life = life("success");
+    for _ in 0..2 {
+        let mut running = life.start();
+        running.until_state("Busy");
+        running.kill_dead();
+    }
+    life.run().assert_outcome("job-succeeded");
+    one_listener(&life, "after two kills");
+}
+
+#[test]
+fn killed_and_started_again_only_after_the_job_has_ended() {
+    for (scenario, outcome) in [("success", "job-succeeded"), ("failed", "job-failed"), ("worker-crash", "worker-crashed")] {
+        let life = life(scenario);
+        let mut running = life.start();
+        running.until_state("Busy");
+        running.until("the job-started hook", |life| life.journal().concat().contains("repository"));
+        running.kill_dead();
+        let traces = life.state().join("runner.exit");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !traces.exists() {
+            assert!(std::time::Instant::now() < deadline, "the shim did not write down how the listener ended");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        life.run().assert_outcome(outcome);
+        one_listener(&life, "though the job was over");
+    }
+}
+
+/// Lives a life until the journal tells of `state`, kills the agent, lets `change` have the journal, and goes on.
+fn changed(state: &str, change: impl Fn(String) -> String) -> (Life, mayfly_e2e::Ended) {
+    let life = life("success");
+    let mut running = life.start();
+    running.until_state(state);
+    running.kill_dead();
+    let journal = life.journal().concat();
+    fs::write(life.state().join("journal.jsonl"), change(journal)).unwrap();
+    let ended = life.run();
+    (life, ended)
+}
+
+fn other_boot(journal: String) -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let changed = journal.replace(boot.trim(), "00000000-0000-4000-8000-000000000000");
+    assert_ne!(journal, changed, "the journal does not name its boot");
+    changed
+}
+
+#[test]
+fn a_reboot_after_the_runners_start_ends_the_life() {
+    let (life, ended) = changed("Busy", other_boot);
+    ended.assert_outcome("second-boot");
+    one_listener(&life, "by a second boot");
+}
+
+#[test]
+fn a_reboot_before_the_runners_start_begins_anew() {
+    let life = life("success");
+    let ended = life.run();
+    ended.assert_outcome("job-succeeded");
+    let text = life.journal();
+    let waiting = text.iter().position(|line| line.contains("WaitingForJitConfig")).unwrap();
+    // What a machine leaves that lost power while it waited.
+    let other = Life::named("success");
+    fs::create_dir_all(other.state()).unwrap();
+    fs::write(other.state().join("journal.jsonl"), other_boot(text[..=waiting].concat())).unwrap();
+    other.run().assert_outcome("job-succeeded");
+    one_listener(&other, "after a reboot before the start");
+}
+
+#[test]
+fn the_journal_of_another_instance_is_set_aside() {
+    let first = life("success");
+    first.run().assert_outcome("job-succeeded");
+    let journal = first.journal();
+    let instance: serde_json::Value = serde_json::from_str(&journal[0]).unwrap();
+    let foreign = journal.concat().replace(instance["instance"].as_str().unwrap(), "i-0123456789abcdef0");
+    let second = life("success");
+    fs::create_dir_all(second.state()).unwrap();
+    fs::write(second.state().join("journal.jsonl"), foreign).unwrap();
+    let marker = fs::read_to_string(first.state().join("runner.started")).unwrap();
+    let marker = marker.replace(instance["instance"].as_str().unwrap(), "i-0123456789abcdef0");
+    fs::write(second.state().join("runner.started"), marker).unwrap();
+    second.run().assert_outcome("job-succeeded");
+    one_listener(&second, "on a machine made from a used one's image");
+    let aside = fs::read_dir(second.state()).unwrap().flatten();
+    assert!(
+        aside.into_iter().any(|entry| entry.file_name().to_string_lossy().contains("aside")),
+        "the foreign journal was not kept for a person to look at"
+    );
+}
+
+#[test]
+fn a_journal_cut_at_every_byte_never_starts_a_second_listener() {
+    // A life that was killed in the middle of its job, and whose listener has ended meanwhile.
+    let life = life("success");
+    let mut running = life.start();
+    running.until_state("Busy");
+    running.kill_dead();
+    let exit = life.state().join("runner.exit");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !exit.exists() {
+        assert!(std::time::Instant::now() < deadline, "the listener does not end");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let journal = life.journal().concat().into_bytes();
+    let kept: Vec<_> = ["runner.started", "runner.pid", "runner.exit", "console.log"]
+        .map(|name| (name, fs::read(life.state().join(name)).unwrap()))
+        .into();
+    // Every byte of the last line, and every twentieth of the rest: each cut is a whole life.
+    let last_line = journal[..journal.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
+    let cuts = (0..last_line).step_by(20).chain(last_line..=journal.len());
+    for cut in cuts {
+        fs::write(life.state().join("journal.jsonl"), &journal[..cut]).unwrap();
+        for (name, content) in &kept {
+            fs::write(life.state().join(name), content).unwrap();
+        }
+        let ended = life.run();
+        ended.assert_outcome("job-succeeded");
+        one_listener(&life, &format!("with the journal cut at byte {cut}"));
+    }
+}
+
+#[test]
+fn a_corrupt_journal_is_set_aside_and_the_job_goes_on() {
+    let (life, ended) = changed("Busy", |journal| journal.replace("\"state\":\"Idle\"", "\"state\":\"Idel\""));
+    ended.assert_outcome("job-succeeded");
+    one_listener(&life, "with a corrupt journal");
+}
+
+#[test]
+fn a_corrupt_journal_and_no_runner_ends_the_life_without_one() {
+    let life = life("success");
+    fs::create_dir_all(life.state()).unwrap();
+    fs::write(life.state().join("journal.jsonl"), "this is no journal\n").unwrap();
+    life.run().assert_outcome("journal-failed");
+    assert!(life.recording().starts().is_empty(), "a listener was started with a journal that proves nothing");
+}
+
+/// A state directory on a file system of its own, with no room left on it.
+#[test]
+fn a_full_disk_refuses_the_start_and_nothing_else() {
+    let life = life("success");
+    fs::create_dir_all(life.state()).unwrap();
+    let plain = life.command();
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c"]);
+    command.arg("mount -t tmpfs -o size=64k full \"$1\" && { cat /dev/zero > \"$1/filler\" 2>/dev/null; shift; exec \"$@\"; }");
+    command.arg("sh").arg(life.state()).arg(plain.get_program()).args(plain.get_args());
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(record["outcome"], "journal-failed", "{record:#}\n{stderr}");
+    assert_eq!(output.status.code(), Some(74), "{stderr}");
+    assert!(life.recording().starts().is_empty(), "a listener was started that a restart could not know of");
+    assert!(!life.root().join(".credentials").exists(), "the JIT configuration was left behind");
+}
+
+#[test]
+fn a_journal_that_is_no_file_ends_the_life_without_a_runner() {
+    let life = life("success");
+    fs::create_dir_all(life.state()).unwrap();
+    std::os::unix::fs::symlink("/dev/full", life.state().join("journal.jsonl")).unwrap();
+    life.run().assert_outcome("journal-failed");
+    assert!(life.recording().starts().is_empty(), "a listener was started with a journal that proves nothing");
+}
+
+#[test]
+fn a_used_state_directory_serves_one_process_at_a_time() {
+    let life = life("success");
+    let mut running = life.start();
+    running.until_state("Idle");
+    let second = life.start().end_leaving_processes();
+    assert_eq!(second.code(), Some(75), "a second agent in the same state directory: {}", second.stderr);
+    assert!(second.stderr.contains("another mayfly process"), "{}", second.stderr);
+    running.end().assert_outcome("job-succeeded");
+    one_listener(&life, "by two agents");
+}
+
+#[test]
+fn a_finished_life_is_followed_by_a_new_one() {
+    let life = life("success");
+    life.run().assert_outcome("job-succeeded");
+    life.run().assert_outcome("job-succeeded");
+    assert_eq!(life.recording().starts().len(), 2, "the second JIT configuration was not used");
+}
+
+/// The reserved room holds when the file system has none left.
+#[test]
+fn the_journal_reserves_its_room_in_advance() {
+    let life = life("success");
+    life.run().assert_outcome("job-succeeded");
+    let file = fs::File::open(life.state().join("journal.jsonl")).unwrap();
+    let mut byte = [1];
+    file.read_exact_at(&mut byte, 200 * 1024).unwrap();
+    assert_eq!(byte, [0], "no room is reserved behind the journal's lines");
+}
