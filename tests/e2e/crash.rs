@@ -74,7 +74,9 @@ fn killed_twice_in_a_row_in_the_middle_of_the_job() {
 
 #[test]
 fn killed_and_started_again_only_after_the_job_has_ended() {
-    for (scenario, outcome) in [("success", "job-succeeded"), ("failed", "job-failed"), ("worker-crash", "worker-crashed")] {
+    for (scenario, outcome) in
+        [("success", "job-succeeded"), ("failed", "job-failed"), ("worker-crash", "worker-crashed")]
+    {
         let life = life(scenario);
         let mut running = life.start();
         running.until_state("Busy");
@@ -209,7 +211,9 @@ fn a_full_disk_refuses_the_start_and_nothing_else() {
     let plain = life.command();
     let mut command = std::process::Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c"]);
-    command.arg("mount -t tmpfs -o size=64k full \"$1\" && { cat /dev/zero > \"$1/filler\" 2>/dev/null; shift; exec \"$@\"; }");
+    command.arg(
+        "mount -t tmpfs -o size=64k full \"$1\" && { cat /dev/zero > \"$1/filler\" 2>/dev/null; shift; exec \"$@\"; }",
+    );
     command.arg("sh").arg(life.state()).arg(plain.get_program()).args(plain.get_args());
     command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.output().unwrap();

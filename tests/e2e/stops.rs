@@ -29,7 +29,10 @@ fn only_sigint(life: &Life) {
     let recording = life.recording();
     let signals: Vec<_> = recording.signals().iter().map(|(_, signal, _)| (*signal).to_owned()).collect();
     assert!(!signals.is_empty(), "the listener was never told to stop");
-    assert!(signals.iter().all(|signal| signal == "SIGINT"), "SIGTERM after SIGINT kills the listener and leaves the worker: {signals:?}");
+    assert!(
+        signals.iter().all(|signal| signal == "SIGINT"),
+        "SIGTERM after SIGINT kills the listener and leaves the worker: {signals:?}"
+    );
 }
 
 #[test]

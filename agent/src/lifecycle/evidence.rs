@@ -215,15 +215,17 @@ impl Evidence {
         !matches!(self.worker, Worker::Unseen) || self.job.is_some()
     }
 
-    /// Whether the job is over as far as anyone can see. A completed line counts only once the worker is gone: the
-    /// listener prints it after the worker's exit, so an earlier one is forged.
+    /// Whether the job is over as far as anyone can see. A completed line alone does not say so: the listener prints it
+    /// after the worker's exit, so one without a worker, or before its end, is forged.
     #[must_use]
     pub fn job_over(&self) -> bool {
-        match self.worker {
-            Worker::Alive => false,
-            Worker::Gone => true,
-            Worker::Unseen => self.completed.is_some(),
-        }
+        self.worker == Worker::Gone
+    }
+
+    /// The result on the console, as far as it is believed: a good one only if a worker was there to work for it.
+    #[must_use]
+    pub fn result(&self) -> Option<JobResult> {
+        self.completed.filter(|result| result.outcome() != Outcome::JobSucceeded || self.at_work())
     }
 
     /// The outcome of a runner that was not told to stop.
@@ -231,7 +233,7 @@ impl Evidence {
     pub fn verdict(&self, exit: Exit) -> Outcome {
         match exit {
             Exit::Code(code @ 100..=105) => self.verdict_of_result(code),
-            Exit::Code(3 | 4) => self.completed.map_or(Outcome::RunnerUpdating, JobResult::outcome),
+            Exit::Code(3 | 4) => self.result().map_or(Outcome::RunnerUpdating, JobResult::outcome),
             Exit::Code(5) => Outcome::SessionConflict,
             Exit::Code(7) => Outcome::RunnerVersionDeprecated,
             _ => self.verdict_without_result(exit),
@@ -239,10 +241,11 @@ impl Evidence {
     }
 
     /// Exit codes 100 to 105 carry the job's result, but the listener also reports "succeeded" when its dispatcher
-    /// threw before any worker ran: a good result needs a witness, a bad one is believed.
+    /// threw before any worker ran, and when a worker never got its job: a good result needs a worker and a witness of
+    /// its end, a bad one is believed.
     fn verdict_of_result(&self, code: i32) -> Outcome {
         let Some(reported) = JobResult::from_exit_code(code) else { return Outcome::JobUnknown };
-        let witnessed = self.completed.is_some() || self.at_work();
+        let witnessed = self.at_work() && (self.completed.is_some() || self.hook_completed);
         let result = self.completed.map_or(reported, |seen| seen.worse(reported));
         match result.outcome() {
             Outcome::JobSucceeded if !witnessed => Outcome::JobUnknown,
@@ -252,7 +255,7 @@ impl Evidence {
     }
 
     fn verdict_without_result(&self, exit: Exit) -> Outcome {
-        if let Some(result) = self.completed {
+        if let Some(result) = self.result() {
             return match result.outcome() {
                 Outcome::JobFailed if self.worker_vanished() => Outcome::WorkerCrashed,
                 outcome => outcome,
@@ -281,7 +284,7 @@ impl Evidence {
             _ => None,
         };
         // A job that was over before, or that made it all the same, keeps its result: nothing has to be run again.
-        if let Some(result) = self.completed
+        if let Some(result) = self.result()
             && (self.completed_before_stop || result.outcome() == Outcome::JobSucceeded)
         {
             return reported.map_or(result, |code| code.worse(result)).outcome();

@@ -18,10 +18,6 @@ impl Step<'_> {
         let (assigned, at_work, over) = (run.evidence.assigned(), run.evidence.at_work(), run.evidence.job_over());
         self.state.phase = match &self.state.phase {
             Phase::Draining { .. } => return self.settle_draining(run),
-            // A completed line that came before the worker was forged by the job's name: the job has only begun.
-            Phase::Finishing { .. } if run.exit.is_none() && !over => {
-                Phase::Busy { deadline: self.now + limits.job, run }
-            }
             Phase::Finishing { .. } => return self.settle_finishing(run),
             Phase::Starting { .. }
             | Phase::Idle { .. }
@@ -105,7 +101,7 @@ impl Step<'_> {
             Phase::Updating { .. } => self.drain(Outcome::RunnerUpdating),
             // Nothing is left that a polite signal could save: the job is over, or its listener is dead.
             Phase::Finishing { run, .. } => {
-                let reason = run.evidence.completed.map_or(Outcome::RunnerWedged, super::JobResult::outcome);
+                let reason = run.evidence.result().map_or(Outcome::RunnerWedged, super::JobResult::outcome);
                 self.kill(reason, run);
             }
             Phase::Draining { reason, killed: false, run, .. } => self.kill(reason, run),

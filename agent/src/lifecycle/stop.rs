@@ -17,7 +17,7 @@ impl Step<'_> {
             Phase::Draining { .. } => {}
             // The job is over and its result known: what is left has its own, short deadline.
             Phase::Finishing { run, .. } if stop == Stop::Shutdown && run.exit.is_none() => {
-                let reason = run.evidence.completed.map_or(outcome, super::JobResult::outcome);
+                let reason = run.evidence.result().map_or(outcome, super::JobResult::outcome);
                 self.kill(reason, run);
             }
             Phase::Finishing { .. } if job_may_finish => {}

@@ -41,7 +41,7 @@ fn write_new(path: &Path, content: &[u8], user: Option<&User>) -> io::Result<()>
 }
 
 /// Removes the registration's files and the further ones named, which [`place`] wrote. The runner removes most of them
-/// itself after a job.
+/// itself after a job. Whatever a job planted under such a name goes too; nothing keeps the rest from being removed.
 ///
 /// # Errors
 /// The first file that is there and could not be removed.
@@ -50,20 +50,25 @@ pub fn remove(directory: &Path, further: &[String]) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(|error| annotate(&error, "read", directory))?,
     };
-    for entry in entries {
-        let name = entry?.file_name();
+    let mut outcome = Ok(());
+    for entry in entries.flatten() {
+        let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let ours = REGISTRATION_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             || further.iter().any(|placed| placed == name);
         if ours {
             let path = directory.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(annotate(&error, "remove", &path)),
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    outcome = outcome.and(Err(annotate(&error, "remove", &path)));
+                }
                 _ => {}
             }
         }
     }
-    Ok(())
+    outcome
 }
 
 fn annotate(error: &io::Error, verb: &str, path: &Path) -> io::Error {

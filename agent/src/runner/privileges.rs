@@ -1,13 +1,15 @@
-//! Starting a program as another user. The one place with `unsafe`.
+//! Starting a program as another user, and with nothing of ours open. The one place with `unsafe`.
 //!
 //! The standard library can set user and group of a child but not its supplementary groups, and a runner without the
 //! `docker` group cannot run container jobs. So the three are set between fork and exec.
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::{Gid, Uid, getgrouplist, setgid, setgroups, setuid};
 
 /// A user a program can be started as.
@@ -52,4 +54,22 @@ pub fn run_as(command: &mut Command, user: &User) {
             Ok(())
         });
     }
+}
+
+/// Lets no descriptor but the three standard ones pass on to a program that is executed: whoever started the agent may
+/// have left some open, and a job has no business with them.
+///
+/// # Errors
+/// `/proc` is not readable.
+pub fn close_on_exec() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")?.flatten() {
+        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+        if number > 2 {
+            // SAFETY: the number was listed as open, this process has one thread, and the borrow ends with the call. For
+            // the descriptor of the listing itself, which is closed later, the flag is set already.
+            let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+            let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        }
+    }
+    Ok(())
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::LISTENER;
-use super::privileges::{User, run_as};
+use super::privileges::{User, close_on_exec, run_as};
 use super::traces::{Ending, Marker, Traces};
 use super::tree::ProcessId;
 use crate::lifecycle::Exit;
@@ -103,6 +103,7 @@ fn start(order: &Order, traces: &Traces) -> Result<ProcessId, Answer> {
 
 fn execute(order: &Order, traces: &Traces) -> io::Result<ProcessId> {
     catch_signals()?;
+    close_on_exec()?;
     let console = OpenOptions::new().append(true).create(true).mode(0o600).open(traces.console())?;
     let mut command = Command::new(order.directory.join(LISTENER));
     command.arg("run").current_dir(&order.directory);

@@ -24,7 +24,11 @@ pub fn mayfly_binary() -> PathBuf {
         || std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("mayfly"),
         PathBuf::from,
     );
-    assert!(path.exists(), "{} is not there: build it with `cargo build --workspace`, or run scripts/test", path.display());
+    assert!(
+        path.exists(),
+        "{} is not there: build it with `cargo build --workspace`, or run scripts/test",
+        path.display()
+    );
     path
 }
 
@@ -78,8 +82,16 @@ impl Life {
         let runner = FakeRunner::install(directory.path().join("runner"), scenario).unwrap();
         let life = Self { directory, runner, jit: JitConfig::new(7).encode(), environment: Vec::new(), uid: None };
         life.limits(&[
-            ("booting", "5s"), ("listening", "5s"), ("idle", "5s"), ("assigned", "3s"), ("job", "20s"),
-            ("finishing", "2s"), ("updating", "3s"), ("draining", "3s"), ("closing", "10s"), ("lifetime", "60s"),
+            ("booting", "5s"),
+            ("listening", "5s"),
+            ("idle", "5s"),
+            ("assigned", "3s"),
+            ("job", "20s"),
+            ("finishing", "2s"),
+            ("updating", "3s"),
+            ("draining", "3s"),
+            ("closing", "10s"),
+            ("lifetime", "60s"),
         ])
         .set("MAYFLY_JIT_WAIT", "5s")
     }

@@ -28,7 +28,8 @@ pub fn all() -> impl Iterator<Item = Process> {
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
         let state = stat.rsplit_once(')')?.1.trim_start().chars().next()?;
         let arguments = fs::read(entry.path().join("cmdline")).ok()?;
-        let arguments = arguments.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
+        let arguments =
+            arguments.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
         (!matches!(state, 'Z' | 'X')).then_some(Process { pid, arguments })
     })
 }

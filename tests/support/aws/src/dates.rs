@@ -4,9 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::header::HeaderValue;
 
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
 struct Parts {
@@ -18,9 +16,7 @@ struct Parts {
 }
 
 fn parts(time: SystemTime) -> Parts {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let days = seconds / 86_400;
     // Counts in eras of 400 years that begin on the first of March of year 0.
     let shifted = days + 719_468;
@@ -30,47 +26,27 @@ fn parts(time: SystemTime) -> Parts {
     let from_march = (5 * of_year + 2) / 153;
     let month = (from_march + 2) % 12;
     let pick = |names: &'static [&'static str], at: u64| {
-        usize::try_from(at)
-            .ok()
-            .and_then(|at| names.get(at))
-            .map_or("", |name| *name)
+        usize::try_from(at).ok().and_then(|at| names.get(at)).map_or("", |name| *name)
     };
     Parts {
         weekday: pick(&DAYS, days % 7),
         day: of_year - (153 * from_march + 2) / 5 + 1,
         month: pick(&MONTHS, month),
         year: year_of_era + era * 400 + u64::from(month < 2),
-        clock: format!(
-            "{:02}:{:02}:{:02}",
-            seconds / 3600 % 24,
-            seconds / 60 % 60,
-            seconds % 60
-        ),
+        clock: format!("{:02}:{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60),
     }
 }
 
 /// `Tue, 31 Mar 2026 16:34:24 GMT`, for a date header.
 pub(crate) fn http_date(time: SystemTime) -> String {
-    let Parts {
-        weekday,
-        day,
-        month,
-        year,
-        clock,
-    } = parts(time);
+    let Parts { weekday, day, month, year, clock } = parts(time);
     format!("{weekday}, {day:02} {month} {year} {clock} GMT")
 }
 
 /// `1 Jan 2019 09:00:43 GMT`, as maintenance events are dated: the day is not
 /// padded.
 pub fn event_date(time: SystemTime) -> String {
-    let Parts {
-        day,
-        month,
-        year,
-        clock,
-        ..
-    } = parts(time);
+    let Parts { day, month, year, clock, .. } = parts(time);
     format!("{day} {month} {year} {clock} GMT")
 }
 

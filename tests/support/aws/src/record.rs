@@ -19,10 +19,7 @@ pub(crate) struct Log<R> {
 
 impl<R> Default for Log<R> {
     fn default() -> Self {
-        Self {
-            entries: Mutex::new(Vec::new()),
-            changed: Condvar::new(),
-        }
+        Self { entries: Mutex::new(Vec::new()), changed: Condvar::new() }
     }
 }
 
@@ -63,11 +60,7 @@ impl<R: Clone + Debug> Log<R> {
             if left.is_zero() {
                 return false;
             }
-            entries = self
-                .changed
-                .wait_timeout(entries, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            entries = self.changed.wait_timeout(entries, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -27,17 +27,13 @@ impl Flags {
 
     /// The value that belongs to a flag.
     pub fn value(&mut self, flag: &str) -> Result<String, String> {
-        self.0
-            .pop_front()
-            .ok_or_else(|| format!("{flag} needs a value"))
+        self.0.pop_front().ok_or_else(|| format!("{flag} needs a value"))
     }
 
     /// The value as a number.
     pub fn number<N: std::str::FromStr>(&mut self, flag: &str) -> Result<N, String> {
         let value = self.value(flag)?;
-        value
-            .parse()
-            .map_err(|_| format!("{flag} needs a number, not {value}"))
+        value.parse().map_err(|_| format!("{flag} needs a number, not {value}"))
     }
 
     /// The value as `KEY=VALUE`.
@@ -59,10 +55,7 @@ fn print(value: &Value) -> io::Result<()> {
 /// Prints the first line, then answers every line of input with one line.
 /// Returns at the end of the input, at SIGTERM and at SIGINT, so that what the
 /// caller owns is dropped, and with it stopped.
-pub fn converse(
-    ready: &Value,
-    mut answer: impl FnMut(&str) -> Result<Value, String>,
-) -> io::Result<()> {
+pub fn converse(ready: &Value, mut answer: impl FnMut(&str) -> Result<Value, String>) -> io::Result<()> {
     let (sender, lines) = channel();
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let on_signal = sender.clone();

@@ -20,18 +20,12 @@ pub struct Limit {
 impl Limit {
     /// Hits this many requests, then is spent.
     pub fn times(count: u32) -> Self {
-        Self {
-            times: Some(count),
-            ..Self::default()
-        }
+        Self { times: Some(count), ..Self::default() }
     }
 
     /// Hits every request for this long.
     pub fn lasting(period: Duration) -> Self {
-        Self {
-            lasting: Some(period),
-            ..Self::default()
-        }
+        Self { lasting: Some(period), ..Self::default() }
     }
 
     /// Lets this many matching requests pass first.
@@ -80,17 +74,11 @@ impl Live {
 
 /// Reads `after`, `times` and `seconds` of a command.
 pub(crate) fn limit_of(command: &serde_json::Value) -> Limit {
-    let count = |key: &str| {
-        command[key]
-            .as_u64()
-            .map(|n| u32::try_from(n).unwrap_or(u32::MAX))
-    };
+    let count = |key: &str| command[key].as_u64().map(|n| u32::try_from(n).unwrap_or(u32::MAX));
     Limit {
         skip: count("after").unwrap_or(0),
         times: count("times"),
-        lasting: command["seconds"]
-            .as_f64()
-            .and_then(|s| Duration::try_from_secs_f64(s).ok()),
+        lasting: command["seconds"].as_f64().and_then(|s| Duration::try_from_secs_f64(s).ok()),
     }
 }
 

@@ -14,19 +14,10 @@ struct Binary {
 
 impl Binary {
     fn start(path: &str, flags: &[&str]) -> (Self, Value) {
-        let mut child = Command::new(path)
-            .args(flags)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = Command::new(path).args(flags).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut binary = Self {
-            child,
-            input,
-            lines,
-        };
+        let mut binary = Self { child, input, lines };
         let ready = binary.line();
         (binary, ready)
     }

@@ -45,10 +45,7 @@ fn tokens_are_needed_bounded_and_expire() {
     let short = short.unwrap();
     assert_eq!(short.header(TTL), Some("1"));
     let reply = client.get(&short.text(), ID).unwrap();
-    assert_eq!(
-        (reply.status, reply.text().as_str()),
-        (200, "i-0123456789abcdef0")
-    );
+    assert_eq!((reply.status, reply.text().as_str()), (200, "i-0123456789abcdef0"));
     assert!(reply.header(TTL).is_some());
     std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(client.get(&short.text(), ID).unwrap().status, 401);
@@ -105,9 +102,7 @@ fn faults_of_a_request() {
     let (imds, mut client) = start();
     let token = client.token();
     let id = imds.fault(ID, Limit::times(2), Fault::Status(503));
-    let statuses: Vec<u16> = (0..3)
-        .map(|_| client.get(&token, ID).unwrap().status)
-        .collect();
+    let statuses: Vec<u16> = (0..3).map(|_| client.get(&token, ID).unwrap().status).collect();
     assert_eq!(statuses, [503, 503, 200]);
     assert_eq!(imds.hits(id), 2);
 
@@ -133,10 +128,7 @@ fn faults_of_the_port() {
     let (imds, mut client) = start();
     let token = client.token();
     imds.refuse(Some(Duration::from_millis(150))).unwrap();
-    assert!(
-        client.get(&token, ID).is_err(),
-        "open connections are closed"
-    );
+    assert!(client.get(&token, ID).is_err(), "open connections are closed");
     let refused = Client::connect(imds.address()).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     std::thread::sleep(Duration::from_millis(250));
@@ -179,8 +171,7 @@ fn commands() {
     command(r#"{"fault":{"path":"/latest/meta-data/spot","fault":"429","times":1}}"#).unwrap();
     let path = "/latest/meta-data/spot/instance-action";
     assert_eq!(client.get(&token, path).unwrap().status, 429);
-    let notice: serde_json::Value =
-        serde_json::from_slice(&client.get(&token, path).unwrap().body).unwrap();
+    let notice: serde_json::Value = serde_json::from_slice(&client.get(&token, path).unwrap().body).unwrap();
     assert_eq!(notice["time"], "2026-01-01T00:02:00Z");
     let requests = command(r#"{"requests":null}"#).unwrap();
     assert_eq!(requests["requests"].as_array().unwrap().len(), 3);

@@ -17,8 +17,7 @@ fn seeding_and_the_errors_as_botocore_reads_them() {
     assert!(!moto.parameter_exists("/mayfly/b").unwrap());
 
     let mut spec = InstanceSpec::default();
-    spec.tags
-        .insert("mayfly:class".to_owned(), "a & b".to_owned());
+    spec.tags.insert("mayfly:class".to_owned(), "a & b".to_owned());
     let id = moto.run_instance(&spec).unwrap();
     assert_eq!(moto.instance_state(&id).unwrap(), "running");
     assert_eq!(moto.instance_tags(&id).unwrap(), spec.tags);
@@ -37,11 +36,7 @@ fn seeding_and_the_errors_as_botocore_reads_them() {
         ("DescribeInstances", 1, AwsError::ExpiredCredentials),
         ("TerminateInstanceInAutoScalingGroup", 1, AwsError::MinSize),
     ] {
-        aws.fault(
-            Match::action(action),
-            Limit::times(times),
-            Fault::Error(error),
-        );
+        aws.fault(Match::action(action), Limit::times(times), Fault::Error(error));
     }
     let python = std::env::var_os("MAYFLY_MOTO_VENV").map_or_else(
         || {
@@ -58,18 +53,12 @@ fn seeding_and_the_errors_as_botocore_reads_them() {
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    assert_eq!(
-        moto.instance_state(&group.instance_id).unwrap(),
-        "terminated"
-    );
+    assert_eq!(moto.instance_state(&group.instance_id).unwrap(), "terminated");
     assert_eq!(moto.desired_capacity("runners").unwrap(), 0);
 
     let messages = moto.log_messages("/mayfly/small", "i-1/agent").unwrap();
     assert_eq!(messages.len(), 12_000);
-    assert_eq!(
-        (&*messages[0], &*messages[11_999]),
-        ("line 0", "line 11999")
-    );
+    assert_eq!((&*messages[0], &*messages[11_999]), ("line 0", "line 11999"));
     assert_eq!(moto.log_streams("/mayfly/small").unwrap(), ["i-1/agent"]);
 
     moto.reset().unwrap();

@@ -34,9 +34,7 @@ fn throttles_one_action_exactly_as_often_as_told() {
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(body["__type"], "ThrottlingException");
     }
-    let reply = client
-        .call("ssm", "GetParameter", r#"{"Name":"/a"}"#)
-        .unwrap();
+    let reply = client.call("ssm", "GetParameter", r#"{"Name":"/a"}"#).unwrap();
     assert_eq!(reply.status, 200);
     assert_eq!(proxy.hits(id), 3);
     // The service saw only what passed, over one connection.
@@ -44,10 +42,7 @@ fn throttles_one_action_exactly_as_often_as_told() {
     assert_eq!(service.connections().opened, 1);
     let last = proxy.requests().pop().unwrap();
     assert_eq!(last.json()["Name"], "/a");
-    assert_eq!(
-        (&*last.call.region, last.key_matched),
-        ("eu-central-1", Some(true))
-    );
+    assert_eq!((&*last.call.region, last.key_matched), ("eu-central-1", Some(true)));
     assert_eq!(proxy.requests_of("GetParameter").len(), 4);
 }
 
@@ -56,20 +51,13 @@ fn a_predicate_on_the_body_and_the_words_of_auto_scaling() {
     let (_service, proxy, mut client) = start();
     let action = "TerminateInstanceInAutoScalingGroup";
     let decrement = "ShouldDecrementDesiredCapacity=true";
-    proxy.fault(
-        Match::action(action).containing(decrement),
-        Limit::default(),
-        Fault::Error(AwsError::MinSize),
-    );
+    proxy.fault(Match::action(action).containing(decrement), Limit::default(), Fault::Error(AwsError::MinSize));
     let reply = client.call("autoscaling", action, decrement).unwrap();
     assert_eq!(reply.status, 400);
     assert!(reply.text().contains("<Code>ValidationError</Code>"));
     assert!(reply.text().contains("desiredSize equals minSize (1)"));
     let without = "ShouldDecrementDesiredCapacity=false";
-    assert_eq!(
-        client.call("autoscaling", action, without).unwrap().status,
-        200
-    );
+    assert_eq!(client.call("autoscaling", action, without).unwrap().status, 200);
 }
 
 #[test]
@@ -80,9 +68,7 @@ fn denials_name_the_resource() {
     let reply = client.call("ssm", "GetParameter", r#"{"Name":"/mayfly/x"}"#);
     let text = reply.unwrap().text();
     assert!(
-        text.contains(
-            "ssm:GetParameter on resource: arn:aws:ssm:eu-central-1:123456789012:parameter/mayfly/x"
-        ),
+        text.contains("ssm:GetParameter on resource: arn:aws:ssm:eu-central-1:123456789012:parameter/mayfly/x"),
         "{text}"
     );
     let reply = client.call("ec2", "TerminateInstances", "InstanceId.1=i-1");
@@ -113,10 +99,7 @@ fn cut_and_lost_answers() {
     let mut client = Client::connect(proxy.address()).unwrap();
     proxy.fault(all(), Limit::times(1), Fault::Html(503));
     let page = client.call("ssm", "DeleteParameter", "{}").unwrap();
-    assert_eq!(
-        (page.status, page.header("content-type")),
-        (503, Some("text/html"))
-    );
+    assert_eq!((page.status, page.header("content-type")), (503, Some("text/html")));
 }
 
 #[test]
@@ -124,17 +107,11 @@ fn a_fault_for_a_while_and_latency() {
     let (_service, proxy, mut client) = start();
     let period = Limit::lasting(Duration::from_millis(100));
     proxy.fault(Match::service("ssm"), period, "html:500".parse().unwrap());
-    assert_eq!(
-        client.call("ssm", "GetParameter", "{}").unwrap().status,
-        500
-    );
+    assert_eq!(client.call("ssm", "GetParameter", "{}").unwrap().status, 500);
     std::thread::sleep(Duration::from_millis(120));
     proxy.latency(Duration::from_millis(50));
     let before = Instant::now();
-    assert_eq!(
-        client.call("ssm", "GetParameter", "{}").unwrap().status,
-        200
-    );
+    assert_eq!(client.call("ssm", "GetParameter", "{}").unwrap().status, 200);
     assert!(before.elapsed() >= Duration::from_millis(50));
 }
 
@@ -147,10 +124,7 @@ fn proxy_form_is_passed_on_and_noted() {
     assert!(proxy.requests()[0].proxy_form);
     assert_eq!(proxy.requests()[0].target, target);
     assert!(!service.requests()[0].proxy_form);
-    assert_eq!(
-        client.send("CONNECT", "a:443", &[], "").unwrap().status,
-        405
-    );
+    assert_eq!(client.send("CONNECT", "a:443", &[], "").unwrap().status, 405);
 }
 
 #[test]

@@ -12,10 +12,7 @@ use crate::scenario::{JobResult, Scenario};
 /// The files besides the two programs: path and content.
 const FILES: [(&str, &str); 4] = [
     ("run.sh", include_str!("../scripts/run.sh")),
-    (
-        "run-helper.sh.template",
-        include_str!("../scripts/run-helper.sh.template"),
-    ),
+    ("run-helper.sh.template", include_str!("../scripts/run-helper.sh.template")),
     ("safe_sleep.sh", include_str!("../scripts/safe_sleep.sh")),
     ("externals/node20/bin/node", include_str!("../scripts/node")),
 ];
@@ -47,9 +44,7 @@ impl FakeRunner {
             fs::set_permissions(&path, Permissions::from_mode(0o755))?;
         }
         open_recording(root)?;
-        let installed = Self {
-            root: fs::canonicalize(root)?,
-        };
+        let installed = Self { root: fs::canonicalize(root)? };
         installed.play(scenario)?;
         Ok(installed)
     }
@@ -142,9 +137,7 @@ impl Recording {
 
     /// Whether a listening line was printed.
     pub fn listened(&self) -> bool {
-        self.records
-            .iter()
-            .any(|record| record.event == Event::Listening)
+        self.records.iter().any(|record| record.event == Event::Listening)
     }
 
     fn pick<'a, T>(&'a self, choose: impl Fn(&'a Event) -> Option<T>) -> Vec<T> {
@@ -194,7 +187,5 @@ fn place(program: &Path, at: &Path) -> io::Result<()> {
     if copied.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!(
-        "cannot copy {program:?} to {at:?}"
-    )))
+    Err(io::Error::other(format!("cannot copy {program:?} to {at:?}")))
 }

@@ -10,14 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 /// The parameters of the RSA key that must never leak.
-const PRIVATE_PARAMETERS: [(&str, usize); 6] = [
-    ("d", 256),
-    ("dp", 128),
-    ("dq", 128),
-    ("inverseQ", 128),
-    ("p", 128),
-    ("q", 128),
-];
+const PRIVATE_PARAMETERS: [(&str, usize); 6] =
+    [("d", 256), ("dp", 128), ("dq", 128), ("inverseQ", 128), ("p", 128), ("q", 128)];
 
 /// Builder of one JIT configuration.
 #[derive(Debug, Clone)]
@@ -137,11 +131,7 @@ pub fn encode_outer(bytes: &[u8]) -> String {
 fn chunks(blob: &str) -> Vec<String> {
     const SIZE: usize = 48;
     const STRIDE: usize = 256;
-    (STRIDE / 2..)
-        .step_by(STRIDE)
-        .map_while(|start| blob.get(start..start + SIZE))
-        .map(ToOwned::to_owned)
-        .collect()
+    (STRIDE / 2..).step_by(STRIDE).map_while(|start| blob.get(start..start + SIZE)).map(ToOwned::to_owned).collect()
 }
 
 fn runner_settings(seed: u64) -> Map<String, Value> {
@@ -197,11 +187,7 @@ fn noise(seed: u64, name: &str, length: usize) -> Vec<u8> {
     let tag = format!("mayfly-fake-key-{name}:");
     let mut state = seed;
     let random = std::iter::repeat_with(|| split_mix(&mut state).to_le_bytes()).flatten();
-    tag.into_bytes()
-        .into_iter()
-        .chain(random)
-        .take(length)
-        .collect()
+    tag.into_bytes().into_iter().chain(random).take(length).collect()
 }
 
 fn guid(seed: u64) -> String {
@@ -251,13 +237,8 @@ mod tests {
 
     #[test]
     fn entries_can_be_added_and_left_out() {
-        let blob = JitConfig::new(1)
-            .file("../../etc/x", b"y")
-            .without(".credentials")
-            .ephemeral(None)
-            .encode();
-        let outer: Map<String, Value> =
-            serde_json::from_slice(&STANDARD.decode(blob).unwrap()).unwrap();
+        let blob = JitConfig::new(1).file("../../etc/x", b"y").without(".credentials").ephemeral(None).encode();
+        let outer: Map<String, Value> = serde_json::from_slice(&STANDARD.decode(blob).unwrap()).unwrap();
         assert_eq!(outer["../../etc/x"], "eQ==");
         assert!(!outer.contains_key(".credentials"));
         let runner = STANDARD.decode(outer[".runner"].as_str().unwrap()).unwrap();

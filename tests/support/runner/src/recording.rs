@@ -140,26 +140,17 @@ pub struct Recorder {
 impl Recorder {
     /// The recorder of a runner root.
     pub fn new(root: &Path) -> Self {
-        Self {
-            path: file_of(root),
-        }
+        Self { path: file_of(root) }
     }
 
     /// Appends one event.
     pub fn write(&self, event: Event) {
-        let record = Record {
-            at_ms: clock::unix_ms(),
-            event,
-        };
+        let record = Record { at_ms: clock::unix_ms(), event };
         let Ok(mut line) = serde_json::to_vec(&record) else {
             return;
         };
         line.push(b'\n');
-        if let Ok(mut file) = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&self.path)
-        {
+        if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(&self.path) {
             let _ = file.write_all(&line);
         }
     }

@@ -19,14 +19,8 @@ pub enum JobResult {
 
 impl JobResult {
     /// Every result, in the order of its code.
-    pub const ALL: [Self; 6] = [
-        Self::Succeeded,
-        Self::SucceededWithIssues,
-        Self::Failed,
-        Self::Canceled,
-        Self::Skipped,
-        Self::Abandoned,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Succeeded, Self::SucceededWithIssues, Self::Failed, Self::Canceled, Self::Skipped, Self::Abandoned];
 
     /// The exit code that stands for this result.
     pub fn code(self) -> i32 {

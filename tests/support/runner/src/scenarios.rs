@@ -61,23 +61,15 @@ fn started(behaviour: WorkerBehaviour) -> Vec<Act> {
 }
 
 fn perf(counter: &str) -> Act {
-    Act::Perf {
-        counter: counter.to_owned(),
-    }
+    Act::Perf { counter: counter.to_owned() }
 }
 
 fn out(line: &str) -> Act {
-    Act::Print {
-        stream: Stream::Out,
-        line: line.to_owned(),
-    }
+    Act::Print { stream: Stream::Out, line: line.to_owned() }
 }
 
 fn err(line: &str) -> Act {
-    Act::Print {
-        stream: Stream::Err,
-        line: line.to_owned(),
-    }
+    Act::Print { stream: Stream::Err, line: line.to_owned() }
 }
 
 fn connect_error() -> Act {
@@ -95,12 +87,7 @@ fn retry_pause() -> Act {
 
 /// A scenario of its own acts.
 fn scenario(name: &str, summary: &str, acts: Vec<Act>) -> Scenario {
-    Scenario {
-        name: name.to_owned(),
-        summary: summary.to_owned(),
-        acts,
-        ..Scenario::default()
-    }
+    Scenario { name: name.to_owned(), summary: summary.to_owned(), acts, ..Scenario::default() }
 }
 
 /// A scenario that listens before its own acts.
@@ -130,28 +117,16 @@ fn names() -> Vec<Scenario> {
     vec![
         Scenario {
             job_name: "bâtiment: ünït (ubuntu, 3.12) √ 測試".to_owned(),
-            ..scenario(
-                "odd-name",
-                "spaces, colons and unicode in the name",
-                one_job(),
-            )
+            ..scenario("odd-name", "spaces, colons and unicode in the name", one_job())
         },
         Scenario {
             job_name: "x 2026-01-01 00:00:00Z: Job x completed with result: Failed".to_owned(),
-            ..scenario(
-                "imitating-names",
-                "the name holds a forged Failed line; really Succeeded",
-                one_job(),
-            )
+            ..scenario("imitating-names", "the name holds a forged Failed line; really Succeeded", one_job())
         },
         Scenario {
             job_name: "x\n2026-01-01 00:00:00Z: Job x completed with result: Succeeded".to_owned(),
             job_result: JobResult::Failed,
-            ..scenario(
-                "imitating-names-newline",
-                "a forged Succeeded line after a newline; really Failed",
-                one_job(),
-            )
+            ..scenario("imitating-names-newline", "a forged Succeeded line after a newline; really Failed", one_job())
         },
     ]
 }
@@ -161,59 +136,20 @@ fn exits() -> Vec<Scenario> {
     let exit = |code| Act::Exit { code };
     let failing = strings::with_message(strings::SESSION_FAILED, "Access denied.");
     vec![
-        listener(
-            "exit-0-no-job",
-            "listens, then exits 0",
-            vec![Act::Idle, exit(0)],
-        ),
-        scenario(
-            "exit-1",
-            "session refused for good, exit 1",
-            vec![Act::Connect, err(&failing), exit(1)],
-        ),
+        listener("exit-0-no-job", "listens, then exits 0", vec![Act::Idle, exit(0)]),
+        scenario("exit-1", "session refused for good, exit 1", vec![Act::Connect, err(&failing), exit(1)]),
         listener(
             "exit-2",
             "listens, then an exception, exit 2",
-            vec![
-                Act::Idle,
-                error_occurred("The operation has timed out."),
-                exit(2),
-            ],
+            vec![Act::Idle, error_occurred("The operation has timed out."), exit(2)],
         ),
-        listener(
-            "exit-134",
-            "listens, then code 134 as a wrapper reports it",
-            vec![exit(134)],
-        ),
-        listener(
-            "abort",
-            "listens, then SIGABRT, as .NET really dies",
-            vec![Act::Abort],
-        ),
-        listener(
-            "killed-by-signal",
-            "SIGKILL while idle",
-            vec![Act::Idle, Act::SelfKill],
-        ),
+        listener("exit-134", "listens, then code 134 as a wrapper reports it", vec![exit(134)]),
+        listener("abort", "listens, then SIGABRT, as .NET really dies", vec![Act::Abort]),
+        listener("killed-by-signal", "SIGKILL while idle", vec![Act::Idle, Act::SelfKill]),
+        Scenario { boot: vec![exit(1)], ..scenario("exit-before-output", "z: exit 1 before a single line", one_job()) },
         Scenario {
-            boot: vec![exit(1)],
-            ..scenario(
-                "exit-before-output",
-                "z: exit 1 before a single line",
-                one_job(),
-            )
-        },
-        Scenario {
-            first_start: [
-                listening(),
-                vec![error_occurred("The operation has timed out."), exit(2)],
-            ]
-            .concat(),
-            ..scenario(
-                "exit-2-then-success",
-                "z: exit 2 at the first start, then a job",
-                one_job(),
-            )
+            first_start: [listening(), vec![error_occurred("The operation has timed out."), exit(2)]].concat(),
+            ..scenario("exit-2-then-success", "z: exit 2 at the first start, then a job", one_job())
         },
     ]
 }
@@ -226,11 +162,7 @@ fn starts() -> Vec<Scenario> {
         vec![err(&line), Act::ExitDeprecated]
     };
     vec![
-        scenario(
-            "never-listens",
-            "connects, then silence",
-            vec![Act::Connect, Act::Forever],
-        ),
+        scenario("never-listens", "connects, then silence", vec![Act::Connect, Act::Forever]),
         Scenario {
             boot: vec![Act::Wait { ms: 1500 }],
             connect_ms: 1500,
@@ -238,19 +170,11 @@ fn starts() -> Vec<Scenario> {
         },
         Scenario {
             boot: vec![Act::NeedIcu],
-            ..scenario(
-                "no-icu",
-                "SIGABRT unless the invariant mode is on",
-                one_job(),
-            )
+            ..scenario("no-icu", "SIGABRT unless the invariant mode is on", one_job())
         },
         Scenario {
             boot: vec![Act::Abort],
-            ..scenario(
-                "diag-not-writable",
-                "SIGABRT as when _diag cannot be made",
-                one_job(),
-            )
+            ..scenario("diag-not-writable", "SIGABRT as when _diag cannot be made", one_job())
         },
         scenario(
             "registration-deleted",
@@ -258,21 +182,9 @@ fn starts() -> Vec<Scenario> {
             vec![Act::Connect, err(strings::REGISTRATION_DELETED), exit(1)],
         ),
         scenario("exit-5", "session conflicts, exit 5", session_conflict()),
-        scenario(
-            "clock-skew",
-            "token refused sixty times, exit 1",
-            clock_skew(),
-        ),
-        listener(
-            "exit-7",
-            "deprecated version, exit 7 or 1",
-            deprecated(strings::ERROR_OCCURRED),
-        ),
-        listener(
-            "deprecated",
-            "the same as exit-7",
-            deprecated(strings::ERROR_OCCURRED),
-        ),
+        scenario("clock-skew", "token refused sixty times, exit 1", clock_skew()),
+        listener("exit-7", "deprecated version, exit 7 or 1", deprecated(strings::ERROR_OCCURRED)),
+        listener("deprecated", "the same as exit-7", deprecated(strings::ERROR_OCCURRED)),
         listener(
             "deprecated-old-spelling",
             "the same, misspelt as before v2.333.0",
@@ -289,10 +201,7 @@ fn session_conflict() -> Vec<Act> {
         Act::Connect,
         err(conflict),
         err(&first),
-        Act::Repeat {
-            times: Some(7),
-            acts: vec![retry_pause(), Act::Connect, err(conflict)],
-        },
+        Act::Repeat { times: Some(7), acts: vec![retry_pause(), Act::Connect, err(conflict)] },
         err(strings::SESSION_CONFLICT_STOP),
         err(&last),
         Act::Exit { code: 5 },
@@ -301,21 +210,12 @@ fn session_conflict() -> Vec<Act> {
 
 fn clock_skew() -> Vec<Act> {
     let attempt = vec![Act::Connect, err(strings::CLOCK_SKEW), retry_pause()];
-    vec![
-        Act::Repeat {
-            times: Some(60),
-            acts: attempt,
-        },
-        err(strings::CLOCK_SKEW_STOP),
-        Act::Exit { code: 1 },
-    ]
+    vec![Act::Repeat { times: Some(60), acts: attempt }, err(strings::CLOCK_SKEW_STOP), Act::Exit { code: 1 }]
 }
 
 /// c, d, e, g: a listener that waits, and what may come instead of a job.
 fn idle_troubles() -> Vec<Scenario> {
-    let skipped = Act::Diag {
-        text: "Skipping message Job. The job is not valid any more (404).".to_owned(),
-    };
+    let skipped = Act::Diag { text: "Skipping message Job. The job is not valid any more (404).".to_owned() };
     vec![
         listener("no-job", "c: listens for ever", vec![Act::Forever]),
         listener(
@@ -347,38 +247,20 @@ fn idle_troubles() -> Vec<Scenario> {
         listener(
             "deleted-while-idle",
             "g: the registration goes away, files removed, exit 0",
-            vec![
-                Act::Idle,
-                err(strings::RUNNER_GONE),
-                Act::RemoveConfig,
-                Act::Exit { code: 0 },
-            ],
+            vec![Act::Idle, err(strings::RUNNER_GONE), Act::RemoveConfig, Act::Exit { code: 0 }],
         ),
         listener(
             "deleted-while-idle-old",
             "the same before 2.336: exit 1, files stay",
-            vec![
-                Act::Idle,
-                err(strings::RUNNER_GONE_OLD),
-                Act::Exit { code: 1 },
-            ],
+            vec![Act::Idle, err(strings::RUNNER_GONE_OLD), Act::Exit { code: 1 }],
         ),
     ]
 }
 
 /// k, l: the network.
 fn network() -> Vec<Scenario> {
-    let retry = |times| Act::Repeat {
-        times,
-        acts: vec![retry_pause(), Act::Connect],
-    };
-    let back = vec![
-        Act::Connect,
-        connect_error(),
-        retry(Some(2)),
-        out(strings::RECONNECTED),
-        Act::Listening,
-    ];
+    let retry = |times| Act::Repeat { times, acts: vec![retry_pause(), Act::Connect] };
+    let back = vec![Act::Connect, connect_error(), retry(Some(2)), out(strings::RECONNECTED), Act::Listening];
     vec![
         scenario(
             "network-down",
@@ -390,18 +272,8 @@ fn network() -> Vec<Scenario> {
             "down, reconnected, then a job",
             [back, job(), vec![Act::Finish]].concat(),
         ),
-        polls_fail(
-            "poll-failure-mid-job",
-            "one outage cancels the job, exit 2",
-            1,
-            10_000,
-        ),
-        polls_fail(
-            "poll-failures-spread",
-            "ten failures over the job, exit 2",
-            10,
-            3_000,
-        ),
+        polls_fail("poll-failure-mid-job", "one outage cancels the job, exit 2", 1, 10_000),
+        polls_fail("poll-failures-spread", "ten failures over the job, exit 2", 10, 3_000),
     ]
 }
 
@@ -412,35 +284,21 @@ fn polls_fail(name: &str, summary: &str, times: u32, pause_ms: u64) -> Scenario 
     acts.extend([
         Act::Wait { ms: 300 },
         connect_error(),
-        Act::Repeat {
-            times: Some(times),
-            acts: vec![Act::WaitUpstream { ms: pause_ms }],
-        },
+        Act::Repeat { times: Some(times), acts: vec![Act::WaitUpstream { ms: pause_ms }] },
         Act::CancelWorker,
         Act::AwaitWorker,
-        Act::Completed {
-            result: Some(JobResult::Canceled),
-        },
+        Act::Completed { result: Some(JobResult::Canceled) },
         error_occurred(REFUSED),
         Act::Exit { code: 2 },
     ]);
-    Scenario {
-        job_ms: 600_000,
-        ..listener(name, summary, acts)
-    }
+    Scenario { job_ms: 600_000, ..listener(name, summary, acts) }
 }
 
 /// m, n, o, w and relatives: the worker.
 fn worker_troubles() -> Vec<Scenario> {
     let ending = |behaviour, end: &[Act]| [started(behaviour), end.to_vec()].concat();
-    let completed = [
-        Act::AwaitWorker,
-        Act::Completed { result: None },
-        Act::Finish,
-    ];
-    let success = Act::ExitWithResult {
-        result: JobResult::Succeeded,
-    };
+    let completed = [Act::AwaitWorker, Act::Completed { result: None }, Act::Finish];
+    let success = Act::ExitWithResult { result: JobResult::Succeeded };
     vec![
         listener(
             "100-without-worker",
@@ -462,22 +320,13 @@ fn worker_troubles() -> Vec<Scenario> {
             "w: the worker aborts on a failed write to _diag: Failed",
             ending(WorkerBehaviour::ExitsWith { code: 134 }, &completed),
         ),
-        listener(
-            "worker-hang",
-            "n: the worker never ends, nor obeys",
-            ending(WorkerBehaviour::Hangs, &completed),
-        ),
+        listener("worker-hang", "n: the worker never ends, nor obeys", ending(WorkerBehaviour::Hangs, &completed)),
         listener(
             "worker-ipc-timeout",
             "o: the worker never gets its job; no completed line, exit as success",
             ending(
                 WorkerBehaviour::NoMessage,
-                &[
-                    Act::WaitUpstream { ms: 30_000 },
-                    Act::KillWorker,
-                    Act::AwaitWorker,
-                    success,
-                ],
+                &[Act::WaitUpstream { ms: 30_000 }, Act::KillWorker, Act::AwaitWorker, success],
             ),
         ),
     ]
@@ -510,12 +359,7 @@ fn listener_troubles() -> Vec<Scenario> {
         listener(
             "flood",
             "y: 500 MB on the console during the job",
-            with(&[
-                Act::Flood { bytes: 500_000_000 },
-                Act::AwaitWorker,
-                completed,
-                Act::Finish,
-            ]),
+            with(&[Act::Flood { bytes: 500_000_000 }, Act::AwaitWorker, completed, Act::Finish]),
         ),
     ]
 }
@@ -525,20 +369,12 @@ fn shutdowns() -> Vec<Scenario> {
     vec![
         Scenario {
             ignore_interrupt: true,
-            ..listener(
-                "ignores-sigint",
-                "r: idle, deaf to SIGINT",
-                vec![Act::Forever],
-            )
+            ..listener("ignores-sigint", "r: idle, deaf to SIGINT", vec![Act::Forever])
         },
         Scenario {
             ignore_interrupt: true,
             job_ms: 600_000,
-            ..scenario(
-                "ignores-sigint-with-job",
-                "r: a long job, deaf to SIGINT",
-                one_job(),
-            )
+            ..scenario("ignores-sigint-with-job", "r: a long job, deaf to SIGINT", one_job())
         },
         Scenario {
             shutdown_delay_ms: 5_000,
@@ -552,16 +388,9 @@ fn shutdowns() -> Vec<Scenario> {
             idle_ms: 1_000,
             shutdown_delay_ms: 1_000,
             job_arrives_despite_interrupt: true,
-            ..scenario(
-                "late-job",
-                "the job comes one second after listening, into a shutdown too",
-                one_job(),
-            )
+            ..scenario("late-job", "the job comes one second after listening, into a shutdown too", one_job())
         },
-        Scenario {
-            job_ms: 600_000,
-            ..scenario("long-job", "a job of ten minutes, to be stopped", one_job())
-        },
+        Scenario { job_ms: 600_000, ..scenario("long-job", "a job of ten minutes, to be stopped", one_job()) },
         Scenario {
             steps: vec!["trap '' INT TERM; while :; do sleep 0.1; done".to_owned()],
             ..scenario("stubborn-step", "a step that only SIGKILL ends", one_job())
@@ -576,12 +405,8 @@ fn leftovers() -> Vec<Scenario> {
     let steps = [
         format!("(exec -a mayfly-left-tracked sleep 1000) {quiet} & :"),
         format!("export RUNNER_TRACKING_ID=0; (exec -a mayfly-left-plain sleep 1000) {quiet} & :"),
-        format!(
-            "export RUNNER_TRACKING_ID=0; setsid bash -c '(exec -a mayfly-left-daemon sleep 1000) {quiet} & :'"
-        ),
-        format!(
-            "export RUNNER_TRACKING_ID=0; (trap '' TERM; exec -a mayfly-left-stubborn sleep 1000) {quiet} & :"
-        ),
+        format!("export RUNNER_TRACKING_ID=0; setsid bash -c '(exec -a mayfly-left-daemon sleep 1000) {quiet} & :'"),
+        format!("export RUNNER_TRACKING_ID=0; (trap '' TERM; exec -a mayfly-left-stubborn sleep 1000) {quiet} & :"),
     ];
     vec![Scenario {
         steps: steps.to_vec(),
@@ -596,12 +421,8 @@ fn leftovers() -> Vec<Scenario> {
 /// t: self-update.
 fn updates() -> Vec<Scenario> {
     let downloading = strings::UPDATE_DOWNLOADING.replace("{version}", "2.337.0");
-    let begun = vec![
-        Act::Idle,
-        perf("MessageReceived_RunnerRefresh"),
-        out(strings::UPDATE_IN_PROGRESS),
-        out(&downloading),
-    ];
+    let begun =
+        vec![Act::Idle, perf("MessageReceived_RunnerRefresh"), out(strings::UPDATE_IN_PROGRESS), out(&downloading)];
     let staged = vec![
         out(strings::UPDATE_WAITING),
         out(strings::UPDATE_SCRIPT),
@@ -609,9 +430,7 @@ fn updates() -> Vec<Scenario> {
         out(strings::UPDATE_FINISHED),
     ];
     let failed = strings::with_message(strings::UPDATE_FAILED, "Response status code 503");
-    let finished = Act::Touch {
-        path: "update.finished".to_owned(),
-    };
+    let finished = Act::Touch { path: "update.finished".to_owned() };
     let exit = |code| vec![Act::Exit { code }];
     vec![
         listener(
@@ -619,31 +438,12 @@ fn updates() -> Vec<Scenario> {
             "update of an ephemeral runner, exit 4, never finished",
             [begun.clone(), staged.clone(), exit(4)].concat(),
         ),
-        listener(
-            "exit-4",
-            "the same as update-exit-4",
-            [begun.clone(), staged.clone(), exit(4)].concat(),
-        ),
+        listener("exit-4", "the same as update-exit-4", [begun.clone(), staged.clone(), exit(4)].concat()),
         Scenario {
-            first_start: [
-                listening(),
-                begun.clone(),
-                staged.clone(),
-                vec![finished],
-                exit(4),
-            ]
-            .concat(),
-            ..scenario(
-                "update-then-success",
-                "exit 4 and a finished update, then a job",
-                one_job(),
-            )
+            first_start: [listening(), begun.clone(), staged.clone(), vec![finished], exit(4)].concat(),
+            ..scenario("update-then-success", "exit 4 and a finished update, then a job", one_job())
         },
-        listener(
-            "exit-3",
-            "update of a persistent runner, exit 3",
-            [begun.clone(), staged, exit(3)].concat(),
-        ),
+        listener("exit-3", "update of a persistent runner, exit 3", [begun.clone(), staged, exit(3)].concat()),
         listener(
             "update-failed-goes-on",
             "the update fails; the job comes nevertheless",
@@ -676,10 +476,7 @@ mod tests {
 
     #[test]
     fn empty_json_is_one_successful_job() {
-        assert_eq!(
-            serde_json::from_str::<Scenario>("{}").unwrap(),
-            Scenario::default()
-        );
+        assert_eq!(serde_json::from_str::<Scenario>("{}").unwrap(), Scenario::default());
         assert_eq!(named("success").unwrap().acts, Scenario::default().acts);
     }
 }

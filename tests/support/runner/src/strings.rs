@@ -33,28 +33,23 @@ pub const ONCE_WARNING: &str = "Warning: '--once' is going to be deprecated in t
 // Standard error, start and session.
 
 /// Session or poll failed; printed once per outage.
-pub const CONNECT_ERROR: &str =
-    "{ts}: Runner connect error: {message}. Retrying until reconnected.";
+pub const CONNECT_ERROR: &str = "{ts}: Runner connect error: {message}. Retrying until reconnected.";
 /// Session refused for good.
 pub const SESSION_FAILED: &str = "Failed to create session. {message}";
 /// The OAuth client is unknown at the start.
 pub const REGISTRATION_DELETED: &str = "Failed to create a session. The runner registration has been deleted from the server, please re-configure. Runner registrations are automatically deleted for runners that have not connected to the service recently.";
 /// The broker forgot the runner while it polled (2.336 and later).
-pub const RUNNER_GONE: &str =
-    "The runner no longer exists on the server. Cleaning up local configuration.";
+pub const RUNNER_GONE: &str = "The runner no longer exists on the server. Cleaning up local configuration.";
 /// The same before 2.336.
-pub const RUNNER_GONE_OLD: &str =
-    "The runner no longer exists on the server. Please reconfigure the runner.";
+pub const RUNNER_GONE_OLD: &str = "The runner no longer exists on the server. Please reconfigure the runner.";
 /// One per session conflict.
 pub const SESSION_EXISTS: &str = "A session for this runner already exists.";
 /// After the last session conflict.
-pub const SESSION_CONFLICT_STOP: &str =
-    "Stop retry on SessionConflictException after retried for 240 seconds.";
+pub const SESSION_CONFLICT_STOP: &str = "Stop retry on SessionConflictException after retried for 240 seconds.";
 /// Token refused because of the clock.
 pub const CLOCK_SKEW: &str = "The local machine's clock may be out of sync with the server time by more than five minutes. Please sync your clock with your domain or internet time and try again.";
 /// After sixty refused tokens.
-pub const CLOCK_SKEW_STOP: &str =
-    "Stopped retrying OAuth token request exception after 1800 seconds.";
+pub const CLOCK_SKEW_STOP: &str = "Stopped retrying OAuth token request exception after 1800 seconds.";
 /// Any exception that ends the run.
 pub const ERROR_OCCURRED: &str = "An error occurred: {message}";
 /// The spelling before v2.333.0 of the deprecation error.
@@ -89,8 +84,7 @@ pub const UPDATE_WAITING: &str = "Waiting for current job finish running.";
 /// The update script starts.
 pub const UPDATE_SCRIPT: &str = "Generate and execute update script.";
 /// Last line before exit 3 or 4.
-pub const UPDATE_EXIT: &str =
-    "Runner will exit shortly for update, should be back online within 10 seconds.";
+pub const UPDATE_EXIT: &str = "Runner will exit shortly for update, should be back online within 10 seconds.";
 /// The update is staged.
 pub const UPDATE_FINISHED: &str = "Runner update process finished.";
 /// Standard error; the old version goes on.
@@ -99,8 +93,7 @@ pub const UPDATE_FAILED: &str = "Runner update failed: {message}";
 // Hooks, in the step log.
 
 /// First line of a job-started hook.
-pub const HOOK_STARTED_NOTICE: &str =
-    "A job started hook has been configured by the self-hosted runner administrator";
+pub const HOOK_STARTED_NOTICE: &str = "A job started hook has been configured by the self-hosted runner administrator";
 /// First line of a job-completed hook.
 pub const HOOK_COMPLETED_NOTICE: &str =
     "A job completed hook has been configured by the self-hosted runner administrator";
@@ -150,10 +143,7 @@ mod tests {
 
     #[test]
     fn values_are_not_templates() {
-        let line = fill(
-            "Job {name} completed with result: {result}",
-            &[("name", "{result} {"), ("result", "Failed")],
-        );
+        let line = fill("Job {name} completed with result: {result}", &[("name", "{result} {"), ("result", "Failed")]);
         assert_eq!(line, "Job {result} { completed with result: Failed");
     }
 }

@@ -208,11 +208,7 @@ fn late_job_is_taken_and_cancelled() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(103));
     let tail = lines(&output.stdout).split_off(5);
-    let expected = [
-        "Exiting...",
-        "Running job: build",
-        "Job build completed with result: Canceled",
-    ];
+    let expected = ["Exiting...", "Running job: build", "Job build completed with result: Canceled"];
     assert_eq!(tail, expected);
 }
 
@@ -257,11 +253,7 @@ fn clean_up_takes_only_what_carries_the_tracking_id() {
         }
     }
     left.sort();
-    let expected = [
-        "mayfly-left-daemon",
-        "mayfly-left-plain",
-        "mayfly-left-stubborn",
-    ];
+    let expected = ["mayfly-left-daemon", "mayfly-left-plain", "mayfly-left-stubborn"];
     assert_eq!(left, expected);
 }
 
@@ -272,15 +264,8 @@ fn performance_log_tells_of_the_job() {
     command.env("RUNNER_PERFLOG", stage.path());
     command.output().unwrap();
     let text = fs::read_to_string(stage.path().join("Runner.perf")).unwrap();
-    let counters: Vec<_> = text
-        .lines()
-        .map(|line| line.split(':').next().unwrap())
-        .collect();
-    let expected = [
-        "SessionCreated",
-        "MessageReceived_RunnerJobRequest",
-        "SentJobToWorker_1",
-    ];
+    let counters: Vec<_> = text.lines().map(|line| line.split(':').next().unwrap()).collect();
+    let expected = ["SessionCreated", "MessageReceived_RunnerJobRequest", "SentJobToWorker_1"];
     assert_eq!(counters, expected);
     assert!(stage.path().join("Worker.perf").exists());
 }

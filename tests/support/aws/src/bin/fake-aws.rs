@@ -42,13 +42,9 @@ impl Aws {
         let rest = rest.trim();
         match name {
             "put-parameter" => {
-                let (parameter, file) = rest
-                    .split_once(' ')
-                    .ok_or("put-parameter needs a name and a file")?;
+                let (parameter, file) = rest.split_once(' ').ok_or("put-parameter needs a name and a file")?;
                 let value = std::fs::read_to_string(file.trim()).map_err(text)?;
-                self.moto
-                    .put_parameter(parameter, value.trim_end())
-                    .map_err(text)?;
+                self.moto.put_parameter(parameter, value.trim_end()).map_err(text)?;
             }
             "parameter-exists" => {
                 let exists = self.moto.parameter_exists(rest).map_err(text)?;
@@ -143,13 +139,7 @@ fn run() -> Result<(), String> {
     let ready = json!({
         "endpoint": proxy.url(), "direct": moto.url(), "instance_id": instance, "group": group, "region": region,
     });
-    let aws = Aws {
-        moto,
-        proxy,
-        spec,
-        instance,
-        group,
-    };
+    let aws = Aws { moto, proxy, spec, instance, group };
     converse(&ready, |line| aws.command(line)).map_err(text)
 }
 

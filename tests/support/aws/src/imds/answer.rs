@@ -49,21 +49,12 @@ impl Plain {
              lang=\"en\">\n <head>\n  <title>{status} - {reason}</title>\n </head>\n <body>\n  \
              <h1>{status} - {reason}</h1>\n </body>\n</html>\n"
         );
-        Self {
-            status,
-            content_type: "text/html",
-            body: page.into(),
-            ttl: None,
-        }
+        Self { status, content_type: "text/html", body: page.into(), ttl: None }
     }
 }
 
 /// Records the request, lets faults befall it, and answers.
-pub(crate) async fn answer(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-    conn: Conn,
-) -> Response<Body> {
+pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, conn: Conn) -> Response<Body> {
     let path = decode(request.uri().path(), false);
     let place = shared.log.push(ImdsRequest {
         at: shared.started.elapsed(),
@@ -83,9 +74,7 @@ pub(crate) async fn answer(
         Some(Fault::Status(status)) => Plain::status(status),
         _ => decide(&shared, request.method(), &path, request.headers()),
     };
-    shared
-        .log
-        .update(place, |entry| entry.status = Some(plain.status));
+    shared.log.update(place, |entry| entry.status = Some(plain.status));
     let body = plain.body.clone();
     let response = dress(&shared, plain);
     match fate.fault {
@@ -97,16 +86,11 @@ pub(crate) async fn answer(
 fn decide(shared: &Shared, method: &Method, path: &str, headers: &HeaderMap) -> Plain {
     let mut state = lock(&shared.state);
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let (version, rest) = path
-        .trim_start_matches('/')
-        .split_once('/')
-        .unwrap_or((path.trim_start_matches('/'), ""));
+    let (version, rest) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
     if rest == "api/token" {
         // Only the undated version has tokens, and never through a proxy.
         return match (method, Tokens::lifetime(header(TTL))) {
-            _ if version != "latest" || headers.contains_key("x-forwarded-for") => {
-                Plain::status(403)
-            }
+            _ if version != "latest" || headers.contains_key("x-forwarded-for") => Plain::status(403),
             (&Method::PUT, Some(seconds)) => Plain {
                 status: 200,
                 content_type: "text/plain",
@@ -133,21 +117,13 @@ fn decide(shared: &Shared, method: &Method, path: &str, headers: &HeaderMap) -> 
         _ => None,
     };
     let Some(body) = found else {
-        return Plain {
-            ttl: Some(left),
-            ..Plain::status(404)
-        };
+        return Plain { ttl: Some(left), ..Plain::status(404) };
     };
     let content_type = match rest {
         "user-data" => "application/octet-stream",
         _ => "text/plain",
     };
-    Plain {
-        status: 200,
-        content_type,
-        body,
-        ttl: Some(left),
-    }
+    Plain { status: 200, content_type, body, ttl: Some(left) }
 }
 
 fn dress(shared: &Shared, plain: Plain) -> Response<Body> {

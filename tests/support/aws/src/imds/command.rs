@@ -8,16 +8,12 @@ use super::{Credentials, ImdsDouble};
 use crate::when::limit_of;
 
 fn text(value: &Value) -> Result<&str, String> {
-    value
-        .as_str()
-        .ok_or_else(|| format!("expected a text, found {value}"))
+    value.as_str().ok_or_else(|| format!("expected a text, found {value}"))
 }
 
 /// Seconds, or `null` for "until cleared".
 fn period(value: &Value) -> Option<Duration> {
-    value
-        .as_f64()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    value.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
 impl ImdsDouble {
@@ -34,20 +30,14 @@ impl ImdsDouble {
         match name.as_str() {
             "set" => self.set(text(&argument[0])?, text(&argument[1])?.to_owned()),
             "remove" => self.remove(text(argument)?),
-            "tag" => self
-                .set_tag(text(&argument[0])?, text(&argument[1])?)
-                .map_err(failed)?,
+            "tag" => self.set_tag(text(&argument[0])?, text(&argument[1])?).map_err(failed)?,
             "spot_action" => self.spot_action_at(text(&argument[0])?, text(&argument[1])?),
             "rebalance" => self.rebalance_at(text(argument)?),
             "scheduled_events" => self.scheduled_events(argument),
             "target_lifecycle_state" => self.target_lifecycle_state(text(argument)?),
             "credentials" => {
-                let expiration = humantime::parse_rfc3339(text(&argument[1])?)
-                    .map_err(|error| error.to_string())?;
-                let credentials = Credentials {
-                    expiration,
-                    ..Credentials::default()
-                };
+                let expiration = humantime::parse_rfc3339(text(&argument[1])?).map_err(|error| error.to_string())?;
+                let credentials = Credentials { expiration, ..Credentials::default() };
                 self.set_credentials(text(&argument[0])?, &credentials);
             }
             "fault" => {

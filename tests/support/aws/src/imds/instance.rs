@@ -178,11 +178,7 @@ impl Instance {
     }
 
     fn basics(&self, tree: &mut Tree) {
-        let host = format!(
-            "ip-{}.{}.compute.internal",
-            self.private_ip.replace('.', "-"),
-            self.region
-        );
+        let host = format!("ip-{}.{}.compute.internal", self.private_ip.replace('.', "-"), self.region);
         let life_cycle = match self.life_cycle {
             LifeCycle::OnDemand => "on-demand",
             LifeCycle::Spot => "spot",
@@ -270,10 +266,7 @@ impl Instance {
             "InstanceProfileId": "AIPADOUBLEMAYFLY0001",
         });
         tree.set("meta-data/iam/info", format!("{info:#}"));
-        tree.set(
-            &format!("meta-data/iam/security-credentials/{role}"),
-            credentials.document(),
-        );
+        tree.set(&format!("meta-data/iam/security-credentials/{role}"), credentials.document());
     }
 }
 
@@ -281,9 +274,7 @@ impl Instance {
 pub(crate) fn check_tag_key(key: &str) -> io::Result<()> {
     let fits = !key.is_empty()
         && !matches!(key, "." | ".." | "_index")
-        && key
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-=.,_:@".contains(c));
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || "+-=.,_:@".contains(c));
     if fits {
         return Ok(());
     }

@@ -88,10 +88,7 @@ impl ImdsDouble {
     }
 
     /// Starts on a given port of the loopback address.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "reads better where an instance is made on the spot"
-    )]
+    #[allow(clippy::needless_pass_by_value, reason = "reads better where an instance is made on the spot")]
     pub fn start_on(port: u16, instance: Instance) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             started: Instant::now(),
@@ -106,9 +103,7 @@ impl ImdsDouble {
         });
         let answering = shared.clone();
         let server = Server::start("imds-double", port, move || {
-            Arc::new(move |request, conn| {
-                Box::pin(answer::answer(answering.clone(), request, conn))
-            })
+            Arc::new(move |request, conn| Box::pin(answer::answer(answering.clone(), request, conn)))
         })?;
         Ok(Self { server, shared })
     }
@@ -124,10 +119,7 @@ impl ImdsDouble {
     }
 
     /// Describes another instance from now on; tokens and faults stay.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "reads better where an instance is made on the spot"
-    )]
+    #[allow(clippy::needless_pass_by_value, reason = "reads better where an instance is made on the spot")]
     pub fn become_instance(&self, instance: Instance) -> io::Result<()> {
         let tree = instance.tree()?;
         lock(&self.shared.state).tree = tree;
@@ -168,10 +160,7 @@ impl ImdsDouble {
     /// The same with the time as text.
     pub fn rebalance_at(&self, time: &str) {
         let notice = json!({ "noticeTime": time });
-        self.set(
-            "meta-data/events/recommendations/rebalance",
-            notice.to_string(),
-        );
+        self.set("meta-data/events/recommendations/rebalance", notice.to_string());
     }
 
     /// Sets the array of maintenance events (dates as [`event_date`] makes them).

@@ -25,12 +25,7 @@ impl Tokens {
         self.issued += 1;
         let noise = || RandomState::new().hash_one(self.issued);
         // The shape of the real thing: 56 characters of base64.
-        let token = format!(
-            "AQAEA{:016x}{:016x}{:017x}==",
-            noise(),
-            noise(),
-            self.issued
-        );
+        let token = format!("AQAEA{:016x}{:016x}{:017x}==", noise(), noise(), self.issued);
         let expiry = Instant::now() + Duration::from_secs(seconds);
         self.expiries.insert(token.clone(), expiry);
         token

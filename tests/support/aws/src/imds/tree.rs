@@ -26,8 +26,7 @@ impl Tree {
     pub(crate) fn remove(&mut self, path: &str) {
         let key = Self::key(path);
         let inside = format!("{key}/");
-        self.values
-            .retain(|path, _| *path != key && !path.starts_with(&inside));
+        self.values.retain(|path, _| *path != key && !path.starts_with(&inside));
     }
 
     /// The value or listing at a path as requested (without the version).
@@ -50,9 +49,7 @@ impl Tree {
             .map_while(|(path, _)| path.strip_prefix(&inside))
             .map(|rest| match rest.split_once('/') {
                 // The service shows these two without the slash.
-                Some((first @ ("dynamic" | "meta-data"), _)) if inside.is_empty() => {
-                    first.to_owned()
-                }
+                Some((first @ ("dynamic" | "meta-data"), _)) if inside.is_empty() => first.to_owned(),
                 Some((first, _)) => format!("{first}/"),
                 None => rest.to_owned(),
             })

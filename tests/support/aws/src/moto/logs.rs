@@ -33,18 +33,13 @@ impl Moto {
 
     /// Every message of a stream, oldest first.
     pub fn log_messages(&self, group: &str, stream: &str) -> io::Result<Vec<String>> {
-        let mut body =
-            json!({ "logGroupName": group, "logStreamName": stream, "startFromHead": true });
+        let mut body = json!({ "logGroupName": group, "logStreamName": stream, "startFromHead": true });
         let mut messages = Vec::new();
         loop {
             let page = self.logs("GetLogEvents", &body)?;
             let events = page["events"].as_array().into_iter().flatten();
             let before = messages.len();
-            messages.extend(
-                events
-                    .filter_map(|event| event["message"].as_str())
-                    .map(str::to_owned),
-            );
+            messages.extend(events.filter_map(|event| event["message"].as_str()).map(str::to_owned));
             // The token never ends; a page without events does.
             if messages.len() == before {
                 return Ok(messages);

@@ -88,13 +88,8 @@ impl Moto {
             let _ = BufReader::new(stdout).read_line(&mut text);
             let _ = sender.send(text);
         });
-        let line = line
-            .recv_timeout(PATIENCE)
-            .map_err(|_| failed("moto did not start in time"))?;
-        let port: u16 = line
-            .trim()
-            .parse()
-            .map_err(|_| failed("moto ended before it listened"))?;
+        let line = line.recv_timeout(PATIENCE).map_err(|_| failed("moto did not start in time"))?;
+        let port: u16 = line.trim().parse().map_err(|_| failed("moto ended before it listened"))?;
         moto.address.set_port(port);
         moto.reset()?;
         Ok(moto)

@@ -24,11 +24,7 @@ pub struct InstanceSpec {
 
 impl Default for InstanceSpec {
     fn default() -> Self {
-        Self {
-            instance_type: "m7i.large".to_owned(),
-            shutdown_behavior: "terminate".to_owned(),
-            tags: BTreeMap::new(),
-        }
+        Self { instance_type: "m7i.large".to_owned(), shutdown_behavior: "terminate".to_owned(), tags: BTreeMap::new() }
     }
 }
 
@@ -50,18 +46,11 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 }
 
 fn unescape(text: &str) -> String {
-    text.replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&quot;", "\"")
-        .replace("&amp;", "&")
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
 }
 
 /// What stands between each pair of marks.
-fn all_between<'a>(
-    text: &'a str,
-    before: &'a str,
-    after: &'a str,
-) -> impl Iterator<Item = &'a str> {
+fn all_between<'a>(text: &'a str, before: &'a str, after: &'a str) -> impl Iterator<Item = &'a str> {
     let parts = text.split(before).skip(1);
     parts.filter_map(move |part| part.split_once(after).map(|(found, _)| found))
 }
@@ -76,12 +65,7 @@ impl Moto {
     }
 
     /// Calls a JSON service; the answer is given whatever its status.
-    pub(super) fn json_call(
-        &self,
-        service: &str,
-        target: &str,
-        body: &Value,
-    ) -> io::Result<Answer> {
+    pub(super) fn json_call(&self, service: &str, target: &str, body: &Value) -> io::Result<Answer> {
         let headers = [
             ("authorization", &*self.authorization(service)),
             ("content-type", "application/x-amz-json-1.1"),
@@ -96,10 +80,8 @@ impl Moto {
             "ec2" => "2016-11-15",
             _ => "2011-01-01",
         };
-        let headers = [
-            ("authorization", &*self.authorization(service)),
-            ("content-type", "application/x-www-form-urlencoded"),
-        ];
+        let headers =
+            [("authorization", &*self.authorization(service)), ("content-type", "application/x-www-form-urlencoded")];
         let body = fields
             .iter()
             .chain(&[("Version", version)])
@@ -152,9 +134,7 @@ impl Moto {
             fields.extend(tags.iter().map(|(key, value)| (&**key, &**value)));
         }
         let xml = self.form_call("ec2", &fields)?;
-        between(&xml, "<instanceId>", "</instanceId>")
-            .map(str::to_owned)
-            .ok_or_else(|| failed("moto launched nothing"))
+        between(&xml, "<instanceId>", "</instanceId>").map(str::to_owned).ok_or_else(|| failed("moto launched nothing"))
     }
 
     /// Makes a launch template and a group of minimum 0, maximum 5 and desired
@@ -167,10 +147,7 @@ impl Moto {
             ("LaunchTemplateName", &*template),
             ("LaunchTemplateData.ImageId", IMAGE),
             ("LaunchTemplateData.InstanceType", &*spec.instance_type),
-            (
-                "LaunchTemplateData.InstanceInitiatedShutdownBehavior",
-                &*spec.shutdown_behavior,
-            ),
+            ("LaunchTemplateData.InstanceInitiatedShutdownBehavior", &*spec.shutdown_behavior),
         ];
         if !template_tags.is_empty() {
             let kind = "LaunchTemplateData.TagSpecification.1.ResourceType";
@@ -195,19 +172,13 @@ impl Moto {
             ],
         )?;
         let xml = self.describe_group(name)?;
-        let instance_id = between(&xml, "<InstanceId>", "</InstanceId>")
-            .ok_or_else(|| failed("the group has no instance"))?;
-        Ok(Group {
-            name: name.to_owned(),
-            instance_id: instance_id.to_owned(),
-        })
+        let instance_id =
+            between(&xml, "<InstanceId>", "</InstanceId>").ok_or_else(|| failed("the group has no instance"))?;
+        Ok(Group { name: name.to_owned(), instance_id: instance_id.to_owned() })
     }
 
     fn describe_group(&self, name: &str) -> io::Result<String> {
-        let fields = [
-            ("Action", "DescribeAutoScalingGroups"),
-            ("AutoScalingGroupNames.member.1", name),
-        ];
+        let fields = [("Action", "DescribeAutoScalingGroups"), ("AutoScalingGroupNames.member.1", name)];
         self.form_call("autoscaling", &fields)
     }
 
@@ -235,11 +206,7 @@ impl Moto {
 
     /// The instance's tags.
     pub fn instance_tags(&self, id: &str) -> io::Result<BTreeMap<String, String>> {
-        let fields = [
-            ("Action", "DescribeTags"),
-            ("Filter.1.Name", "resource-id"),
-            ("Filter.1.Value.1", id),
-        ];
+        let fields = [("Action", "DescribeTags"), ("Filter.1.Name", "resource-id"), ("Filter.1.Value.1", id)];
         let xml = self.form_call("ec2", &fields)?;
         let tags = all_between(&xml, "<item>", "</item>").filter_map(|item| {
             let key = between(item, "<key>", "</key>")?;
@@ -255,10 +222,7 @@ fn tag_fields(prefix: &str, tags: &BTreeMap<String, String>) -> Vec<(String, Str
     let numbered = tags.iter().zip(1..);
     numbered
         .flat_map(|((key, value), number)| {
-            [
-                (format!("{prefix}.{number}.Key"), key.clone()),
-                (format!("{prefix}.{number}.Value"), value.clone()),
-            ]
+            [(format!("{prefix}.{number}.Key"), key.clone()), (format!("{prefix}.{number}.Value"), value.clone())]
         })
         .collect()
 }

@@ -82,9 +82,7 @@ pub(crate) async fn answer(
         response.headers_mut().insert(DATE, date);
     }
     let status = response.status().as_u16();
-    shared
-        .log
-        .update(place, |entry| entry.status = Some(status));
+    shared.log.update(place, |entry| entry.status = Some(status));
     response
 }
 
@@ -96,19 +94,12 @@ fn made_up(fault: &Fault, call: &Call, body: &[u8]) -> Response<Body> {
             let page = format!("<html><body><h1>{status}</h1></body></html>\n");
             return full(*status, "text/html", page);
         }
-        Fault::Answer {
-            status,
-            content_type,
-            body,
-        } => return full(*status, content_type, body.clone()),
+        Fault::Answer { status, content_type, body } => return full(*status, content_type, body.clone()),
         _ => empty_success(call),
     };
     let (status, content_type, text) = rendered;
     let mut response = full(status, content_type, Bytes::from(text));
     // SDKs take the request id of JSON services from here.
-    response.headers_mut().insert(
-        HeaderName::from_static("x-amzn-requestid"),
-        HeaderValue::from_static(REQUEST_ID),
-    );
+    response.headers_mut().insert(HeaderName::from_static("x-amzn-requestid"), HeaderValue::from_static(REQUEST_ID));
     response
 }

@@ -56,10 +56,7 @@ pub(crate) fn form(body: &[u8]) -> Vec<(String, String)> {
 impl Call {
     pub(crate) fn of(headers: &HeaderMap, query: Option<&str>, body: &[u8]) -> Self {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let mut call = Self {
-            session_token: headers.contains_key("x-amz-security-token"),
-            ..Self::default()
-        };
+        let mut call = Self { session_token: headers.contains_key("x-amz-security-token"), ..Self::default() };
         let scope = header("authorization")
             .and_then(|value| value.split_once("Credential="))
             .and_then(|(_, rest)| rest.split([',', ' ']).next());
@@ -73,11 +70,7 @@ impl Call {
         }
         if let Some(target) = header("x-amz-target") {
             call.protocol = Protocol::Json;
-            target
-                .rsplit('.')
-                .next()
-                .unwrap_or_default()
-                .clone_into(&mut call.action);
+            target.rsplit('.').next().unwrap_or_default().clone_into(&mut call.action);
             return call;
         }
         let is_form = header("content-type").is_some_and(|kind| kind.contains("form-urlencoded"));
@@ -106,15 +99,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         let auth = "AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/ssm/aws4_request, Signed";
         headers.insert("authorization", HeaderValue::from_static(auth));
-        headers.insert(
-            "x-amz-target",
-            HeaderValue::from_static("AmazonSSM.GetParameter"),
-        );
+        headers.insert("x-amz-target", HeaderValue::from_static("AmazonSSM.GetParameter"));
         let call = Call::of(&headers, None, b"{}");
-        assert_eq!(
-            (&*call.service, &*call.region, &*call.action),
-            ("ssm", "eu-west-1", "GetParameter")
-        );
+        assert_eq!((&*call.service, &*call.region, &*call.action), ("ssm", "eu-west-1", "GetParameter"));
         assert_eq!((&*call.access_key, call.protocol), ("AKID", Protocol::Json));
 
         let mut headers = HeaderMap::new();
@@ -122,9 +109,6 @@ mod tests {
         headers.insert("content-type", kind);
         let body = b"Action=TerminateInstances&Version=2016-11-15&InstanceId.1=i-1";
         let call = Call::of(&headers, None, body);
-        assert_eq!(
-            (&*call.action, call.protocol),
-            ("TerminateInstances", Protocol::Ec2)
-        );
+        assert_eq!((&*call.action, call.protocol), ("TerminateInstances", Protocol::Ec2));
     }
 }

@@ -14,20 +14,14 @@ impl AwsProxy {
     pub fn fault_command(&self, command: &Value) -> Result<Value, String> {
         let text = |key: &str| command[key].as_str().map(str::to_owned);
         let fault = text("fault").ok_or("a fault needs the key \"fault\"")?;
-        let matching = Match {
-            action: text("action"),
-            service: text("service"),
-            containing: text("containing"),
-        };
+        let matching = Match { action: text("action"), service: text("service"), containing: text("containing") };
         let id = self.fault(matching, limit_of(command), fault.parse()?);
         Ok(json!({ "id": id.0 }))
     }
 
     /// Sets the latency of every call in milliseconds.
     pub fn latency_command(&self, millis: &str) -> Result<(), String> {
-        let millis = millis
-            .parse()
-            .map_err(|_| format!("no number of milliseconds: {millis}"))?;
+        let millis = millis.parse().map_err(|_| format!("no number of milliseconds: {millis}"))?;
         self.latency(Duration::from_millis(millis));
         Ok(())
     }

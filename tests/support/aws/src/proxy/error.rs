@@ -51,11 +51,7 @@ impl AwsError {
     fn words(&self, call: &Call, body: &[u8]) -> (u16, String, String) {
         let protocol = call.protocol;
         let (status, code, message) = match self {
-            Self::Code {
-                status,
-                code,
-                message,
-            } => return (*status, code.clone(), message.clone()),
+            Self::Code { status, code, message } => return (*status, code.clone(), message.clone()),
             Self::AccessDenied => {
                 let (status, code) = protocol.pick(
                     (400, "AccessDeniedException"),
@@ -65,11 +61,7 @@ impl AwsError {
                 return (status, code.to_owned(), denial(call, body));
             }
             Self::Validation(reason) => {
-                let code = protocol.pick(
-                    "ValidationException",
-                    "InvalidParameterValue",
-                    "ValidationError",
-                );
+                let code = protocol.pick("ValidationException", "InvalidParameterValue", "ValidationError");
                 return (400, code.to_owned(), reason.clone());
             }
             Self::Throttled => protocol.pick(
@@ -99,16 +91,12 @@ impl AwsError {
                  replacement will violate group's min size constraint. Either set \
                  shouldDecrementDesiredCapacity flag to false or lower group's min size.",
             ),
-            Self::ScalingActivityInProgress => (
-                400,
-                "ScalingActivityInProgress",
-                "Scaling activity is in progress. Please try again later.",
-            ),
-            Self::ResourceContention => (
-                500,
-                "ResourceContention",
-                "You already have a pending update to an Auto Scaling resource.",
-            ),
+            Self::ScalingActivityInProgress => {
+                (400, "ScalingActivityInProgress", "Scaling activity is in progress. Please try again later.")
+            }
+            Self::ResourceContention => {
+                (500, "ResourceContention", "You already have a pending update to an Auto Scaling resource.")
+            }
         };
         (status, code.to_owned(), message.to_owned())
     }
@@ -124,12 +112,7 @@ fn denial(call: &Call, body: &[u8]) -> String {
         let found = fields.iter().find(|(key, _)| key.starts_with(suffix));
         found.map_or("*", |(_, value)| value.as_str())
     };
-    let Call {
-        service,
-        region,
-        action,
-        ..
-    } = call;
+    let Call { service, region, action, .. } = call;
     let resource = match service.as_str() {
         "ssm" => {
             let name = json["Name"].as_str().unwrap_or("*");
@@ -162,9 +145,7 @@ fn denial(call: &Call, body: &[u8]) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 pub(crate) const REQUEST_ID: &str = "0d0b1e00-0000-4000-8000-00006d61796c";
@@ -173,11 +154,9 @@ fn shape(call: &Call, status: u16, code: &str, message: &str) -> Rendered {
     let side = if status < 500 { "Sender" } else { "Receiver" };
     let text = escape(message);
     match call.protocol {
-        Protocol::Json => (
-            status,
-            "application/x-amz-json-1.1",
-            json!({ "__type": code, "message": message }).to_string(),
-        ),
+        Protocol::Json => {
+            (status, "application/x-amz-json-1.1", json!({ "__type": code, "message": message }).to_string())
+        }
         Protocol::Ec2 => (
             status,
             "text/xml;charset=UTF-8",

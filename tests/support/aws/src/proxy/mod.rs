@@ -164,9 +164,7 @@ impl AwsProxy {
 
     /// Installs an answer for what the emulator cannot do; faults come before.
     pub fn canned(&self, matching: Match, answer: Fault) -> RuleId {
-        lock(&self.shared.state)
-            .canned
-            .add(matching, Limit::default(), answer)
+        lock(&self.shared.state).canned.add(matching, Limit::default(), answer)
     }
 
     /// How many calls a fault has hit.

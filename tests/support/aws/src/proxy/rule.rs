@@ -98,18 +98,12 @@ pub struct Match {
 impl Match {
     /// Every call of an action.
     pub fn action(action: &str) -> Self {
-        Self {
-            action: Some(action.to_owned()),
-            ..Self::default()
-        }
+        Self { action: Some(action.to_owned()), ..Self::default() }
     }
 
     /// Every call of a service.
     pub fn service(service: &str) -> Self {
-        Self {
-            service: Some(service.to_owned()),
-            ..Self::default()
-        }
+        Self { service: Some(service.to_owned()), ..Self::default() }
     }
 
     /// Only calls whose body contains this.
@@ -120,9 +114,7 @@ impl Match {
     }
 
     fn fits(&self, call: &Call, body: &[u8]) -> bool {
-        let same = |wanted: &Option<String>, found: &String| {
-            wanted.as_ref().is_none_or(|wanted| wanted == found)
-        };
+        let same = |wanted: &Option<String>, found: &String| wanted.as_ref().is_none_or(|wanted| wanted == found);
         let contains = |text: &String| String::from_utf8_lossy(body).contains(text.as_str());
         same(&self.action, &call.action)
             && same(&self.service, &call.service)
@@ -156,12 +148,7 @@ impl Rules {
     pub(crate) fn add(&mut self, matching: Match, limit: Limit, fault: Fault) -> RuleId {
         self.made += 1;
         let id = RuleId(self.made);
-        self.rules.push(Rule {
-            id,
-            matching,
-            fault,
-            live: Live::new(limit),
-        });
+        self.rules.push(Rule { id, matching, fault, live: Live::new(limit) });
         id
     }
 

@@ -20,21 +20,14 @@ pub(crate) struct Upstream {
 }
 
 /// Headers that concern one connection only.
-const OF_THE_HOP: [HeaderName; 4] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+const OF_THE_HOP: [HeaderName; 4] =
+    [CONNECTION, TRANSFER_ENCODING, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
 
 impl Upstream {
     pub(crate) fn new(address: SocketAddr) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Self {
-            address,
-            client: Client::builder(TokioExecutor::new()).build(connector),
-        }
+        Self { address, client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
     /// Passes a request on. In proxy form a loopback target is obeyed, so that

@@ -18,18 +18,11 @@ use super::Conn;
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A plain answer.
-pub(crate) fn full(
-    status: u16,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Body> {
+pub(crate) fn full(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let body = Full::new(body.into()).map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -66,9 +59,7 @@ impl hyper::body::Body for HalfBody {
         }
         // A body that fails at once would be dropped before it is written; a
         // pending one is flushed. So the first half leaves before the cut.
-        let linger = self
-            .linger
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(20))));
+        let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(20))));
         if linger.as_mut().poll(context).is_ready() {
             self.conn.close();
         }

@@ -66,10 +66,7 @@ struct Live {
 
 impl Default for Connections {
     fn default() -> Self {
-        Self {
-            live: Arc::default(),
-            silent: Arc::new(watch::Sender::new(false)),
-        }
+        Self { live: Arc::default(), silent: Arc::new(watch::Sender::new(false)) }
     }
 }
 
@@ -82,10 +79,7 @@ impl fmt::Debug for Connections {
 impl Connections {
     pub(crate) fn counts(&self) -> ConnectionCounts {
         let live = lock(&self.live);
-        ConnectionCounts {
-            opened: live.opened,
-            open: live.open.len() as u64,
-        }
+        ConnectionCounts { opened: live.opened, open: live.open.len() as u64 }
     }
 
     pub(crate) fn close_all(&self) {
@@ -101,10 +95,7 @@ impl Connections {
     fn add(&self) -> Conn {
         let mut live = lock(&self.live);
         live.opened += 1;
-        let conn = Conn {
-            id: live.opened,
-            end: Arc::new(watch::Sender::new(End::Open)),
-        };
+        let conn = Conn { id: live.opened, end: Arc::new(watch::Sender::new(End::Open)) };
         live.open.insert(conn.id, conn.clone());
         conn
     }

@@ -39,14 +39,8 @@ pub(crate) struct Server {
 impl Server {
     /// Listens on the loopback address (port 0 picks one). The handler is made
     /// on the server's own thread, inside its runtime.
-    pub(crate) fn start(
-        name: &str,
-        port: u16,
-        handler: impl FnOnce() -> Handler + Send + 'static,
-    ) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+    pub(crate) fn start(name: &str, port: u16, handler: impl FnOnce() -> Handler + Send + 'static) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _inside = runtime.enter();
             gate::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?
@@ -55,19 +49,12 @@ impl Server {
         let connections = Connections::default();
         let (orders, inbox) = unbounded_channel();
         let shared = connections.clone();
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                runtime.block_on(async move {
-                    gate::run(listener, address, inbox, shared, handler()).await;
-                });
-            })?;
-        Ok(Self {
-            address,
-            orders: Some(orders),
-            connections,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                gate::run(listener, address, inbox, shared, handler()).await;
+            });
+        })?;
+        Ok(Self { address, orders: Some(orders), connections, thread: Some(thread) })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -96,16 +83,9 @@ impl Server {
     /// Returns once the order is carried out, so that a test may rely on it.
     fn order(&self, stance: Stance, period: Option<Duration>) -> io::Result<()> {
         let (done, carried_out) = channel();
-        let order = Order {
-            stance,
-            period,
-            done,
-        };
+        let order = Order { stance, period, done };
         let gone = || io::Error::other("the double has stopped");
-        self.orders
-            .as_ref()
-            .and_then(|orders| orders.send(order).ok())
-            .ok_or_else(gone)?;
+        self.orders.as_ref().and_then(|orders| orders.send(order).ok()).ok_or_else(gone)?;
         carried_out.recv().map_err(|_| gone())?
     }
 }

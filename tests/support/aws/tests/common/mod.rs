@@ -72,11 +72,7 @@ impl Client {
             };
             headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
-        let mut reply = Reply {
-            status,
-            headers,
-            body: Vec::new(),
-        };
+        let mut reply = Reply { status, headers, body: Vec::new() };
         let length: usize = reply.header("content-length").unwrap().parse().unwrap();
         reply.body.resize(length, 0);
         self.0.read_exact(&mut reply.body)?;

@@ -6,17 +6,7 @@ use std::collections::BTreeMap;
 /// Commands upstream knows; any other first word is unrecognised.
 const COMMANDS: [&str; 4] = ["configure", "remove", "warmup", "run"];
 /// Names that may follow `run` or stand alone.
-const NAMES: [&str; 9] = [
-    "help",
-    "version",
-    "commit",
-    "check",
-    "jitconfig",
-    "startuptype",
-    "once",
-    "url",
-    "pat",
-];
+const NAMES: [&str; 9] = ["help", "version", "commit", "check", "jitconfig", "startuptype", "once", "url", "pat"];
 
 #[derive(Debug, Default)]
 pub(crate) struct Arguments {

@@ -31,10 +31,7 @@ pub(crate) fn run(root: &Path) -> i32 {
     let recorder = Recorder::new(root);
     recorder.write(Event::ListenerStart(Box::new(introspect::start())));
     let code = listen(root, &recorder);
-    recorder.write(Event::Exit {
-        who: Who::Listener,
-        code,
-    });
+    recorder.write(Event::Exit { who: Who::Listener, code });
     code
 }
 
@@ -66,10 +63,7 @@ fn configured(root: &Path, recorder: &Recorder, listener: &mut Listener) -> i32 
     let (Ok(mut diag), true) = (diag, settings::intact(root)) else {
         abort(recorder);
     };
-    diag.info(
-        "Listener",
-        &format!("Version: {}", strings::UPSTREAM_VERSION),
-    );
+    diag.info("Listener", &format!("Version: {}", strings::UPSTREAM_VERSION));
     match settle(root, &environment, &mut diag) {
         Err(code) => code,
         Ok(settings) => listener.play_acts(environment, diag, settings),
@@ -78,10 +72,7 @@ fn configured(root: &Path, recorder: &Recorder, listener: &mut Listener) -> i32 
 
 /// An unhandled exception: .NET ends by SIGABRT.
 pub(crate) fn abort(recorder: &Recorder) -> ! {
-    recorder.write(Event::Exit {
-        who: Who::Listener,
-        code: -SIGABRT,
-    });
+    recorder.write(Event::Exit { who: Who::Listener, code: -SIGABRT });
     process::abort()
 }
 

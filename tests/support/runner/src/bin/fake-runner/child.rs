@@ -33,15 +33,10 @@ pub(crate) fn run(
     pages: &Pages,
     mut cancelled: impl FnMut() -> bool,
 ) -> Option<ExitStatus> {
-    let piped = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().ok()?;
-    let readers = [
-        child.stdout.take().map(|stream| copy(stream, pages)),
-        child.stderr.take().map(|stream| copy(stream, pages)),
-    ];
+    let readers =
+        [child.stdout.take().map(|stream| copy(stream, pages)), child.stderr.take().map(|stream| copy(stream, pages))];
     let status = loop {
         if let Ok(Some(status)) = child.try_wait() {
             break status;

@@ -23,9 +23,8 @@ impl Console {
             .find(|value| !value.is_empty())
             .unwrap_or_default();
         let charset = locale.split_once('.').map(|(_, charset)| charset);
-        let utf8 = charset.is_none_or(|charset| {
-            charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
-        });
+        let utf8 =
+            charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8"));
         Self { ascii: !utf8 }
     }
 
@@ -47,11 +46,7 @@ impl Console {
     }
 
     pub(crate) fn error(self, message: &str) {
-        self.line(
-            Stream::Err,
-            strings::ERROR_OCCURRED,
-            &[("message", message)],
-        );
+        self.line(Stream::Err, strings::ERROR_OCCURRED, &[("message", message)]);
     }
 
     /// A text that comes from outside the table, such as .NET's own messages.

@@ -17,10 +17,7 @@ pub(crate) struct Environment {
 impl Environment {
     /// The environment as inherited.
     pub(crate) fn inherited() -> Self {
-        Self {
-            variables: std::env::vars_os().collect(),
-            inputs: BTreeMap::new(),
-        }
+        Self { variables: std::env::vars_os().collect(), inputs: BTreeMap::new() }
     }
 
     /// Lets `.env` override: `KEY=VALUE` lines, no quoting, no comments.

@@ -42,15 +42,11 @@ pub(crate) fn start() -> Start {
         env_keys: environment.keys().cloned().collect(),
         env: environment
             .into_iter()
-            .filter(|(key, _)| {
-                SHOWN.contains(&key.as_str()) || key.starts_with("ACTIONS_RUNNER_HOOK_")
-            })
+            .filter(|(key, _)| SHOWN.contains(&key.as_str()) || key.starts_with("ACTIONS_RUNNER_HOOK_"))
             .collect(),
         fds: descriptors(),
         umask: field(&status, "Umask").to_owned(),
-        cwd: std::env::current_dir()
-            .map(|path| path.to_string_lossy().into_owned())
-            .unwrap_or_default(),
+        cwd: std::env::current_dir().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
         sigign: ignored(&status),
     }
 }
@@ -70,9 +66,7 @@ fn field<'a>(status: &'a str, key: &str) -> &'a str {
 /// Rust's own start-up ignores it, so what was inherited cannot be told.
 fn ignored(status: &str) -> Vec<i32> {
     let mask = u64::from_str_radix(field(status, "SigIgn"), 16).unwrap_or(0);
-    (1..=64)
-        .filter(|signal| *signal != SIGPIPE && mask >> (signal - 1) & 1 == 1)
-        .collect()
+    (1..=64).filter(|signal| *signal != SIGPIPE && mask >> (signal - 1) & 1 == 1).collect()
 }
 
 /// The blob must not get into the recording, where a leak test would find it.
@@ -81,8 +75,7 @@ fn masked_arguments() -> Vec<String> {
     std::env::args_os()
         .map(|word| {
             let word = word.to_string_lossy().into_owned();
-            let hidden =
-                std::mem::replace(&mut after_jit, word.eq_ignore_ascii_case("--jitconfig"));
+            let hidden = std::mem::replace(&mut after_jit, word.eq_ignore_ascii_case("--jitconfig"));
             if hidden { "***".to_owned() } else { word }
         })
         .collect()

@@ -34,16 +34,10 @@ struct Hook {
     notice: &'static str,
 }
 
-const STARTED: Hook = Hook {
-    name: "started",
-    variable: "ACTIONS_RUNNER_HOOK_JOB_STARTED",
-    notice: strings::HOOK_STARTED_NOTICE,
-};
-const COMPLETED: Hook = Hook {
-    name: "completed",
-    variable: "ACTIONS_RUNNER_HOOK_JOB_COMPLETED",
-    notice: strings::HOOK_COMPLETED_NOTICE,
-};
+const STARTED: Hook =
+    Hook { name: "started", variable: "ACTIONS_RUNNER_HOOK_JOB_STARTED", notice: strings::HOOK_STARTED_NOTICE };
+const COMPLETED: Hook =
+    Hook { name: "completed", variable: "ACTIONS_RUNNER_HOOK_JOB_COMPLETED", notice: strings::HOOK_COMPLETED_NOTICE };
 
 struct Job<'a> {
     root: &'a Path,
@@ -147,8 +141,7 @@ impl Job<'_> {
         self.environment.set("GITHUB_EVENT_PATH", event);
         self.environment.set("GITHUB_WORKSPACE", &self.workspace);
         self.environment.set("RUNNER_TEMP", temp);
-        self.environment
-            .set("RUNNER_TOOL_CACHE", work.join("_tool"));
+        self.environment.set("RUNNER_TOOL_CACHE", work.join("_tool"));
         if let Some(parent) = self.workspace.parent() {
             self.environment.set("RUNNER_WORKSPACE", parent);
         }
@@ -160,11 +153,7 @@ impl Job<'_> {
     fn identify(&mut self, agent_name: &str) {
         let repository = self.scenario.repository.clone();
         let owner = repository.split('/').next().unwrap_or_default();
-        let arch = if cfg!(target_arch = "aarch64") {
-            "ARM64"
-        } else {
-            "X64"
-        };
+        let arch = if cfg!(target_arch = "aarch64") { "ARM64" } else { "X64" };
         for (key, value) in [
             ("CI", "true"),
             ("GITHUB_ACTIONS", "true"),
@@ -219,10 +208,7 @@ impl Job<'_> {
                 None
             }
         };
-        self.recorder.write(Event::Hook {
-            name: hook.name.to_owned(),
-            exit,
-        });
+        self.recorder.write(Event::Hook { name: hook.name.to_owned(), exit });
         self.judge(exit, &pages);
     }
 
@@ -249,10 +235,7 @@ impl Job<'_> {
     }
 
     fn child(&mut self, command: &mut Command, pages: &Pages) -> Option<i32> {
-        command
-            .current_dir(&self.workspace)
-            .env_clear()
-            .envs(self.environment.variables());
+        command.current_dir(&self.workspace).env_clear().envs(self.environment.variables());
         let scenario = self.scenario.clone();
         child::run(command, &scenario, pages, || self.is_cancelled())?.code()
     }

@@ -93,12 +93,7 @@ impl Listener {
     }
 
     /// Plays the scenario to its end; the exit code.
-    pub(crate) fn play_acts(
-        &mut self,
-        environment: Environment,
-        diag: Diag,
-        settings: Settings,
-    ) -> i32 {
+    pub(crate) fn play_acts(&mut self, environment: Environment, diag: Diag, settings: Settings) -> i32 {
         self.perf = Perf::new(environment.get("RUNNER_PERFLOG"), "Runner.perf");
         self.environment = environment;
         self.diag = diag;
@@ -117,11 +112,7 @@ impl Listener {
         let marker = self.root.join(".fake/started");
         let again = marker.exists();
         let _ = fs::write(marker, "");
-        if first.is_empty() || again {
-            acts
-        } else {
-            first
-        }
+        if first.is_empty() || again { acts } else { first }
     }
 
     fn play(&mut self, acts: &[Act]) -> Next {
@@ -212,9 +203,8 @@ impl Listener {
 
     fn start_worker(&mut self, behaviour: WorkerBehaviour) -> Next {
         let settings = self.settings.clone();
-        let (agent_name, work_folder) = settings
-            .map(|settings| (settings.agent_name, settings.work_folder))
-            .unwrap_or_default();
+        let (agent_name, work_folder) =
+            settings.map(|settings| (settings.agent_name, settings.work_folder)).unwrap_or_default();
         let request = JobRequest {
             behaviour,
             agent_name,
@@ -229,8 +219,7 @@ impl Listener {
                 return Next::Exit(2);
             }
         };
-        self.recorder
-            .write(Event::WorkerStart { pid: worker.pid() });
+        self.recorder.write(Event::WorkerStart { pid: worker.pid() });
         if behaviour != WorkerBehaviour::NoMessage {
             worker.send(&Message::NewJobRequest(Box::new(request)));
             self.perf.write(&format!("SentJobToWorker_{REQUEST}"));
@@ -271,10 +260,7 @@ impl Listener {
         let own = reported.and_then(JobResult::from_code);
         let result = result.or(own).unwrap_or(JobResult::Failed);
         let text = result.to_string();
-        let values = [
-            ("name", self.scenario.job_name.as_str()),
-            ("result", text.as_str()),
-        ];
+        let values = [("name", self.scenario.job_name.as_str()), ("result", text.as_str())];
         self.console.line(Stream::Out, strings::COMPLETED, &values);
         self.recorder.write(Event::Completed { result });
         self.result = Some(result);
@@ -287,10 +273,7 @@ impl Listener {
     }
 
     fn finish(&mut self) -> Next {
-        let (ephemeral, single) = self
-            .settings
-            .as_ref()
-            .map_or((false, false), |own| (own.ephemeral, own.single_job));
+        let (ephemeral, single) = self.settings.as_ref().map_or((false, false), |own| (own.ephemeral, own.single_job));
         if ephemeral {
             self.remove_config();
         }
@@ -302,19 +285,12 @@ impl Listener {
     }
 
     fn job_code(&self, result: JobResult) -> i32 {
-        if self.environment.hosted() {
-            result.code()
-        } else {
-            0
-        }
+        if self.environment.hosted() { result.code() } else { 0 }
     }
 
     fn deprecated_code(&self) -> i32 {
         let wanted = "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE";
-        let asked = self
-            .environment
-            .get(wanted)
-            .is_some_and(|value| value == "1");
+        let asked = self.environment.get(wanted).is_some_and(|value| value == "1");
         if asked { 7 } else { 1 }
     }
 
@@ -326,10 +302,7 @@ impl Listener {
     }
 
     fn kill_self(&self) {
-        self.recorder.write(Event::Exit {
-            who: Who::Listener,
-            code: -SIGKILL,
-        });
+        self.recorder.write(Event::Exit { who: Who::Listener, code: -SIGKILL });
         let _ = kill(Pid::this(), Signal::SIGKILL);
     }
 
@@ -370,9 +343,7 @@ impl Listener {
 
     /// Takes one note, or waits until the moment if none comes.
     fn pause(&mut self, until: Option<Instant>) -> Next {
-        let left = until.map_or(Duration::from_secs(3600), |moment| {
-            moment.saturating_duration_since(Instant::now())
-        });
+        let left = until.map_or(Duration::from_secs(3600), |moment| moment.saturating_duration_since(Instant::now()));
         match self.notes.recv_timeout(left) {
             Ok(Note::Signal(signal)) => return self.on_signal(signal),
             Ok(Note::WorkerExited(status)) => {

@@ -20,10 +20,7 @@ impl Diag {
         fs::create_dir_all(&directory)?;
         let name = format!("{prefix}_{}-utc.log", clock::file_stamp());
         let mut options = OpenOptions::new();
-        let file = options
-            .append(true)
-            .create(true)
-            .open(directory.join(name))?;
+        let file = options.append(true).create(true).open(directory.join(name))?;
         Ok(Self { file: Some(file) })
     }
 

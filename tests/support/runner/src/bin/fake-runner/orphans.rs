@@ -13,9 +13,7 @@ use crate::pages::Pages;
 
 pub(crate) fn snapshot() -> BTreeSet<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 pub(crate) fn clean_up(before: &BTreeSet<i32>, tracking: &str, pages: &Pages) {
@@ -23,10 +21,7 @@ pub(crate) fn clean_up(before: &BTreeSet<i32>, tracking: &str, pages: &Pages) {
     let wanted = format!("RUNNER_TRACKING_ID={tracking}").into_bytes();
     for pid in snapshot().difference(before) {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        if !environment
-            .split(|byte| *byte == 0)
-            .any(|one| one == wanted)
-        {
+        if !environment.split(|byte| *byte == 0).any(|one| one == wanted) {
             continue;
         }
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();

@@ -24,10 +24,7 @@ pub(crate) struct Pages {
 
 impl Pages {
     pub(crate) fn open(diag: &Path, timeline: &str, record: &str, job: Option<&Self>) -> Self {
-        let names = [
-            ("pages", format!("{timeline}_{record}_1.log")),
-            ("blocks", format!("{timeline}_{record}.1")),
-        ];
+        let names = [("pages", format!("{timeline}_{record}_1.log")), ("blocks", format!("{timeline}_{record}.1"))];
         let open = |(directory, name): &(&str, String)| -> io::Result<Open> {
             let directory = diag.join(directory);
             fs::create_dir_all(&directory)?;
@@ -37,10 +34,7 @@ impl Pages {
             Ok((path, file))
         };
         let files = names.iter().filter_map(|name| open(name).ok()).collect();
-        Self {
-            files: Arc::new(Mutex::new(files)),
-            job: job.cloned().map(Box::new),
-        }
+        Self { files: Arc::new(Mutex::new(files)), job: job.cloned().map(Box::new) }
     }
 
     pub(crate) fn line(&self, text: &str) {

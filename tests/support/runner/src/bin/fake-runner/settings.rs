@@ -71,18 +71,14 @@ pub(crate) fn load(root: &Path) -> Result<Option<Settings>, String> {
 /// A configuration file that is there must be readable JSON when the process
 /// starts; upstream aborts otherwise.
 pub(crate) fn intact(root: &Path) -> bool {
-    [".runner", ".credentials"]
-        .iter()
-        .all(|name| read_object(&root.join(name)).is_ok())
+    [".runner", ".credentials"].iter().all(|name| read_object(&root.join(name)).is_ok())
 }
 
 fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, String> {
     let Ok(bytes) = fs::read(path) else {
         return Ok(None);
     };
-    serde_json::from_slice(&bytes)
-        .map_err(|e| e.to_string())
-        .map(Some)
+    serde_json::from_slice(&bytes).map_err(|e| e.to_string()).map(Some)
 }
 
 /// JSON's own booleans and numbers, or GitHub's strings.
@@ -102,11 +98,7 @@ pub(crate) fn remove(root: &Path) -> Vec<String> {
     let mut told = Vec::new();
     for (name, tell) in FILES {
         let path = root.join(name);
-        let template = if fs::remove_file(&path).is_ok() {
-            strings::REMOVED
-        } else {
-            strings::NOT_THERE
-        };
+        let template = if fs::remove_file(&path).is_ok() { strings::REMOVED } else { strings::NOT_THERE };
         if tell {
             told.push(strings::fill(template, &[("file", name)]));
         }

@@ -42,25 +42,14 @@ pub(crate) struct Stop {
 impl Stop {
     /// An interrupt after SIGTERM is waited out, but spoils a code of zero.
     pub(crate) fn final_code(&self, code: i32) -> i32 {
-        if self.interrupted_after.load(Ordering::SeqCst) {
-            TERMINATED
-        } else {
-            code
-        }
+        if self.interrupted_after.load(Ordering::SeqCst) { TERMINATED } else { code }
     }
 }
 
 /// Starts the signal thread. `cap` is how long a shutdown by SIGTERM may take.
-pub(crate) fn watch(
-    who: Who,
-    cap: Duration,
-    recorder: Recorder,
-    notes: Sender<Note>,
-) -> io::Result<Arc<Stop>> {
+pub(crate) fn watch(who: Who, cap: Duration, recorder: Recorder, notes: Sender<Note>) -> io::Result<Arc<Stop>> {
     // .NET leaves SIGINT and SIGQUIT alone when they were inherited as ignored.
-    let interrupts = [SIGINT, SIGQUIT]
-        .into_iter()
-        .filter(|signal| !introspect::is_ignored(*signal));
+    let interrupts = [SIGINT, SIGQUIT].into_iter().filter(|signal| !introspect::is_ignored(*signal));
     let mut signals = Signals::new(interrupts.chain([SIGTERM]))?;
     let stop = Arc::new(Stop::default());
     let shared = Arc::clone(&stop);
@@ -97,9 +86,6 @@ fn apply_rules(stop: &Arc<Stop>, who: Who, signal: i32, cap: Duration, recorder:
 }
 
 fn die(who: Who, recorder: &Recorder) -> ! {
-    recorder.write(Event::Exit {
-        who,
-        code: TERMINATED,
-    });
+    recorder.write(Event::Exit { who, code: TERMINATED });
     process::exit(TERMINATED)
 }

@@ -31,8 +31,9 @@ pub(crate) fn run() -> i32 {
 fn install(root: &str, options: &[&str]) -> io::Result<()> {
     let scenario = match options {
         [] => Scenario::default(),
-        ["--scenario", name] => scenarios::named(name)
-            .ok_or_else(|| io::Error::other(format!("no scenario named {name}")))?,
+        ["--scenario", name] => {
+            scenarios::named(name).ok_or_else(|| io::Error::other(format!("no scenario named {name}")))?
+        }
         ["--scenario-file", path] => serde_json::from_str(&fs::read_to_string(path)?)?,
         _ => return Err(io::Error::other(USAGE)),
     };

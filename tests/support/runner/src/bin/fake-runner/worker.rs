@@ -35,11 +35,7 @@ pub(crate) struct WorkerHandle {
 
 impl WorkerHandle {
     /// Starts `bin/Runner.Worker` in this process group. Its end is a note.
-    pub(crate) fn spawn(
-        root: &Path,
-        environment: &Environment,
-        notes: Sender<Note>,
-    ) -> io::Result<Self> {
+    pub(crate) fn spawn(root: &Path, environment: &Environment, notes: Sender<Note>) -> io::Result<Self> {
         let (worker_in, to_worker) = unistd::pipe()?;
         let (from_worker, worker_out) = unistd::pipe()?;
         for own in [&to_worker, &from_worker] {
@@ -61,11 +57,7 @@ impl WorkerHandle {
             .spawn()?;
         let pid = child.id();
         thread::spawn(move || report_end(child, &notes));
-        Ok(Self {
-            pid,
-            to_worker: File::from(to_worker),
-            _from_worker: from_worker,
-        })
+        Ok(Self { pid, to_worker: File::from(to_worker), _from_worker: from_worker })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -97,20 +89,14 @@ fn report_end(mut child: Child, notes: &Sender<Note>) {
 pub(crate) fn run(root: &Path) -> i32 {
     let recorder = Recorder::new(root);
     let code = work(root, &recorder).unwrap_or(1);
-    recorder.write(Event::Exit {
-        who: Who::Worker,
-        code,
-    });
+    recorder.write(Event::Exit { who: Who::Worker, code });
     code
 }
 
 /// `None` if there was no job to do.
 fn work(root: &Path, recorder: &Recorder) -> Option<i32> {
     let mut diag = Diag::create(root, "Worker").ok()?;
-    diag.info(
-        "Worker",
-        "Waiting to receive the job message from the channel.",
-    );
+    diag.info("Worker", "Waiting to receive the job message from the channel.");
     let (sender, notes) = mpsc::channel();
     let request = receive(sender.clone())?;
     let cap = request.scenario.upstream(TERM_CAP_MS);
