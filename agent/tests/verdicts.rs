@@ -54,7 +54,7 @@ fn verdicts_of_a_runner_that_ended_by_itself() {
         ("failure needs no witness", vec![], Exit::Code(102), Outcome::JobFailed),
         ("abandoned before its worker", vec![running()], Exit::Code(105), Outcome::JobAbandoned),
         ("code better than line", vec![completed(Failed)], Exit::Code(100), Outcome::JobFailed),
-        ("line better than code", vec![Sign::WorkerSeen, completed(Succeeded)], Exit::Code(103), Outcome::JobCanceled),
+        ("line better than code", vec![WorkerSeen, completed(Succeeded)], Exit::Code(103), Outcome::JobCanceled),
         ("two lines, one forged", vec![completed(Succeeded), completed(Failed)], Exit::Code(100), Outcome::JobFailed),
         ("exit 0 and a line", vec![running(), completed(Canceled)], Exit::Code(0), Outcome::JobCanceled),
         ("exit 0 alone proves nothing", vec![Listening], Exit::Code(0), Outcome::RunnerCrashed),
@@ -116,7 +116,9 @@ fn verdicts_of_a_runner_that_ended_by_itself() {
 #[test]
 fn verdicts_of_a_runner_that_was_told_to_stop() {
     use JobResult::{Canceled, Failed, Succeeded};
-    let table: &[(&str, Vec<Sign>, Vec<Sign>, Outcome, Option<Exit>, Outcome)] = &[
+    /// Name, signs before and after the stop, its reason, the listener's end, the verdict.
+    type Row = (&'static str, Vec<Sign>, Vec<Sign>, Outcome, Option<Exit>, Outcome);
+    let table: &[Row] = &[
         ("idle", vec![Sign::Listening], vec![], Outcome::IdleTimeout, Some(Exit::Code(0)), Outcome::IdleTimeout),
         ("raced", vec![], vec![Sign::JobMessage], Outcome::IdleTimeout, Some(Exit::Code(0)), Outcome::IdleRaced),
         (

@@ -94,18 +94,18 @@ fn killed_and_started_again_only_after_the_job_has_ended() {
 }
 
 /// Lives a life until the journal tells of `state`, kills the agent, lets `change` have the journal, and goes on.
-fn changed(state: &str, change: impl Fn(String) -> String) -> (Life, mayfly_e2e::Ended) {
+fn changed(state: &str, change: impl Fn(&str) -> String) -> (Life, mayfly_e2e::Ended) {
     let life = life("success");
     let mut running = life.start();
     running.until_state(state);
     running.kill_dead();
     let journal = life.journal().concat();
-    fs::write(life.state().join("journal.jsonl"), change(journal)).unwrap();
+    fs::write(life.state().join("journal.jsonl"), change(&journal)).unwrap();
     let ended = life.run();
     (life, ended)
 }
 
-fn other_boot(journal: String) -> String {
+fn other_boot(journal: &str) -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let changed = journal.replace(boot.trim(), "00000000-0000-4000-8000-000000000000");
     assert_ne!(journal, changed, "the journal does not name its boot");
@@ -129,7 +129,7 @@ fn a_reboot_before_the_runners_start_begins_anew() {
     // What a machine leaves that lost power while it waited.
     let other = Life::named("success");
     fs::create_dir_all(other.state()).unwrap();
-    fs::write(other.state().join("journal.jsonl"), other_boot(text[..=waiting].concat())).unwrap();
+    fs::write(other.state().join("journal.jsonl"), other_boot(&text[..=waiting].concat())).unwrap();
     other.run().assert_outcome("job-succeeded");
     one_listener(&other, "after a reboot before the start");
 }

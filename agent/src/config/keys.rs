@@ -48,8 +48,9 @@ const fn key(
 }
 
 /// A key that a later version gives its meaning; images can carry it already.
-const fn later(key: Key) -> Key {
-    Key { honoured: false, ..key }
+const fn later(mut key: Key) -> Key {
+    key.honoured = false;
+    key
 }
 
 /// Every key there is.

@@ -107,7 +107,7 @@ impl Life {
                 Next::Event(event) => self.take(&event),
                 Next::Line(line) => {
                     self.record.console_lines += 1;
-                    self.performer.console_line(line);
+                    self.performer.console_line(&line);
                 }
                 Next::Query(query) => query.answer(&self.state, &self.record),
             }
@@ -151,9 +151,9 @@ impl Life {
                 Effect::StartRunner if !remembered => self.refuse_to_start(),
                 Effect::Close(end) => {
                     self.record.end(&end);
-                    self.performer.close(end, &self.record);
+                    self.performer.close(&end, &self.record);
                 }
-                effect => self.performer.perform(effect, &self.state),
+                effect => self.performer.perform(&effect, &self.state),
             }
         }
     }

@@ -61,7 +61,7 @@ impl Performer {
         &self.settings.policy
     }
 
-    pub(super) fn perform(&mut self, effect: Effect, state: &State) {
+    pub(super) fn perform(&mut self, effect: &Effect, state: &State) {
         match effect {
             Effect::Identify => self.identify(),
             Effect::FetchJitConfig => self.fetch_jit_config(),
@@ -69,7 +69,7 @@ impl Performer {
             Effect::Attach => self.attach(state),
             Effect::DeleteJitConfig => self.delete_jit_config(),
             Effect::Look => self.look(),
-            Effect::Interrupt { machine_goes } => self.interrupt(machine_goes),
+            Effect::Interrupt { machine_goes } => self.interrupt(*machine_goes),
             Effect::Kill => self.kill(),
             Effect::Announce(notice) => warn!(?notice, "the running job will be interrupted"),
             // With platform = "local" there is no rung; Arm and Close are the loop's.
@@ -221,15 +221,16 @@ impl Performer {
     }
 
     /// Clears the runner away, writes the record, and then reports.
-    pub(super) fn close(&mut self, end: End, record: &Record) {
+    pub(super) fn close(&mut self, end: &End, record: &Record) {
         if let Some(fetch) = self.fetch.take() {
             fetch.abort();
         }
         self.jit_config = None;
         let (traces, watch, record) = (self.traces.clone(), self.watch.take(), record.clone());
         let (directory, path) = (self.settings.runner_directory.clone(), self.settings.places.record());
+        let ran = end.ran;
         self.tell(async move {
-            if end.ran || traces.is_marked() {
+            if ran || traces.is_marked() {
                 report_left(process::kill(&traces, KILL_GRACE).await);
                 if let Some(watch) = watch {
                     let _ = tokio::time::timeout(LAST_LINES, watch).await;
@@ -253,7 +254,7 @@ impl Performer {
         }
     }
 
-    pub(super) fn console_line(&self, line: String) {
+    pub(super) fn console_line(&self, line: &str) {
         info!(target: "runner", "{line}");
         if let Some(progress) = &self.settings.progress {
             progress.console(line);

@@ -58,11 +58,11 @@ impl Progress {
     }
 
     /// The runner printed a line.
-    pub fn console(&self, line: String) {
+    pub fn console(&self, line: &str) {
         if line.trim().is_empty() {
             return;
         }
-        self.write(format!("{:>9}  {} {}\n", "", self.paint("2", "│"), self.paint("2", &printable(&line))));
+        self.write(format!("{:>9}  {} {}\n", "", self.paint("2", "│"), self.paint("2", &printable(line))));
     }
 
     /// Shows the waterfall and the outcome, and waits until all is written, but not for ever.

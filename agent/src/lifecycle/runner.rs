@@ -17,7 +17,7 @@ impl Step<'_> {
         let Evidence { listening, updating, .. } = run.evidence;
         let (assigned, at_work, over) = (run.evidence.assigned(), run.evidence.at_work(), run.evidence.job_over());
         self.state.phase = match &self.state.phase {
-            Phase::Draining { .. } => return self.settle_draining(run),
+            Phase::Draining { .. } => return self.settle_draining(&run),
             Phase::Finishing { .. } => return self.settle_finishing(run),
             Phase::Starting { .. }
             | Phase::Idle { .. }
@@ -46,7 +46,7 @@ impl Step<'_> {
         };
     }
 
-    fn settle_draining(&mut self, run: Run) {
+    fn settle_draining(&mut self, run: &Run) {
         if run.exit.is_some() && run.evidence.worker != Worker::Alive {
             self.close_drained();
         }
@@ -67,7 +67,7 @@ impl Step<'_> {
         run.exit = Some(exit);
         let run = run.clone();
         match &self.state.phase {
-            Phase::Draining { .. } => self.settle_draining(run),
+            Phase::Draining { .. } => self.settle_draining(&run),
             _ if run.evidence.worker == Worker::Alive => {
                 // The worker goes on without its listener and reports to GitHub itself; GitHub waits for it as long as
                 // the job's lock lasts.

@@ -1,5 +1,7 @@
 #!/bin/bash
 # Double of the runner's run.sh: the same loop and the same loss of exit codes.
+# Upstream passes its arguments unquoted; so does its double.
+# shellcheck disable=SC2048,SC2086,SC2015
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 start_helper() {

@@ -109,7 +109,15 @@ fn outcomes() -> Vec<Scenario> {
         job_result,
         ..scenario(name, &format!("one job, result {job_result}"), one_job())
     };
-    named.map(outcome).to_vec()
+    let mut outcomes = named.map(outcome).to_vec();
+    outcomes.push(Scenario {
+        connect_ms: 400,
+        idle_ms: 900,
+        job_ms: 1800,
+        job_name: "build (debian-13, release)".to_owned(),
+        ..scenario("demo", "one job at a pace a person can follow", one_job())
+    });
+    outcomes
 }
 
 /// b: display names that try to be log lines.
