@@ -15,4 +15,5 @@ pub mod daemon;
 pub mod jit_source;
 pub mod lifecycle;
 pub mod log;
+pub mod platform;
 pub mod runner;

@@ -1,0 +1,3 @@
+//! What the machine stands on.
+
+pub mod imds;
