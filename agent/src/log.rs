@@ -6,6 +6,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::platform::aws::LOG_CAPS;
+
 /// To journald if the process was started by systemd, else to standard error.
 pub fn to_journal_or_stderr(default_level: &str) {
     // systemd sets this for services whose output goes to the journal.
@@ -28,5 +30,7 @@ pub fn to_stderr(default_level: &str) {
 }
 
 fn filter(default_level: &str) -> EnvFilter {
-    EnvFilter::try_from_env("MAYFLY_LOG").unwrap_or_else(|_| EnvFilter::new(default_level))
+    let filter = EnvFilter::try_from_env("MAYFLY_LOG").unwrap_or_else(|_| EnvFilter::new(default_level));
+    // The finest levels of the AWS SDK show request and response bodies, and so the JIT configuration.
+    LOG_CAPS.iter().filter_map(|cap| cap.parse().ok()).fold(filter, EnvFilter::add_directive)
 }

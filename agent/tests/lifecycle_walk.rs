@@ -277,6 +277,7 @@ fn events(node: &Node, alphabet: &Alphabet) -> Vec<Event> {
             identity(true, true, None),
             identity(false, false, Some(spot(4))),
             Event::InService,
+            Event::InGroup,
             Event::Stop(Stop::Drain),
             Event::Stop(Stop::DrainNow),
             Event::Notice(spot(1)),
@@ -291,8 +292,8 @@ fn events(node: &Node, alphabet: &Alphabet) -> Vec<Event> {
             [Rung::AutoScaling { decrement: true }, Rung::AutoScaling { decrement: false }, Rung::Ec2, Rung::PowerOff]
         {
             events.push(Event::RungAccepted(rung));
-            events.push(Event::RungRefused { rung, at_min_size: true });
-            events.push(Event::RungRefused { rung, at_min_size: false });
+            events.push(Event::RungRefused { rung, at_min_size: true, detail: detail() });
+            events.push(Event::RungRefused { rung, at_min_size: false, detail: detail() });
         }
     }
     if !world.marked {

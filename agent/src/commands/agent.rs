@@ -1,14 +1,20 @@
 //! `mayfly agent`
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::{environment, exit, fail};
-use crate::config::{Config, DEFAULT_PATH, Platform, load};
-use crate::daemon::journal::Binding;
+use crate::config::{Config, DEFAULT_PATH, Platform, Supervisor, load};
+use crate::daemon::journal::{Binding, Journal};
 use crate::daemon::record::Record;
-use crate::daemon::settings::{JitSource, Places, Settings};
+use crate::daemon::settings::{self, JitSource, Places, Settings};
 use crate::daemon::{CannotBegin, live};
 use crate::log;
+use crate::platform::ec2::{Ec2, Ec2Settings};
+
+/// How long a restarted agent waits for the metadata service before it looks after its runner.
+const REMEMBERED_BUDGET: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -24,34 +30,59 @@ pub(super) fn run(args: &Args) -> u8 {
     };
     log::to_journal_or_stderr("info");
     super::config::warn_of_keys_without_effect(&config);
-    if config.platform == Platform::Ec2 {
-        return fail(exit::CONFIG, "platform = \"ec2\" is not in this version yet; platform = \"local\" is");
+    if config.runner.supervisor == Supervisor::Systemd {
+        return fail(exit::CONFIG, "runner.supervisor = \"systemd\" is not in this version yet; \"process\" is");
     }
-    if config.jit.file.as_os_str().is_empty() {
+    if config.platform == Platform::Local && config.jit.file.as_os_str().is_empty() {
         return fail(
             exit::CONFIG,
             "jit.file: with platform = \"local\" it must say where the JIT configuration will be",
         );
     }
-    match settings(&config) {
-        Ok(settings) => live_blocking(settings).map_or_else(|code| code, |_| 0),
-        Err(error) => fail(exit::SOFTWARE, format_args!("cannot find out which machine this is: {error}")),
-    }
+    live_blocking(settings(&config)).map_or_else(|code| code, |_| 0)
 }
 
-fn settings(config: &Config) -> std::io::Result<Settings> {
-    let own = nix::unistd::User::from_uid(nix::unistd::geteuid())?.map(|user| user.name).unwrap_or_default();
-    let user = Some(config.runner.user.clone()).filter(|user| !user.is_empty() && *user != own);
+async fn settings(config: &Config) -> Result<Settings, String> {
+    let (binding, platform) = match config.platform {
+        Platform::Local => (Binding::local(), settings::Platform::Local(JitSource::Dropped(config.jit.file.clone()))),
+        Platform::Ec2 => find_out(config).await?,
+    };
+    let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
+    let user = Some(config.runner.user.clone()).filter(|user| !user.is_empty() && own.as_ref() != Some(user));
     Ok(Settings {
         policy: config.policy(),
-        binding: Binding::local()?,
+        binding: binding.map_err(|error| format!("cannot find out which machine this is: {error}"))?,
         places: places(config, user.is_some()),
         runner_directory: config.runner.directory.clone(),
         runner_user: user,
-        jit: JitSource::Dropped(config.jit.file.clone()),
+        platform,
         may_follow: false,
         progress: None,
     })
+}
+
+/// Who this instance is. A journal of this boot knows it already: then the metadata service gets a moment only, since a
+/// job may be running that wants to be watched.
+async fn find_out(config: &Config) -> Result<(std::io::Result<Binding>, settings::Platform), String> {
+    let known = Journal::binding_of_this_boot(&config.state_directory);
+    let budget = if known.is_some() { REMEMBERED_BUDGET.min(config.limits.booting) } else { config.limits.booting };
+    let ec2 = Ec2::find_out(
+        Ec2Settings {
+            parameter: config.jit.parameter.clone(),
+            class: config.class.clone(),
+            poweroff: config.terminate.poweroff,
+            poweroff_command: config.terminate.poweroff_command.clone(),
+            rung: config.limits.terminating,
+        },
+        budget,
+    )
+    .await?;
+    let binding = match (known, ec2.id()) {
+        (Some(binding), _) => Ok(binding),
+        (None, Some(id)) => Binding::of(id.as_str()),
+        (None, None) => Binding::of("unknown"),
+    };
+    Ok((binding, settings::Platform::Ec2(Arc::new(ec2))))
 }
 
 /// Another user cannot reach into the state directory, so what the runner needs is elsewhere then.
@@ -66,19 +97,17 @@ pub(super) fn places(config: &Config, other_user: bool) -> Places {
 }
 
 /// Lives a life on a runtime of its own. An exit code instead of a record says that it could not begin.
-pub(super) fn live_blocking(settings: Settings) -> Result<Record, u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| fail(exit::SOFTWARE, format_args!("cannot set up the agent process: {error}")))?;
-    let lived = runtime.block_on(live(settings));
+pub(super) fn live_blocking(settings: impl Future<Output = Result<Settings, String>>) -> Result<Record, u8> {
+    let failed = |error: &dyn std::fmt::Display| fail(exit::SOFTWARE, format_args!("the agent cannot begin: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
+    let lived = runtime.block_on(async {
+        let settings = settings.await.map_err(|error| failed(&error))?;
+        live(settings).await.map_err(|error| match error {
+            CannotBegin::Taken { .. } => fail(exit::TEMPORARY, error),
+            CannotBegin::Process(_) => fail(exit::SOFTWARE, error),
+        })
+    });
     // A read of standard input or of a terminal must not keep the process.
     runtime.shutdown_background();
-    lived.map_err(|error| {
-        let code = match error {
-            CannotBegin::Taken { .. } => exit::TEMPORARY,
-            CannotBegin::Process(_) => exit::SOFTWARE,
-        };
-        fail(code, error)
-    })
+    lived
 }

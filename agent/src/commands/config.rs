@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> u8 {
 /// Keys that somebody set, and that this version accepts but does not act on.
 fn without_effect(config: &Config) -> impl Iterator<Item = (&'static str, &Origin)> {
     KEYS.iter()
-        .filter(|key| !key.honoured)
+        .filter(|key| !key.is_honoured())
         .filter_map(|key| Some((key.name, config.origins.get(key.name)?)))
         .filter(|(_, origin)| !matches!(origin, Origin::Default))
 }

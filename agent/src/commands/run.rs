@@ -7,7 +7,7 @@ use super::{environment, exit, fail, print};
 use crate::config::{Config, load};
 use crate::daemon::journal::Binding;
 use crate::daemon::progress::Progress;
-use crate::daemon::settings::{JitSource, Settings};
+use crate::daemon::settings::{JitSource, Platform, Settings};
 use crate::lifecycle::Outcome;
 use crate::log;
 
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> u8 {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    match live_blocking(settings) {
+    match live_blocking(async { Ok(settings) }) {
         Ok(record) => {
             if args.json {
                 print(|out| {
@@ -90,7 +90,7 @@ fn settings(args: &Args, config: &Config) -> Result<Settings, u8> {
         places: places(config, args.user.is_some()),
         runner_directory: config.runner.directory.clone(),
         runner_user: args.user.clone(),
-        jit,
+        platform: Platform::Local(jit),
         may_follow: true,
         progress: (!args.quiet).then(Progress::on_stderr),
     })

@@ -31,8 +31,6 @@ pub struct Key {
     pub default: &'static str,
     /// What it does.
     pub about: &'static str,
-    /// Whether this version does anything with it; a warning says so where it does not.
-    pub honoured: bool,
     /// Checks a value and puts it in its place.
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
 }
@@ -44,13 +42,26 @@ const fn key(
     about: &'static str,
     set: fn(&mut Config, &str) -> Result<(), String>,
 ) -> Key {
-    Key { name, kind, default, about, honoured: true, set }
+    Key { name, kind, default, about, set }
 }
 
-/// A key that a later version gives its meaning; images can carry it already.
-const fn later(mut key: Key) -> Key {
-    key.honoured = false;
-    key
+/// Keys that a later version gives their meaning; images can carry them already.
+const LATER: [&str; 7] = [
+    "interruption.spot_poll",
+    "interruption.rebalance",
+    "docker.mode",
+    "logs.sink",
+    "logs.group",
+    "logs.max_bytes",
+    "metrics.listen",
+];
+
+impl Key {
+    /// Whether this version does anything with it; a warning says so where it does not.
+    #[must_use]
+    pub fn is_honoured(&self) -> bool {
+        !LATER.contains(&self.name)
+    }
 }
 
 /// Every key there is.
@@ -62,13 +73,14 @@ pub const KEYS: &[Key] = &[
         "Where the agent runs: on an EC2 instance it terminates the instance at the end, on a local machine only the process ends.",
         |c, v| Platform::parse(v).map(|v| c.platform = v),
     ),
-    later(key("class", Kind::Text, "{tag:mayfly:class}", "The runner class; {tag:KEY} is an instance tag.", |_, _| {
+    key("class", Kind::Text, "{tag:mayfly:class}", "The runner class; {tag:KEY} is an instance tag.", |c, v| {
+        c.class = v.to_owned();
         Ok(())
-    })),
+    }),
     key("state_directory", Kind::Path, "/var/lib/mayfly", "Journal, record and control socket.", |c, v| {
         path(v).map(|v| c.state_directory = v)
     }),
-    later(key(
+    key(
         "jit.parameter",
         Kind::Text,
         "/mayfly/runners/{instance_id}",
@@ -77,7 +89,7 @@ pub const KEYS: &[Key] = &[
             c.jit.parameter = v.to_owned();
             Ok(())
         },
-    )),
+    ),
     key(
         "jit.file",
         Kind::Path,
@@ -137,13 +149,9 @@ pub const KEYS: &[Key] = &[
     key("limits.closing", Kind::Duration, "30s", "Flushing logs and writing the record.", |c, v| {
         positive(v).map(|v| c.limits.closing = v)
     }),
-    later(key(
-        "limits.terminating",
-        Kind::Duration,
-        "60s",
-        "Each rung of the ladder that ends the machine.",
-        |c, v| positive(v).map(|v| c.limits.terminating = v),
-    )),
+    key("limits.terminating", Kind::Duration, "60s", "Each rung of the ladder that ends the machine.", |c, v| {
+        positive(v).map(|v| c.limits.terminating = v)
+    }),
     key(
         "limits.lifetime",
         Kind::Duration,
@@ -151,65 +159,75 @@ pub const KEYS: &[Key] = &[
         "The whole life, from launch or from leaving the warm pool.",
         |c, v| positive(v).map(|v| c.limits.lifetime = v),
     ),
-    later(key(
+    key(
         "interruption.spot_poll",
         Kind::Duration,
         "2s",
         "How often a spot interruption notice is looked for.",
         |c, v| positive(v).map(|v| c.interruption.spot_poll = v),
-    )),
-    later(key(
+    ),
+    key(
         "interruption.rebalance",
         Kind::Word(Rebalance::WORDS),
         "drain-idle",
         "What a rebalance recommendation does: end an instance without a job, or nothing but a record.",
         |c, v| Rebalance::parse(v).map(|v| c.interruption.rebalance = v),
-    )),
-    later(key(
+    ),
+    key(
         "interruption.stop_at",
         Kind::Duration,
         "40s",
         "How long before an interruption a running job is asked to stop.",
         |c, v| positive(v).map(|v| c.interruption.stop_at = v),
-    )),
-    later(key(
+    ),
+    key(
         "interruption.kill_at",
         Kind::Duration,
         "15s",
         "How long before an interruption a running job is killed.",
         |c, v| positive(v).map(|v| c.interruption.kill_at = v),
-    )),
-    later(key("docker.mode", Kind::Word(DockerMode::WORDS), "if-present", "What a job needs of Docker.", |c, v| {
+    ),
+    key("docker.mode", Kind::Word(DockerMode::WORDS), "if-present", "What a job needs of Docker.", |c, v| {
         DockerMode::parse(v).map(|v| c.docker = v)
-    })),
-    later(key("logs.sink", Kind::Word(Sink::WORDS), "cloudwatch", "Where logs go.", |c, v| {
+    }),
+    key("logs.sink", Kind::Word(Sink::WORDS), "cloudwatch", "Where logs go.", |c, v| {
         Sink::parse(v).map(|v| c.sink = v)
-    })),
-    later(key("logs.group", Kind::Text, "/mayfly/{class}", "The CloudWatch Logs group.", |_, _| Ok(()))),
-    later(key("logs.max_bytes", Kind::Size, "1GiB", "The most that is shipped in one life.", |c, v| {
+    }),
+    key("logs.group", Kind::Text, "/mayfly/{class}", "The CloudWatch Logs group.", |_, _| Ok(())),
+    key("logs.max_bytes", Kind::Size, "1GiB", "The most that is shipped in one life.", |c, v| {
         size(v).map(|v| c.max_log_bytes = v)
-    })),
-    later(key(
+    }),
+    key(
         "metrics.listen",
         Kind::Text,
         "127.0.0.1:9464",
         "Where Prometheus finds the metrics; empty for nowhere.",
         |c, v| listen(v).map(|v| c.metrics = v),
-    )),
-    later(key(
+    ),
+    key(
         "terminate.decrement",
         Kind::Boolean,
         "true",
         "Whether ending the instance lowers its Auto Scaling group's desired capacity.",
         |c, v| boolean(v).map(|v| c.terminate.decrement = v),
-    )),
-    later(key(
+    ),
+    key(
         "terminate.poweroff",
         Kind::Word(PowerOff::WORDS),
         "ec2-only",
         "When the machine may be powered off.",
         |c, v| PowerOff::parse(v).map(|v| c.terminate.poweroff = v),
-    )),
+    ),
+    key(
+        "terminate.poweroff_command",
+        Kind::Text,
+        "systemctl poweroff",
+        "What powers the machine off; run by /bin/sh.",
+        |c, v| {
+            c.terminate.poweroff_command = v.to_owned();
+            Ok(())
+        },
+    ),
     key(
         "terminate.hold_on_failure",
         Kind::Duration,

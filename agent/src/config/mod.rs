@@ -30,6 +30,8 @@ pub struct Config {
     pub texts: BTreeMap<&'static str, String>,
     /// `platform`
     pub platform: Platform,
+    /// `class`, with placeholders.
+    pub class: String,
     /// `state_directory`
     pub state_directory: PathBuf,
     /// `[jit]`
@@ -111,6 +113,8 @@ pub struct Terminate {
     pub decrement: bool,
     /// When the machine may be powered off.
     pub poweroff: PowerOff,
+    /// What powers it off.
+    pub poweroff_command: String,
     /// How long a failed machine is kept.
     pub hold_on_failure: Duration,
 }

@@ -68,6 +68,15 @@ impl Journal {
         (journal, replay)
     }
 
+    /// Which instance the journal in this directory belongs to, if it was begun in this boot: boot ids are unique, so
+    /// nobody has to be asked then.
+    #[must_use]
+    pub fn binding_of_this_boot(state_directory: &Path) -> Option<Binding> {
+        let content = read_bounded(&state_directory.join("journal.jsonl")).ok()?;
+        let bound: Binding = serde_json::from_slice(content.split(|byte| *byte == b'\n').next()?).ok()?;
+        Binding::of(bound.instance).ok().filter(|binding| binding.boot == bound.boot)
+    }
+
     fn replay(&mut self, binding: &Binding) -> Replay {
         let content = match read_bounded(&self.path) {
             Ok(content) => content,

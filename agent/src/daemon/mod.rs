@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod journal;
+mod machine;
 pub mod performer;
 pub mod progress;
 pub mod record;
@@ -135,6 +136,7 @@ impl Life {
 
     /// One step: decide, remember, act.
     fn take(&mut self, event: &Event) {
+        self.record.rung(event);
         let (next, effects) = step(self.performer.policy(), &self.state, event, clock::now());
         let changed = next != self.state;
         let new_phase = next.phase.name() != self.state.phase.name();
@@ -149,7 +151,8 @@ impl Life {
                 Effect::Arm { timer, .. } => self.alarm = Some(timer),
                 // Whatever stops, flushes or terminates goes on from memory; only this must not.
                 Effect::StartRunner if !remembered => self.refuse_to_start(),
-                Effect::Close(end) => {
+                Effect::Close(mut end) => {
+                    self.performer.explain(&mut end);
                     self.record.end(&end);
                     self.performer.close(&end, &self.record);
                 }

@@ -10,12 +10,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
+use super::journal::Binding;
+use super::machine::Machine;
+use super::progress::Progress;
 use super::record::Record;
-use super::settings::Settings;
+use super::settings::{Places, Settings};
 use super::start::Start;
 use crate::control::hooks;
-use crate::jit_source;
-use crate::lifecycle::{Effect, End, Event, Identity, KILL_GRACE, Outcome, Phase, Policy, State, Worker};
+use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, State, Worker};
 use crate::runner::environment;
 use crate::runner::jit::JitConfig;
 use crate::runner::privileges::User;
@@ -30,7 +32,13 @@ const LAST_LINES: Duration = Duration::from_secs(3);
 
 /// See the module.
 pub(super) struct Performer {
-    settings: Settings,
+    policy: Policy,
+    places: Places,
+    runner_directory: PathBuf,
+    runner_user: Option<String>,
+    binding: Binding,
+    machine: Machine,
+    progress: Option<Progress>,
     traces: Traces,
     events: mpsc::Sender<Seen>,
     jit_config: Option<JitConfig>,
@@ -46,7 +54,13 @@ impl Performer {
         let (decoded, decoded_inbox) = mpsc::channel(1);
         Self {
             traces: start.traces.clone(),
-            settings,
+            policy: settings.policy,
+            places: settings.places,
+            runner_directory: settings.runner_directory,
+            runner_user: settings.runner_user,
+            binding: settings.binding,
+            machine: Machine::new(settings.platform),
+            progress: settings.progress,
             events,
             jit_config: None,
             decoded,
@@ -58,36 +72,34 @@ impl Performer {
     }
 
     pub(super) fn policy(&self) -> &Policy {
-        &self.settings.policy
+        &self.policy
     }
 
     pub(super) fn perform(&mut self, effect: &Effect, state: &State) {
         match effect {
-            Effect::Identify => self.identify(),
+            Effect::Identify => self.tell(self.machine.identify()),
             Effect::FetchJitConfig => self.fetch_jit_config(),
             Effect::StartRunner => self.start_runner(),
             Effect::Attach => self.attach(state),
-            Effect::DeleteJitConfig => self.delete_jit_config(),
+            Effect::DeleteJitConfig => self.machine.delete_jit_config(),
             Effect::Look => self.look(),
             Effect::Interrupt { machine_goes } => self.interrupt(*machine_goes),
             Effect::Kill => self.kill(),
             Effect::Announce(notice) => warn!(?notice, "the running job will be interrupted"),
-            // With platform = "local" there is no rung; Arm and Close are the loop's.
-            Effect::Terminate(_) | Effect::Arm { .. } | Effect::Close(_) => {}
+            Effect::Terminate(rung) => {
+                if let Some(ending) = self.machine.terminate(*rung) {
+                    self.tell(ending);
+                }
+            }
+            // These are the loop's.
+            Effect::Arm { .. } | Effect::Close(_) => {}
         }
     }
 
-    /// A machine that no cloud gave a name is what it is.
-    fn identify(&self) {
-        let identity = Identity { warm: false, in_group: false, launched: None, notice: None };
-        self.tell(async { Event::Identified(identity) });
-    }
-
     fn fetch_jit_config(&mut self) {
-        let (source, decoded) = (self.settings.jit.clone(), self.decoded.clone());
-        let events = self.events.clone();
+        let (fetching, decoded, events) = (self.machine.fetch(), self.decoded.clone(), self.events.clone());
         self.fetch = Some(tokio::spawn(async move {
-            let event = match jit_source::fetch(&source).await {
+            let event = match fetching.await {
                 Ok(config) => {
                     config.unknown_names().for_each(|name| {
                         warn!(
@@ -132,11 +144,11 @@ impl Performer {
     /// Everything before the one act that cannot be repeated.
     fn prepare_runner(&self) -> Result<Order, NotStarted> {
         let missing = |detail: String| NotStarted { outcome: Outcome::RunnerMissing, detail };
-        let directory = &self.settings.runner_directory;
+        let directory = &self.runner_directory;
         let listener = directory.join(LISTENER);
         check_executable(&listener)
             .map_err(|error| missing(format!("cannot execute {}: {error}", listener.display())))?;
-        let user = match &self.settings.runner_user {
+        let user = match &self.runner_user {
             Some(name) => Some(User::named(name).map_err(|error| missing(format!("runner.user: {error}")))?),
             None => None,
         };
@@ -147,10 +159,8 @@ impl Performer {
         // After an earlier start these files are in use; then the shim will say so, and nothing may be touched.
         if !self.traces.is_marked() {
             files::place(directory, config, user.as_ref()).map_err(|error| missing(error.to_string()))?;
-            let runtime = hooks::install(&self.settings.places, user.as_ref());
-            runtime.map_err(|error| {
-                missing(format!("cannot prepare {}: {error}", self.settings.places.runtime.display()))
-            })?;
+            let runtime = hooks::install(&self.places, user.as_ref());
+            runtime.map_err(|error| missing(format!("cannot prepare {}: {error}", self.places.runtime.display())))?;
         }
         if directory.join(".env").exists() {
             warn!(
@@ -161,9 +171,9 @@ impl Performer {
         Ok(Order {
             state_directory: self.traces.directory().to_owned(),
             directory: directory.clone(),
-            user: self.settings.runner_user.clone(),
-            instance: self.settings.binding.instance.clone(),
-            boot: self.settings.binding.boot.clone(),
+            user: self.runner_user.clone(),
+            instance: self.binding.instance.clone(),
+            boot: self.binding.boot.clone(),
             files: config.names().map(str::to_owned).collect(),
             environment: environment::build(
                 std::env::vars_os().filter_map(utf8),
@@ -174,7 +184,7 @@ impl Performer {
     }
 
     fn environment_places(&self) -> OwnedPlaces {
-        let places = &self.settings.places;
+        let places = &self.places;
         OwnedPlaces {
             perf: places.perf(),
             started: places.hook_script("job-started"),
@@ -192,14 +202,8 @@ impl Performer {
 
     fn watcher(&self, worker_told: bool) -> (Watch, mpsc::Sender<()>) {
         let (looks, look_requests) = mpsc::channel(1);
-        let perf = self.settings.places.perf();
+        let perf = self.places.perf();
         (Watch::new(self.traces.clone(), &perf, worker_told, self.events.clone(), look_requests), looks)
-    }
-
-    fn delete_jit_config(&self) {
-        if let Err(error) = jit_source::delete(&self.settings.jit) {
-            warn!("cannot delete the spent JIT configuration: {error}");
-        }
     }
 
     fn look(&self) {
@@ -210,7 +214,7 @@ impl Performer {
     }
 
     fn interrupt(&self, machine_goes: bool) {
-        if let Err(error) = process::interrupt(&self.traces, &self.settings.runner_directory, machine_goes) {
+        if let Err(error) = process::interrupt(&self.traces, &self.runner_directory, machine_goes) {
             debug!("the listener could not be signalled: {error}");
         }
     }
@@ -227,8 +231,9 @@ impl Performer {
         }
         self.jit_config = None;
         let (traces, watch, record) = (self.traces.clone(), self.watch.take(), record.clone());
-        let (directory, path) = (self.settings.runner_directory.clone(), self.settings.places.record());
+        let (directory, path) = (self.runner_directory.clone(), self.places.record());
         let ran = end.ran;
+        let settling = self.machine.settle(end, self.policy.limits.closing.mul_f64(0.4));
         self.tell(async move {
             if ran || traces.is_marked() {
                 report_left(process::kill(&traces, KILL_GRACE).await);
@@ -244,31 +249,37 @@ impl Performer {
             if let Err(error) = record.write(&path) {
                 warn!("cannot write the record {}: {error}", path.display());
             }
+            settling.await;
             Event::Closed
         });
     }
 
-    pub(super) fn phase_entered(&self, phase: &Phase) {
-        if let Some(progress) = &self.settings.progress {
+    pub(super) fn explain(&self, end: &mut End) {
+        self.machine.explain(end);
+    }
+
+    pub(super) fn phase_entered(&mut self, phase: &Phase) {
+        self.machine.phase_entered(phase, &self.events);
+        if let Some(progress) = &self.progress {
             progress.phase(phase);
         }
     }
 
     pub(super) fn console_line(&self, line: &str) {
         info!(target: "runner", "{line}");
-        if let Some(progress) = &self.settings.progress {
+        if let Some(progress) = &self.progress {
             progress.console(line);
         }
     }
 
     /// The very last act: the record with its last phases, and a goodbye to the person who looks.
     pub(super) async fn ended(&mut self, record: &Record) {
-        let path = self.settings.places.record();
+        let path = self.places.record();
         if let Err(error) = record.write(&path) {
             warn!("cannot write the record {}: {error}", path.display());
         }
-        crate::control::withdraw(&self.settings.places);
-        if let Some(progress) = self.settings.progress.take() {
+        crate::control::withdraw(&self.places);
+        if let Some(progress) = self.progress.take() {
             let record = record.clone();
             let _ = tokio::task::spawn_blocking(move || progress.finish(&record)).await;
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::clock;
 use super::journal::{Binding, Entry};
-use crate::lifecycle::{End, Time};
+use crate::lifecycle::{End, Event, Rung, Time};
 
 /// What happened in a life, for people and machines.
 #[derive(Clone, Debug, Serialize)]
@@ -28,10 +28,21 @@ pub struct Record {
     pub end: Option<End>,
     /// Every phase and when it was entered.
     pub phases: Vec<PhaseTime>,
+    /// Every rung that was tried to end the machine, and what came back.
+    pub rungs: Vec<RungTried>,
     /// Console lines of the runner that this agent process read.
     pub console_lines: u64,
     /// Whether an earlier agent process of this life ended before its time.
     pub agent_restarted: bool,
+}
+
+/// A rung that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RungTried {
+    /// Which.
+    pub rung: Rung,
+    /// `None` if it was accepted, else why not.
+    pub refused: Option<String>,
 }
 
 /// When a phase was entered.
@@ -55,6 +66,7 @@ impl Record {
             ended_at: None,
             end: None,
             phases: Vec::new(),
+            rungs: Vec::new(),
             console_lines: 0,
             agent_restarted,
         };
@@ -70,10 +82,22 @@ impl Record {
         }
     }
 
-    /// Notes the end.
+    /// Notes the end. What was said about it before is kept if it says no more.
     pub fn end(&mut self, end: &End) {
-        self.end = Some(end.clone());
+        let said = self.end.take().map(|end| end.detail).unwrap_or_default();
+        let detail = if end.detail.is_empty() { said } else { end.detail.clone() };
+        self.end = Some(End { detail, ..end.clone() });
         self.ended_at = Some(clock::timestamp());
+    }
+
+    /// Notes what came of a rung.
+    pub fn rung(&mut self, event: &Event) {
+        let (rung, refused) = match event {
+            Event::RungAccepted(rung) => (*rung, None),
+            Event::RungRefused { rung, detail, .. } => (*rung, Some(detail.clone())),
+            _ => return,
+        };
+        self.rungs.push(RungTried { rung, refused });
     }
 
     /// Writes the record, whole or not at all.

@@ -1,10 +1,12 @@
 //! What a life needs to know: made from the configuration or the command line, checked before anything starts.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::journal::Binding;
 use super::progress::Progress;
 use crate::lifecycle::Policy;
+use crate::platform::ec2::Ec2;
 
 /// Everything about one life.
 #[derive(Debug)]
@@ -19,15 +21,24 @@ pub struct Settings {
     pub runner_directory: PathBuf,
     /// Who runs the runner; nobody else than the agent, if absent.
     pub runner_user: Option<String>,
-    /// Where the JIT configuration comes from.
-    pub jit: JitSource,
+    /// What the machine stands on.
+    pub platform: Platform,
     /// Whether a finished life in the same state directory is history (`mayfly run`), or the end of this machine.
     pub may_follow: bool,
     /// Shows the life to a person, if one is looking.
     pub progress: Option<Progress>,
 }
 
-/// Where the JIT configuration comes from.
+/// What the machine stands on.
+#[derive(Debug)]
+pub enum Platform {
+    /// Any machine; the JIT configuration comes from here.
+    Local(JitSource),
+    /// An EC2 instance.
+    Ec2(Arc<Ec2>),
+}
+
+/// Where the JIT configuration of a local life comes from.
 #[derive(Clone, Debug)]
 pub enum JitSource {
     /// Standard input, read once.
@@ -86,16 +97,24 @@ pub fn control_socket(state_directory: &Path) -> PathBuf {
 }
 
 impl Binding {
-    /// This machine's and this boot's, on a machine that no cloud gave a name.
+    /// This boot of an instance.
     ///
     /// # Errors
-    /// The kernel's or systemd's files are not readable.
-    pub fn local() -> std::io::Result<Self> {
+    /// The kernel's file is not readable.
+    pub fn of(instance: impl Into<String>) -> std::io::Result<Self> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        Ok(Self { instance: instance.into(), boot })
+    }
+
+    /// This boot of a machine that no cloud gave a name.
+    ///
+    /// # Errors
+    /// The kernel's files are not readable.
+    pub fn local() -> std::io::Result<Self> {
         // Containers often have no machine id; their host name is then as good a name as any.
         let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned();
         let name =
             if machine.is_empty() { nix::unistd::gethostname()?.to_string_lossy().into_owned() } else { machine };
-        Ok(Self { instance: format!("local-{name}"), boot })
+        Self::of(format!("local-{name}"))
     }
 }

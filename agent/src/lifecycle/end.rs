@@ -56,7 +56,9 @@ impl Step<'_> {
     /// Tries a rung, or ends the process if there is none left: from then on the timers of systemd have the word.
     fn climb(&mut self, rung: Option<Rung>, end: End) {
         self.state.phase = match rung {
-            Some(rung) => Phase::Terminating { deadline: self.now + self.policy.limits.terminating, rung, end },
+            Some(rung) => {
+                Phase::Terminating { deadline: self.now + self.policy.limits.terminating, rung, accepted: false, end }
+            }
             None => Phase::Ended { end },
         };
         if let Some(rung) = rung {
@@ -66,10 +68,11 @@ impl Step<'_> {
 
     /// The machine goes away; should it not, the power is next, whichever API said yes.
     pub(super) fn rung_accepted(&mut self, accepted: Rung) {
-        if let Phase::Terminating { deadline, rung, .. } = &mut self.state.phase
+        let until = self.now + self.policy.limits.terminating;
+        if let Phase::Terminating { deadline, rung, accepted: known, .. } = &mut self.state.phase
             && *rung == accepted
         {
-            *deadline = self.now + self.policy.limits.terminating;
+            (*deadline, *known) = (until, true);
         }
     }
 

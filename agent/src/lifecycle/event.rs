@@ -21,6 +21,8 @@ pub enum Event {
     },
     /// The instance left the warm pool.
     InService,
+    /// The instance turned out to be in an Auto Scaling group (learned off the critical path).
+    InGroup,
     /// Result of [`Effect::FetchJitConfig`]: it is here, checked, and held by the performer.
     JitConfigReady,
     /// [`Effect::FetchJitConfig`] gave up.
@@ -67,6 +69,8 @@ pub enum Event {
         rung: Rung,
         /// The group is at its minimum size and does not allow a decrement.
         at_min_size: bool,
+        /// What was tried and what came back.
+        detail: String,
     },
 }
 

@@ -50,6 +50,7 @@ impl Step<'_> {
             Event::Identified(identity) => self.identified(identity),
             Event::NotIdentified { detail } => self.not_identified(detail),
             Event::InService => self.in_service(),
+            Event::InGroup => self.state.in_group |= self.state.phase != Phase::Warm,
             Event::JitConfigReady => self.jit_config_ready(),
             Event::JitConfigFailed { outcome, detail } => self.jit_config_failed(*outcome, detail),
             Event::Started => self.started(),
@@ -65,7 +66,7 @@ impl Step<'_> {
             Event::Resumed => self.resumed(),
             Event::Closed => self.closed(),
             Event::RungAccepted(rung) => self.rung_accepted(*rung),
-            Event::RungRefused { rung, at_min_size } => self.rung_refused(*rung, *at_min_size),
+            Event::RungRefused { rung, at_min_size, .. } => self.rung_refused(*rung, *at_min_size),
         }
     }
 

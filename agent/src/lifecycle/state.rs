@@ -125,6 +125,8 @@ pub enum Phase {
         deadline: Time,
         /// The rung being tried.
         rung: Rung,
+        /// It was accepted: the machine goes away.
+        accepted: bool,
         /// How it ended.
         end: End,
     },

@@ -28,6 +28,10 @@ impl Step<'_> {
                 self.state.hold = None;
                 self.terminate(end);
             }
+            // This is the shutdown that was asked for: nothing is left to do, and nobody should have to wait.
+            Phase::Terminating { accepted: true, end, .. } if stop == Stop::Shutdown => {
+                self.state.phase = Phase::Ended { end };
+            }
             _ => {}
         }
     }

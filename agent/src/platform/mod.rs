@@ -1,3 +1,6 @@
 //! What the machine stands on.
 
+pub mod aws;
+pub mod ec2;
 pub mod imds;
+pub mod power;

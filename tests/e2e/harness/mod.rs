@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
+pub mod cloud;
 pub mod leaks;
 pub mod life;
 pub mod processes;
 
+pub use cloud::{Cloud, Gone};
 pub use life::{Ended, Life, Running};

@@ -1,0 +1,170 @@
+//! The performer's half that touches the platform: identity, the JIT configuration's source, tags, the machine's end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::settings::{JitSource, Platform};
+use crate::jit_source;
+use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung};
+use crate::platform::ec2::{Ec2, tagger};
+use crate::runner::jit::JitConfig;
+use crate::runner::watch::Seen;
+
+type Tags = BTreeMap<&'static str, String>;
+
+/// See the module.
+pub(super) enum Machine {
+    /// Any machine.
+    Local(JitSource),
+    /// An EC2 instance.
+    Ec2(OnEc2),
+}
+
+/// What goes on beside the life of an instance.
+pub(super) struct OnEc2 {
+    ec2: Arc<Ec2>,
+    tags: Tags,
+    wanted: watch::Sender<Tags>,
+    tagging: JoinHandle<()>,
+    deletion: Option<JoinHandle<()>>,
+}
+
+impl Machine {
+    pub(super) fn new(platform: Platform) -> Self {
+        match platform {
+            Platform::Local(source) => Self::Local(source),
+            Platform::Ec2(ec2) => {
+                let (wanted, tagging) = tagger(Arc::clone(&ec2));
+                Self::Ec2(OnEc2 { ec2, tags: Tags::new(), wanted, tagging, deletion: None })
+            }
+        }
+    }
+
+    pub(super) fn identify(&self) -> impl Future<Output = Event> + Send + 'static {
+        let ec2 = self.ec2();
+        async move {
+            match ec2 {
+                Some(ec2) => ec2.identify().await,
+                // A machine that no cloud gave a name is what it is.
+                None => Event::Identified(Identity { warm: false, in_group: false, launched: None, notice: None }),
+            }
+        }
+    }
+
+    pub(super) fn fetch(&self) -> impl Future<Output = Result<JitConfig, (Outcome, String)>> + Send + 'static {
+        let source = match self {
+            Self::Local(source) => Ok(source.clone()),
+            Self::Ec2(on) => Err(Arc::clone(&on.ec2)),
+        };
+        async move {
+            match source {
+                Ok(source) => jit_source::fetch(&source).await,
+                Err(ec2) => {
+                    let text = ec2.fetch_jit_config().await?;
+                    JitConfig::decode(text.expose_secret()).map_err(|error| {
+                        let detail = format!("the parameter's value is not a usable JIT configuration: {error}");
+                        (Outcome::JitConfigInvalid, detail)
+                    })
+                }
+            }
+        }
+    }
+
+    /// Deletes the spent JIT configuration, once, in the background.
+    pub(super) fn delete_jit_config(&mut self) {
+        match self {
+            Self::Local(source) => {
+                if let Err(error) = jit_source::delete(source) {
+                    warn!("cannot delete the spent JIT configuration: {error}");
+                }
+            }
+            Self::Ec2(on) => {
+                let ec2 = Arc::clone(&on.ec2);
+                on.deletion.get_or_insert_with(|| tokio::spawn(async move { ec2.delete_jit_config().await }));
+            }
+        }
+    }
+
+    pub(super) fn phase_entered(&mut self, phase: &Phase, events: &mpsc::Sender<Seen>) {
+        let Self::Ec2(on) = self else { return };
+        match phase {
+            Phase::Idle { .. } => {
+                let (ec2, events) = (Arc::clone(&on.ec2), events.clone());
+                tokio::spawn(async move {
+                    if let Some(event) = ec2.look_around().await {
+                        let _ = events.send(Seen::Event(event)).await;
+                    }
+                });
+                on.tag([("mayfly:phase", "idle".to_owned())]);
+            }
+            Phase::Busy { .. } => on.tag([("mayfly:phase", "busy".to_owned())]),
+            Phase::Held { .. } => on.tag([("mayfly:phase", "held".to_owned())]),
+            _ => {}
+        }
+    }
+
+    /// Adds what only the platform knows to an end.
+    pub(super) fn explain(&self, end: &mut End) {
+        if let Self::Ec2(on) = self
+            && end.outcome == Outcome::JitConfigTimeout
+            && end.detail.is_empty()
+        {
+            end.detail = on.ec2.last_answer();
+        }
+    }
+
+    /// Tells the platform how the life ended, and waits for what is under way, each part no longer than `patience`.
+    pub(super) fn settle(&mut self, end: &End, patience: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let tasks = match self {
+            Self::Local(_) => None,
+            Self::Ec2(on) => {
+                on.tag([("mayfly:phase", "closing".to_owned()), ("mayfly:outcome", end.outcome.code().to_owned())]);
+                if let Some(JobInfo { repository, run_id, run_attempt, .. }) = &end.job {
+                    on.tag([("mayfly:run", format!("{repository}/{run_id}/{run_attempt}"))]);
+                }
+                // Without its sender the task ends once the newest tags are applied.
+                let (last, _) = watch::channel(Tags::new());
+                drop(std::mem::replace(&mut on.wanted, last));
+                let tagging = std::mem::replace(&mut on.tagging, tokio::spawn(async {}));
+                Some((on.deletion.take(), tagging))
+            }
+        };
+        async move {
+            let Some((deletion, tagging)) = tasks else { return };
+            if let Some(deletion) = deletion
+                && timeout(patience, deletion).await.is_err()
+            {
+                warn!("the spent JIT configuration could not be deleted within {patience:?}; it is of no more use");
+            }
+            if timeout(patience, tagging).await.is_err() {
+                warn!("the instance could not be tagged within {patience:?}");
+            }
+        }
+    }
+
+    pub(super) fn terminate(&self, rung: Rung) -> Option<impl Future<Output = Event> + Send + 'static> {
+        let ec2 = self.ec2()?;
+        Some(async move { ec2.terminate(rung).await })
+    }
+
+    fn ec2(&self) -> Option<Arc<Ec2>> {
+        match self {
+            Self::Local(_) => None,
+            Self::Ec2(on) => Some(Arc::clone(&on.ec2)),
+        }
+    }
+}
+
+impl OnEc2 {
+    fn tag<const N: usize>(&mut self, tags: [(&'static str, String); N]) {
+        self.tags.extend(tags);
+        let _ = self.wanted.send(self.tags.clone());
+    }
+}

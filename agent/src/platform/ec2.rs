@@ -1,0 +1,312 @@
+//! The EC2 instance this agent runs on: who it is, its JIT configuration, its tags, and its end.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::aws::parameter::{self, LastAnswer};
+use super::aws::{Aws, AwsSettings, CallError, Class, group, instance};
+use super::imds::notices::{SPOT_ACTION, SpotAction, TARGET_STATE, TargetState, read_spot_action, read_target_state};
+use super::imds::{Details, Identity, ImdsClient, ImdsSettings, InstanceId};
+use super::power;
+use crate::config::PowerOff;
+use crate::daemon::clock;
+use crate::lifecycle::{self, Event, Notice, Outcome, Rung, Time};
+
+/// How long looking for a notice at start may take: it delays every start, and mostly there is none.
+const NOTICE_BUDGET: Duration = Duration::from_secs(2);
+
+/// How long an act off the critical path may take.
+const ASIDE_BUDGET: Duration = Duration::from_secs(20);
+
+/// How long the identity is asked for again by an agent that started without it.
+const LATE_IDENTITY_BUDGET: Duration = Duration::from_secs(5);
+
+/// Why the JIT configuration did not come.
+type Refused = (Outcome, String);
+
+/// What the configuration says about the instance.
+#[derive(Clone, Debug)]
+pub struct Ec2Settings {
+    /// `jit.parameter`, with placeholders.
+    pub parameter: String,
+    /// `class`, with placeholders.
+    pub class: String,
+    /// `terminate.poweroff`
+    pub poweroff: PowerOff,
+    /// `terminate.poweroff_command`
+    pub poweroff_command: String,
+    /// How long a rung may take.
+    pub rung: Duration,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Ec2 {
+    settings: Ec2Settings,
+    imds: ImdsClient,
+    identity: OnceCell<Identity>,
+    aws: OnceCell<Aws>,
+    unidentified: Option<String>,
+    last_answer: LastAnswer,
+}
+
+impl Ec2 {
+    /// Asks the metadata service who this is, for as long as `budget`. An instance that does not answer is one too: it
+    /// must still be ended.
+    ///
+    /// # Errors
+    /// The environment names a metadata endpoint that is none.
+    pub async fn find_out(settings: Ec2Settings, budget: Duration) -> Result<Self, String> {
+        let imds = ImdsClient::from_environment().map_err(|error| error.to_string())?;
+        let asked = Identity::fetch(&imds, budget).await;
+        let unidentified = asked.as_ref().err().map(ToString::to_string);
+        let identity = OnceCell::new_with(asked.ok());
+        let (aws, last_answer) = (OnceCell::new(), LastAnswer::default());
+        Ok(Self { settings, imds, identity, aws, unidentified, last_answer })
+    }
+
+    /// The instance's id, if it is known.
+    #[must_use]
+    pub fn id(&self) -> Option<&InstanceId> {
+        self.identity.get().map(|identity| &identity.instance_id)
+    }
+
+    /// Answers [`lifecycle::Effect::Identify`]: who this is, and whether a notice is waiting already.
+    pub async fn identify(&self) -> Event {
+        let Some(identity) = self.identity.get() else {
+            return Event::NotIdentified { detail: self.unidentified.clone().unwrap_or_default() };
+        };
+        let (spot, target) = tokio::join!(
+            self.imds.get_text(SPOT_ACTION, NOTICE_BUDGET),
+            self.imds.get_text(TARGET_STATE, NOTICE_BUDGET)
+        );
+        let known = |answer: Result<Option<String>, _>, what| {
+            answer.unwrap_or_else(|error| {
+                warn!("whether there is {what} is not known: {error}");
+                None
+            })
+        };
+        let target = known(target, "a target life-cycle state").map(|text| read_target_state(&text));
+        let notice = known(spot, "a spot notice").and_then(|body| spot_notice(&body));
+        let leaving = target.as_ref().is_some_and(TargetState::is_termination).then_some(Notice::GroupTerminates);
+        Event::Identified(lifecycle::Identity {
+            warm: matches!(target, Some(TargetState::Warmed(_))) && leaving.is_none(),
+            in_group: target.is_some(),
+            launched: identity.pending_time.map(boot_time_of),
+            notice: notice.or(leaving),
+        })
+    }
+
+    /// Gets the JIT configuration's text, however long it takes; the lifecycle keeps the deadline.
+    ///
+    /// # Errors
+    /// The life's outcome, and what came back.
+    pub async fn fetch_jit_config(&self) -> Result<SecretString, Refused> {
+        let name = self.parameter().await?;
+        let fetched = parameter::fetch(self.aws().await.map_err(unavailable)?, &name, &self.last_answer).await;
+        fetched.map(|fetched| fetched.value).map_err(refused)
+    }
+
+    /// What SSM said last, for a JIT configuration that never came.
+    #[must_use]
+    pub fn last_answer(&self) -> String {
+        format!("the parameter {}: {}", self.settings.parameter, self.last_answer)
+    }
+
+    /// Deletes the JIT configuration's parameter, however long it takes.
+    pub async fn delete_jit_config(&self) {
+        let (Ok(name), Ok(aws)) = (self.parameter().await, self.aws().await) else { return };
+        let last = LastAnswer::default();
+        let attempts = parameter::delete(aws, &name, &last).await;
+        info!("the parameter {name} is deleted (asked {attempts} times)");
+    }
+
+    /// Tags the instance. Off the critical path; a refusal is told once and costs nothing.
+    ///
+    /// # Errors
+    /// What came back.
+    pub async fn tag(&self, tags: &BTreeMap<&'static str, String>) -> Result<(), String> {
+        let tags: Vec<(&str, String)> = tags.iter().map(|(key, value)| (*key, value.clone())).collect();
+        let id = self.known_id().await?;
+        let aws = self.aws().await?;
+        instance::tag(aws, id, &tags, ASIDE_BUDGET).await.map_err(|error| error.to_string())
+    }
+
+    /// What is learned off the critical path: the group, and whether a shutdown would only stop the machine.
+    pub async fn look_around(&self) -> Option<Event> {
+        let details = Details::fetch(&self.imds, ASIDE_BUDGET).await;
+        if let (Ok(id), Ok(aws)) = (self.known_id().await, self.aws().await) {
+            match instance::shutdown_behavior(aws, id, ASIDE_BUDGET).await {
+                Ok(instance::Behavior::Stop) => error!(
+                    "this instance's shutdown behaviour is \"stop\": a power-off would leave it, billed, for ever; set \
+                     InstanceInitiatedShutdownBehavior to \"terminate\" in the launch template"
+                ),
+                Ok(_) => {}
+                Err(error) => info!("the shutdown behaviour is not known: {error}"),
+            }
+        }
+        details.group.map(|_| Event::InGroup)
+    }
+
+    /// Tries a rung of the ladder that ends the machine.
+    pub async fn terminate(&self, rung: Rung) -> Event {
+        let (mut at_min_size, tried) = (false, self.try_rung(rung));
+        let result = tried.await.map_err(|(detail, min_size)| {
+            at_min_size = min_size;
+            detail
+        });
+        match result {
+            Ok(()) => Event::RungAccepted(rung),
+            Err(detail) => {
+                warn!(?rung, "the machine did not end by this: {detail}");
+                Event::RungRefused { rung, at_min_size, detail }
+            }
+        }
+    }
+
+    async fn try_rung(&self, rung: Rung) -> Result<(), (String, bool)> {
+        if rung == Rung::PowerOff {
+            return power::off(self.settings.poweroff, &self.settings.poweroff_command).await.map_err(|e| (e, false));
+        }
+        let id = self.known_id().await.map_err(|error| (error, false))?;
+        let aws = self.aws().await.map_err(|error| (error, false))?;
+        // The lifecycle's own deadline comes after this: an answer is better than none.
+        let budget = self.settings.rung.mul_f64(0.9);
+        match rung {
+            Rung::AutoScaling { decrement } => group::terminate_in_group(aws, id, decrement, budget)
+                .await
+                .map_err(|error| (error.to_string(), matches!(error, group::GroupError::AtMinSize(_)))),
+            _ => instance::terminate(aws, id, budget).await.map_err(|error| (error.to_string(), false)),
+        }
+    }
+
+    /// The id, asked for once more if the first answer did not come.
+    async fn known_id(&self) -> Result<&InstanceId, String> {
+        Ok(&self.known().await?.instance_id)
+    }
+
+    async fn known(&self) -> Result<&Identity, String> {
+        self.identity
+            .get_or_try_init(|| Identity::fetch(&self.imds, LATE_IDENTITY_BUDGET))
+            .await
+            .map_err(|error| format!("the instance does not know who it is: {error}"))
+    }
+
+    async fn aws(&self) -> Result<&Aws, String> {
+        self.aws
+            .get_or_try_init(|| async {
+                let imds = ImdsSettings::from_environment().map_err(|error| error.to_string())?;
+                let mut settings = AwsSettings::from_environment(&self.known().await?.region, &imds);
+                if let Some(scale) = time_scale() {
+                    settings.pause_scale = scale;
+                    settings.denied_patience = settings.denied_patience.mul_f64(scale);
+                    settings.attempt_timeout = settings.attempt_timeout.mul_f64(scale.max(0.1));
+                }
+                Aws::new(settings).map_err(|error| error.to_string())
+            })
+            .await
+    }
+
+    /// The parameter's name with its placeholders filled in.
+    async fn parameter(&self) -> Result<String, Refused> {
+        let id = self.known_id().await.map_err(unavailable)?;
+        let template = self.settings.parameter.replace("{class}", &self.settings.class);
+        fill(&template.replace("{instance_id}", id.as_str()), |key| self.imds.tag_text(key)).await
+    }
+}
+
+impl ImdsClient {
+    /// An instance tag for a placeholder.
+    async fn tag_text(&self, key: String) -> Result<String, Refused> {
+        match self.tag(&key, NOTICE_BUDGET).await {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err((
+                Outcome::ConfigInvalid,
+                format!("jit.parameter needs the instance tag {key}, which is not set or not in the instance metadata"),
+            )),
+            Err(error) => Err((Outcome::ImdsUnavailable, error.to_string())),
+        }
+    }
+}
+
+/// Replaces every `{tag:KEY}`.
+async fn fill<F>(template: &str, tag: impl Fn(String) -> F) -> Result<String, Refused>
+where
+    F: Future<Output = Result<String, Refused>>,
+{
+    let mut filled = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{tag:") {
+        let Some((key, after)) = after.split_once('}') else { break };
+        filled.push_str(before);
+        filled.push_str(&tag(key.to_owned()).await?);
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+fn unavailable(detail: String) -> Refused {
+    (Outcome::ImdsUnavailable, detail)
+}
+
+fn refused(error: CallError) -> Refused {
+    let outcome = match error.class {
+        Class::Transient => Outcome::NetworkUnreachable,
+        _ => Outcome::JitConfigDenied,
+    };
+    (outcome, error.to_string())
+}
+
+/// A spot notice without a readable time is one that comes at once.
+fn spot_notice(body: &str) -> Option<Notice> {
+    match read_spot_action(body) {
+        Ok(notice) if notice.action == SpotAction::Hibernate => Some(Notice::SpotHibernate),
+        Ok(notice) => Some(Notice::Spot { at: notice.time.at.map_or_else(clock::now, boot_time_of_future) }),
+        Err(error) => {
+            warn!("a spot notice is there and cannot be read: {error}");
+            Some(Notice::Spot { at: clock::now() })
+        }
+    }
+}
+
+/// A past moment on the wall clock, on the boot clock; what lies before the boot is the boot.
+fn boot_time_of(moment: SystemTime) -> Time {
+    let ago = SystemTime::now().duration_since(moment).unwrap_or_default();
+    clock::now().before(ago)
+}
+
+fn boot_time_of_future(moment: SystemTime) -> Time {
+    clock::now() + moment.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
+/// `MAYFLY_TIME_SCALE` makes the pauses between calls to AWS shorter. For tests: an hour of throttling in a minute.
+fn time_scale() -> Option<f64> {
+    std::env::var("MAYFLY_TIME_SCALE").ok()?.parse().ok().filter(|scale: &f64| scale.is_finite() && *scale > 0.0)
+}
+
+/// Applies tags one call after the other, always the newest, until its sender is gone.
+pub(crate) fn tagger(
+    machine: std::sync::Arc<Ec2>,
+) -> (tokio::sync::watch::Sender<BTreeMap<&'static str, String>>, JoinHandle<()>) {
+    let (sender, mut wanted) = tokio::sync::watch::channel(BTreeMap::<&'static str, String>::new());
+    let task = tokio::spawn(async move {
+        let mut applied = BTreeMap::new();
+        while wanted.changed().await.is_ok() {
+            let tags = wanted.borrow_and_update().clone();
+            let new = tags.iter().filter(|(key, value)| applied.get(*key) != Some(*value));
+            let new = new.map(|(key, value)| (*key, value.clone())).collect();
+            match machine.tag(&new).await {
+                Ok(()) => applied = tags,
+                Err(error) => warn!("the instance could not be tagged: {error}"),
+            }
+        }
+    });
+    (sender, task)
+}

@@ -1,0 +1,152 @@
+//! The metadata service in bad times, notices that wait at start, crashes between AWS acts, and secrets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
+
+use std::time::{Duration, SystemTime};
+
+use mayfly_e2e::{Cloud, leaks};
+use mayfly_fake_aws::Limit;
+use mayfly_fake_aws::imds::Fault;
+use mayfly_fake_runner::JitConfig;
+
+#[test]
+fn a_metadata_service_that_stumbles_is_waited_for() {
+    let faults: [(&str, fn(&Cloud)); 6] = [
+        ("refuses", |cloud| cloud.imds.refuse(Some(Duration::from_secs(5))).unwrap()),
+        ("401", |cloud| {
+            cloud.imds.fault("/latest/dynamic", Limit::times(1), Fault::Status(401));
+        }),
+        ("503", |cloud| {
+            cloud.imds.fault("/latest/", Limit::times(4), Fault::Status(503));
+        }),
+        ("hangs", |cloud| {
+            cloud.imds.fault("/latest/dynamic", Limit::times(1), Fault::Hang);
+        }),
+        ("drops mid-body", |cloud| {
+            cloud.imds.fault("/latest/dynamic", Limit::times(2), Fault::HalfBody);
+        }),
+        ("refuses the token", |cloud| {
+            cloud.imds.fault("/latest/api/token", Limit::times(2), Fault::Status(503));
+        }),
+    ];
+    for (name, fault) in faults {
+        let cloud = Cloud::standalone("success").launched().live(|life| life.limits(&[("booting", "15s")]));
+        fault(&cloud);
+        let gone = cloud.run();
+        assert_eq!(gone.outcome(), "job-succeeded", "{name}: {:#}\n{}", gone.record, gone.log);
+        assert_eq!(cloud.state(), "terminated", "{name}");
+    }
+}
+
+#[test]
+fn a_metadata_service_that_never_answers_ends_in_the_power_off() {
+    for fault in [Fault::Hang, Fault::Status(403), Fault::Status(503)] {
+        let cloud = Cloud::standalone("success").launched().configured("poweroff = \"always\"\n");
+        let cloud = cloud.live(|life| life.limits(&[("booting", "2s")]));
+        cloud.imds.fault("/latest/", Limit::default(), fault);
+        let gone = cloud.run();
+        gone.assert_outcome("imds-unavailable");
+        assert!(cloud.powered_off().exists(), "nothing ended this machine: {:#}", gone.record);
+        assert!(cloud.aws.requests().is_empty(), "AWS was called by an instance that does not know who it is");
+        assert!(gone.took < Duration::from_secs(25), "{:?}", gone.took);
+    }
+}
+
+#[test]
+fn an_empty_or_strange_identity_calls_nothing() {
+    for document in ["", "{}", r#"{"instanceId":"","region":"eu-central-1"}"#, "<html>"] {
+        let cloud = Cloud::standalone("success").launched().configured("poweroff = \"always\"\n");
+        let cloud = cloud.live(|life| life.limits(&[("booting", "1s")]));
+        cloud.imds.set("/latest/dynamic/instance-identity/document", document);
+        cloud.run().assert_outcome("imds-unavailable");
+        assert!(cloud.aws.requests().is_empty(), "AWS was called for the document {document:?}");
+    }
+}
+
+#[test]
+fn user_data_that_is_compressed_or_binary_harms_nothing() {
+    let cloud = Cloud::standalone("success").launched();
+    cloud.imds.set("/latest/user-data", vec![0x1f, 0x8b, 0, 0xff, 0xfe, 0]);
+    cloud.run().assert_outcome("job-succeeded");
+}
+
+#[test]
+fn a_notice_that_waits_at_start_is_honoured_before_anything_is_fetched() {
+    let notices: [(&str, fn(&Cloud)); 4] = [
+        ("spot-interruption", |cloud| {
+            cloud.imds.spot_action("terminate", SystemTime::now() + Duration::from_secs(120))
+        }),
+        ("spot-interruption", |cloud| cloud.imds.spot_action("hibernate", SystemTime::now())),
+        ("spot-interruption", |cloud| cloud.imds.set("meta-data/spot/instance-action", "garbage")),
+        ("asg-termination", |cloud| cloud.imds.target_lifecycle_state("Terminated")),
+    ];
+    for (outcome, notice) in notices {
+        let cloud = Cloud::in_group("success").launched();
+        notice(&cloud);
+        cloud.run().assert_outcome(outcome);
+        assert_eq!(cloud.calls("GetParameter"), 0, "a JIT configuration was fetched for a job that cannot finish");
+        assert!(cloud.life.recording().starts().is_empty());
+        assert_eq!(cloud.state(), "terminated");
+    }
+}
+
+#[test]
+fn killed_after_every_journal_line_with_aws_in_between() {
+    let mut scenario = mayfly_fake_runner::scenarios::named("success").unwrap();
+    scenario.job_ms = 300;
+    let whole = Cloud::with(&scenario, Some("runners")).launched();
+    whole.run().assert_outcome("job-succeeded");
+    let count = whole.life.journal().len();
+    for line in 1..count {
+        let cloud = Cloud::with(&scenario, Some("runners")).launched();
+        let mut agent = cloud.start();
+        agent.until("the journal line", |cloud| cloud.life.journal().len() >= line);
+        agent.kill_dead();
+        let gone = cloud.run();
+        assert_eq!(gone.outcome(), "job-succeeded", "killed at line {line}: {:#}\n{}", gone.record, gone.log);
+        assert_eq!(cloud.life.recording().starts().len(), 1, "killed at line {line}: a second listener");
+        assert_eq!(cloud.state(), "terminated", "killed at line {line}: the instance goes on");
+        assert!(
+            !cloud.moto.parameter_exists(&cloud.parameter()).unwrap(),
+            "killed at line {line}: the parameter stays"
+        );
+    }
+}
+
+#[test]
+fn no_secret_is_in_the_log_at_the_finest_level() {
+    let jit = JitConfig::new(99);
+    let cloud = Cloud::standalone("success").live(|life| life.jit(jit.encode()).set("MAYFLY_LOG", "trace")).launched();
+    let mut agent = cloud.start();
+    agent.until_state("Busy");
+    let mut secrets = jit.secrets();
+    secrets.extend(["not+a+real/secret".to_owned(), "session+token/of+a+double".to_owned()]);
+    let registration = |path: &std::path::Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with(".credentials") || name.starts_with(".runner")
+    };
+    let found = leaks::find(&secrets, &[cloud.life.directory()], registration);
+    let gone = agent.end();
+    assert!(found.is_empty(), "{found:#?}");
+    gone.assert_outcome("job-succeeded");
+    assert!(gone.log.len() > 2000, "nothing was logged at trace; the test looks at nothing");
+    for secret in &secrets {
+        assert!(!gone.log.contains(secret), "the log shows {secret:?}");
+    }
+}
+
+#[test]
+fn a_shutdown_while_the_instance_ends_is_not_held_up() {
+    let cloud = Cloud::standalone("success").launched().live(|life| life.limits(&[("terminating", "50s")]));
+    let mut agent = cloud.start();
+    agent.until("the termination", |cloud| cloud.state() == "terminated");
+    agent.until("the answer", |cloud| cloud.life.journal().concat().contains("\"accepted\":true"));
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(agent.child.id()).unwrap()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    let gone = agent.end();
+    gone.assert_outcome("job-succeeded");
+    assert!(gone.took < Duration::from_secs(30), "the shutdown waited {:?} for the agent", gone.took);
+}

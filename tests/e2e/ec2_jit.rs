@@ -1,0 +1,188 @@
+//! The JIT configuration from SSM: there at once, later, never; denied, throttled; deleted exactly once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
+
+use std::time::Duration;
+
+use mayfly_e2e::cloud::SCALE;
+use mayfly_e2e::{Cloud, Gone};
+use mayfly_fake_aws::Limit;
+use mayfly_fake_aws::imds::Instance;
+use mayfly_fake_aws::proxy::{AwsError, Fault, Match};
+
+const GET: &str = "GetParameter";
+const DELETE: &str = "DeleteParameter";
+
+fn refuse(cloud: &Cloud, action: &str, limit: Limit, error: AwsError) {
+    cloud.aws.fault(Match::action(action), limit, Fault::Error(error));
+}
+
+/// Fails unless the life ended well, and left neither a parameter nor an instance.
+fn assert_good(cloud: &Cloud, gone: &Gone) {
+    gone.assert_outcome("job-succeeded");
+    assert!(!cloud.moto.parameter_exists(&cloud.parameter()).unwrap(), "the spent JIT configuration is still in SSM");
+    assert_eq!(cloud.state(), "terminated", "the instance goes on, and is billed");
+}
+
+#[test]
+fn there_at_once_a_whole_life_of_an_instance() {
+    let cloud = Cloud::standalone("success").launched();
+    let gone = cloud.run();
+    assert_good(&cloud, &gone);
+    assert_eq!(cloud.calls(DELETE), 1, "the JIT configuration is deleted exactly once");
+    assert_eq!(cloud.calls("TerminateInstances"), 1, "the end is asked for once per rung that worked");
+    // Everything that was asked for before the runner was started, of both services.
+    let started = cloud.life.recording().records[0].at_ms;
+    let deleted = &cloud.aws.requests_of(DELETE)[0];
+    let before = cloud.aws.requests().iter().take_while(|request| request.at < deleted.at).count();
+    assert!(started > 0 && before == 1, "{before} requests to AWS before the delete, which comes after the spawn");
+    // Design section 15, row 2: eight requests, of which one is to SSM. The two of the details come later.
+    let requests = cloud.imds.requests();
+    let later = |path: &str| path.contains("instance-life-cycle") || path.contains("tags/");
+    let imds: Vec<_> = requests.iter().filter(|request| !later(&request.path)).map(|request| &request.path).collect();
+    assert!(imds.len() <= 7, "{} requests to the metadata service before the runner: {imds:#?}", imds.len());
+    let tags = cloud.moto.instance_tags(&cloud.instance).unwrap();
+    assert_eq!(tags.get("mayfly:outcome").map(String::as_str), Some("job-succeeded"), "{tags:?}");
+    assert_eq!(tags.get("mayfly:run").map(String::as_str), Some("mayfly-example/sample/1234567890/1"), "{tags:?}");
+}
+
+#[test]
+fn there_after_three_seconds_and_after_a_minute() {
+    for seconds in [3.0, 60.0] {
+        let cloud = Cloud::standalone("success").live(|life| life.set("MAYFLY_JIT_WAIT", "20s"));
+        let mut agent = cloud.start();
+        let begun = std::time::Instant::now();
+        agent.until("the wait", |cloud| begun.elapsed().as_secs_f64() > seconds * SCALE && cloud.calls(GET) > 1);
+        cloud.put_jit_config();
+        assert_good(&cloud, &agent.end());
+    }
+}
+
+#[test]
+fn a_delete_that_is_throttled_twenty_times_costs_no_job_and_happens() {
+    let mut scenario = mayfly_fake_runner::scenarios::named("success").unwrap();
+    scenario.job_ms = 15_000;
+    let cloud = Cloud::with(&scenario, None).launched();
+    refuse(&cloud, DELETE, Limit::times(20), AwsError::Throttled);
+    let gone = cloud.run();
+    assert_good(&cloud, &gone);
+    assert_eq!(cloud.calls(DELETE), 21, "twenty refusals, and then it is gone");
+}
+
+#[test]
+fn never_there_ends_at_the_deadline_and_says_what_ssm_said() {
+    let cloud = Cloud::standalone("success").live(|life| life.set("MAYFLY_JIT_WAIT", "2s"));
+    let gone = cloud.run();
+    gone.assert_outcome("jit-config-timeout");
+    assert!(gone.record["detail"].as_str().unwrap().contains("not there yet"), "{:#}", gone.record);
+    assert_eq!(cloud.state(), "terminated");
+    assert!(cloud.life.recording().starts().is_empty());
+}
+
+#[test]
+fn denials_of_ssm_and_kms_and_unknown_errors_are_told_apart_from_absence() {
+    let errors = [
+        (AwsError::AccessDenied, "AccessDeniedException"),
+        (AwsError::KmsDenied, "ciphertext"),
+        (AwsError::Validation("bad name".to_owned()), "ValidationException"),
+        (AwsError::Code { status: 400, code: "SomethingNew".to_owned(), message: "new".to_owned() }, "SomethingNew"),
+    ];
+    for (error, said) in errors {
+        let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_JIT_WAIT", "30s"));
+        refuse(&cloud, GET, Limit::default(), error);
+        let gone = cloud.run();
+        gone.assert_outcome("jit-config-denied");
+        assert!(gone.record["detail"].as_str().unwrap().contains(said), "{said}: {:#}", gone.record);
+        assert!(gone.took < Duration::from_secs(15), "a denial was borne for {:?}", gone.took);
+        assert_eq!(cloud.state(), "terminated");
+    }
+}
+
+#[test]
+fn a_minute_of_throttling_is_waited_out() {
+    let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_JIT_WAIT", "30s"));
+    refuse(&cloud, GET, Limit::lasting(Duration::from_secs_f64(60.0 * SCALE)), AwsError::Throttled);
+    assert_good(&cloud, &cloud.run());
+}
+
+#[test]
+fn throttling_without_end_ends_at_the_deadline() {
+    let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_JIT_WAIT", "2s"));
+    refuse(&cloud, GET, Limit::default(), AwsError::Throttled);
+    let gone = cloud.run();
+    gone.assert_outcome("jit-config-timeout");
+    assert!(gone.record["detail"].as_str().unwrap().contains("throttled"), "{:#}", gone.record);
+}
+
+#[test]
+fn faults_of_the_network_and_of_ssm_are_waited_out() {
+    for fault in [Fault::Reset, Fault::Html(503), Fault::HalfBody, Fault::Error(AwsError::Internal), Fault::Hang] {
+        let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_JIT_WAIT", "30s"));
+        cloud.aws.fault(Match::action(GET), Limit::times(2), fault);
+        assert_good(&cloud, &cloud.run());
+    }
+}
+
+#[test]
+fn a_parameter_that_is_no_jit_configuration_is_refused() {
+    let cloud = Cloud::standalone("success").live(|life| life.jit("this is no JIT configuration")).launched();
+    cloud.run().assert_outcome("jit-config-invalid");
+    assert_eq!(cloud.state(), "terminated");
+}
+
+#[test]
+fn placeholders_of_the_parameters_name_are_filled_from_tags() {
+    let config = "[jit]\nparameter = \"/{tag:team}/{class}/{instance_id}\"\n";
+    let cloud = Cloud::standalone("success").configured(config);
+    cloud.imds.set_tag("team", "blue").unwrap();
+    cloud.imds.set_tag("mayfly:class", "large").unwrap();
+    cloud.moto.put_parameter(&format!("/blue/large/{}", cloud.instance), &cloud.life.jit).unwrap();
+    cloud.run().assert_outcome("job-succeeded");
+    let cloud = Cloud::standalone("success").configured(config);
+    let gone = cloud.run();
+    gone.assert_outcome("config-invalid");
+    assert!(gone.record["detail"].as_str().unwrap().contains("tag team"), "{:#}", gone.record);
+    assert_eq!(cloud.state(), "terminated");
+}
+
+/// Unscaled: the first pauses are at most 0.25, 0.5, 1, 2 and 4 seconds.
+#[test]
+fn the_pace_of_waiting_is_the_documented_one() {
+    let cloud =
+        Cloud::standalone("success").live(|life| life.set("MAYFLY_TIME_SCALE", "1").set("MAYFLY_JIT_WAIT", "9s"));
+    cloud.run().assert_outcome("jit-config-timeout");
+    let asked: Vec<Duration> = cloud.aws.requests_of(GET).iter().map(|request| request.at).collect();
+    assert!((4..=9).contains(&asked.len()), "asked {} times in nine seconds", asked.len());
+    for (index, bound) in [0.25, 0.5, 1.0, 2.0, 4.0].iter().enumerate() {
+        let Some(pair) = asked.get(index..index + 2) else { break };
+        let pause = (pair[1] - pair[0]).as_secs_f64();
+        assert!(pause < bound + 0.5, "pause {index} took {pause} s; no more than {bound} s is documented");
+    }
+}
+
+#[test]
+fn region_and_credentials_are_those_of_the_instance() {
+    let cloud = Cloud::standalone("success").launched();
+    cloud.imds.become_instance(Instance::new(&cloud.instance, "eu-central-1")).unwrap();
+    cloud.run().assert_outcome("job-succeeded");
+    for request in cloud.aws.requests() {
+        assert_eq!(request.call.region, "eu-central-1", "{request:?}");
+        assert_eq!(request.call.access_key, "ASIADOUBLEMAYFLY0001", "not the instance role's key");
+    }
+    let cloud =
+        Cloud::standalone("success").live(|life| life.set("AWS_REGION", "us-gov-west-1").set("MAYFLY_JIT_WAIT", "1s"));
+    let _ = cloud.run();
+    assert_eq!(cloud.aws.requests_of(GET)[0].call.region, "us-gov-west-1", "AWS_REGION is not honoured");
+}
+
+#[test]
+fn proxy_variables_are_for_aws_and_never_for_the_metadata_service() {
+    let cloud = Cloud::standalone("success").launched();
+    let proxy = cloud.aws.url();
+    let mut command = cloud.command();
+    command.env("AWS_ENDPOINT_URL", "http://aws.mayfly.test").env("HTTP_PROXY", &proxy).env("http_proxy", &proxy);
+    assert!(command.stderr(std::process::Stdio::null()).status().unwrap().success());
+    assert_eq!(cloud.state(), "terminated", "AWS was not reached through the proxy");
+    assert!(cloud.aws.requests().iter().all(|request| request.proxy_form), "a call to AWS went past the proxy");
+    assert!(cloud.aws.requests().iter().all(|request| !request.target.contains("meta-data")), "the proxy saw IMDS");
+}

@@ -1,0 +1,262 @@
+//! A simulated EC2 instance: the metadata service, AWS (moto behind the fault proxy), and the agent as a daemon on it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use mayfly_fake_aws::imds::{ImdsDouble, Instance};
+use mayfly_fake_aws::moto::{InstanceSpec, Moto};
+use mayfly_fake_aws::proxy::AwsProxy;
+use mayfly_fake_runner::Scenario;
+use serde_json::Value;
+
+use super::life::{PATIENCE, mayfly_binary};
+use super::{Life, processes};
+
+/// Pauses between calls to AWS are this much shorter than in life: a minute is 3 seconds.
+pub const SCALE: f64 = 0.05;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Cloud {
+    /// The runner, the state directory and the limits.
+    pub life: Life,
+    /// The metadata service.
+    pub imds: ImdsDouble,
+    /// The way to AWS.
+    pub aws: AwsProxy,
+    /// AWS.
+    pub moto: Moto,
+    /// The instance's id.
+    pub instance: String,
+    /// Its Auto Scaling group.
+    pub group: Option<String>,
+    /// More lines of the agent's configuration.
+    pub config: String,
+}
+
+/// The agent at work on the instance.
+#[derive(Debug)]
+pub struct OnInstance<'a> {
+    cloud: &'a Cloud,
+    /// The `mayfly` process.
+    pub child: Child,
+    began: Instant,
+}
+
+/// An agent that ended.
+#[derive(Debug)]
+pub struct Gone {
+    /// How the process ended.
+    pub status: ExitStatus,
+    /// The life's record.
+    pub record: Value,
+    /// Its log.
+    pub log: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Cloud {
+    /// An instance of its own, with this scenario of the runner's double.
+    #[must_use]
+    pub fn standalone(scenario: &str) -> Self {
+        Self::with(&mayfly_fake_runner::scenarios::named(scenario).unwrap(), None)
+    }
+
+    /// An instance in an Auto Scaling group.
+    #[must_use]
+    pub fn in_group(scenario: &str) -> Self {
+        Self::with(&mayfly_fake_runner::scenarios::named(scenario).unwrap(), Some("runners"))
+    }
+
+    /// An instance with a scenario of one's own.
+    #[must_use]
+    pub fn with(scenario: &Scenario, group: Option<&str>) -> Self {
+        let moto = Moto::start().unwrap();
+        let aws = AwsProxy::start(moto.address()).unwrap();
+        let spec = InstanceSpec::default();
+        let instance = match group {
+            Some(name) => moto.run_group(name, &spec).unwrap().instance_id,
+            None => moto.run_instance(&spec).unwrap(),
+        };
+        let mut described = Instance::new(&instance, moto.region());
+        described.auto_scaling_group = group.map(str::to_owned);
+        let imds = ImdsDouble::start(described).unwrap();
+        let life = Life::with(scenario).limits(&[("terminating", "2s")]).set("MAYFLY_TIME_SCALE", &SCALE.to_string());
+        Self { life, imds, aws, moto, instance, group: group.map(str::to_owned), config: String::new() }
+    }
+
+    /// Adds lines to the agent's configuration.
+    #[must_use]
+    pub fn configured(mut self, lines: &str) -> Self {
+        self.config.push_str(lines);
+        self
+    }
+
+    /// Changes the life.
+    #[must_use]
+    pub fn live(mut self, change: impl FnOnce(Life) -> Life) -> Self {
+        self.life = change(self.life);
+        self
+    }
+
+    /// Does what the launcher does: puts the JIT configuration where the instance looks for it.
+    #[must_use]
+    pub fn launched(self) -> Self {
+        self.put_jit_config();
+        self
+    }
+
+    /// Puts the JIT configuration where the instance looks for it.
+    pub fn put_jit_config(&self) {
+        self.moto.put_parameter(&self.parameter(), &self.life.jit).unwrap();
+    }
+
+    /// The parameter's name.
+    #[must_use]
+    pub fn parameter(&self) -> String {
+        format!("/mayfly/runners/{}", self.instance)
+    }
+
+    /// Exists once the machine was powered off.
+    #[must_use]
+    pub fn powered_off(&self) -> PathBuf {
+        self.life.directory().join("powered-off")
+    }
+
+    /// The instance's state in EC2.
+    #[must_use]
+    pub fn state(&self) -> String {
+        self.moto.instance_state(&self.instance).unwrap()
+    }
+
+    /// How often an action of AWS was called.
+    #[must_use]
+    pub fn calls(&self, action: &str) -> usize {
+        self.aws.requests_of(action).len()
+    }
+
+    /// The command line of the agent.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let config = self.life.directory().join("agent.toml");
+        let text = format!(
+            "platform = \"ec2\"\nstate_directory = {:?}\n[runner]\ndirectory = {:?}\nuser = \"\"\nsupervisor = \
+             \"process\"\n[terminate]\npoweroff_command = \"touch {}\"\n{}",
+            self.life.state(),
+            self.life.root(),
+            self.powered_off().display(),
+            self.config
+        );
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new(mayfly_binary());
+        command.arg("agent").arg("--config").arg(config).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/tmp");
+        command.env("AWS_ENDPOINT_URL", self.aws.url()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.url());
+        command.envs(self.life.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    /// Starts the agent.
+    #[must_use]
+    pub fn start(&self) -> OnInstance<'_> {
+        // A file, not a pipe: a killed agent's log is kept, and the shim holds no pipe open.
+        let log = fs::OpenOptions::new().append(true).create(true).open(self.log_path()).unwrap();
+        let child = self.command().stderr(log).spawn().unwrap();
+        OnInstance { cloud: self, child, began: Instant::now() }
+    }
+
+    /// Lets the agent live to its end.
+    #[must_use]
+    pub fn run(&self) -> Gone {
+        self.start().end()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.life.directory().join("agent.log")
+    }
+}
+
+impl OnInstance<'_> {
+    /// Waits until the agent has ended by itself, and sees to it that nothing of the runner is left.
+    #[must_use]
+    pub fn end(mut self) -> Gone {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                panic!("the agent hangs; journal: {:#?}\n{}", self.cloud.life.journal(), self.log());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let took = self.began.elapsed();
+        let record = fs::read(self.cloud.life.state().join("record.json")).unwrap_or_default();
+        let gone = Gone { status, record: serde_json::from_slice(&record).unwrap_or_default(), log: self.log(), took };
+        let left = processes::of_life(&self.cloud.life);
+        assert!(left.is_empty(), "processes outlive the life: {left:#?}\n{}", gone.log);
+        gone
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    pub fn kill_dead(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until something is true of the cloud.
+    pub fn until(&mut self, what: &str, mut is_true: impl FnMut(&Cloud) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_true(self.cloud) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(is_true(self.cloud), "the agent ended ({status}) before {what}:\n{}", self.log());
+                return;
+            }
+            assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until the journal tells of this state.
+    pub fn until_state(&mut self, state: &str) {
+        let needle = format!("\"state\":\"{state}\"");
+        self.until(state, |cloud| cloud.life.journal().iter().any(|line| line.contains(&needle)));
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.cloud.log_path()).unwrap_or_default()
+    }
+}
+
+impl Gone {
+    /// The outcome's code.
+    #[must_use]
+    pub fn outcome(&self) -> &str {
+        self.record["outcome"].as_str().unwrap_or("no record")
+    }
+
+    /// Fails with everything that is known unless the life ended like this.
+    pub fn assert_outcome(&self, outcome: &str) {
+        assert_eq!(self.outcome(), outcome, "status {}, record {:#}\n{}", self.status, self.record, self.log);
+    }
+
+    /// The rungs that were tried, and whether each was accepted.
+    #[must_use]
+    pub fn rungs(&self) -> Vec<(String, bool)> {
+        let name = |rung: &Value| match rung {
+            Value::String(name) => name.clone(),
+            Value::Object(group) => match group.values().next() {
+                Some(inner) if inner["decrement"] == true => "group-decrement".to_owned(),
+                _ => "group".to_owned(),
+            },
+            other => other.to_string(),
+        };
+        let rungs = self.record["rungs"].as_array().cloned().unwrap_or_default();
+        rungs.iter().map(|tried| (name(&tried["rung"]), tried["refused"].is_null())).collect()
+    }
+}
