@@ -41,9 +41,13 @@ need() {
 
 # python_tool NAME: makes a private virtual environment from scripts/lib/NAME.txt, pinned by hash, and prints its path.
 python_tool() {
-    local requirements=$TOP/scripts/lib/$1.txt sum place
+    local requirements=$TOP/scripts/lib/$1.txt sum place lock
     sum=$(sha256sum "$requirements" | cut -c1-12)
     place=$CACHE/tools/$1-$sum
+    mkdir -p "$CACHE/tools"
+    # Two scripts may start at once; the second waits and finds it made.
+    exec {lock}>"$place.lock"
+    flock "$lock"
     if [ ! -e "$place/ready" ]; then
         say "installing $1 into $place"
         need python3 "Python 3.10 or later, with venv"
@@ -52,6 +56,7 @@ python_tool() {
         "$place/bin/pip" --quiet --disable-pip-version-check install --require-hashes --only-binary :all: -r "$requirements" >&2
         touch "$place/ready"
     fi
+    exec {lock}>&-
     printf '%s\n' "$place"
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::control::{self, Query};
 use crate::lifecycle::{Effect, Event, Outcome, Phase, State, Timer, step};
@@ -143,7 +143,9 @@ impl Life {
         self.state = next;
         let remembered = !changed || self.remember();
         if new_phase {
-            info!(state = self.state.phase.name(), cause = ?event, "state changed");
+            let phase = &self.state.phase;
+            debug!(cause = ?event, "state changed");
+            info!(state = phase.name(), "{}", progress::about(phase));
             self.performer.phase_entered(&self.state.phase);
         }
         for effect in effects {

@@ -134,7 +134,8 @@ impl Progress {
     }
 }
 
-fn about(phase: &Phase) -> String {
+/// What a phase is about, for people.
+pub(super) fn about(phase: &Phase) -> String {
     match phase {
         Phase::Booting { .. } => "who am I".to_owned(),
         Phase::Warm => "in the warm pool".to_owned(),
@@ -151,10 +152,10 @@ fn about(phase: &Phase) -> String {
         Phase::Updating { .. } => "the runner updates itself".to_owned(),
         Phase::Draining { reason, killed: false, .. } => format!("stopping the runner: {reason}"),
         Phase::Draining { reason, .. } => format!("killing what is left of the runner: {reason}"),
-        Phase::Closing { .. } => "clearing away, writing the record".to_owned(),
+        Phase::Closing { end, .. } => format!("clearing away, writing the record: {}", end.outcome),
         Phase::Held { .. } => "kept for a person".to_owned(),
-        Phase::Terminating { .. } => "ending the machine".to_owned(),
-        Phase::Ended { .. } => String::new(),
+        Phase::Terminating { end, .. } => format!("ending the machine: {}", end.outcome),
+        Phase::Ended { end } => format!("the life is over: {}", end.outcome),
     }
 }
 

@@ -162,7 +162,10 @@ impl Ec2 {
             detail
         });
         match result {
-            Ok(()) => Event::RungAccepted(rung),
+            Ok(()) => {
+                info!(?rung, "the end of the machine was accepted");
+                Event::RungAccepted(rung)
+            }
             Err(detail) => {
                 warn!(?rung, "the machine did not end by this: {detail}");
                 Event::RungRefused { rung, at_min_size, detail }

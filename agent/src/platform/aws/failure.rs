@@ -100,7 +100,7 @@ impl Failure {
             }
             SdkError::ResponseError(context) => {
                 let status = context.raw().status().as_u16();
-                let class = if status < 400 || status >= 500 { Class::Transient } else { Class::Other };
+                let class = if (400..500).contains(&status) { Class::Other } else { Class::Transient };
                 Self::new(class, format!("an answer with HTTP status {status} that is incomplete or not readable"))
             }
             SdkError::TimeoutError(_) => Self::new(Class::Transient, "no complete answer in the time of one attempt"),
@@ -124,7 +124,7 @@ impl Failure {
         let chain = || std::iter::successors(Some(error), |&error| error.source());
         // The innermost cause says most, such as "Connection refused (os error 111)".
         let innermost = chain().last().map(|cause| plain(&cause.to_string())).unwrap_or_default();
-        if chain().any(|cause| cause.is::<CredentialsError>()) {
+        if chain().any(<dyn Error>::is::<CredentialsError>) {
             return Self::new(Class::Credentials, format!("there are no credentials: {innermost}"));
         }
         // Whatever the environment says (no route, no name, no trusted certificate) may change.

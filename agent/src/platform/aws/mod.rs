@@ -7,8 +7,8 @@
 //!   that every request is one that this code has counted;
 //! - every attempt is bounded ([`CONNECT_TIMEOUT`], [`ATTEMPT_TIMEOUT`]);
 //! - proxy variables apply to AWS and never to the metadata service;
-//! - errors say what was tried, on what and what came back, and never a parameter's value or a credential. The SDK's
-//!   own logs do at their finest levels: [`LOG_CAPS`].
+//! - errors say what was tried, on what and what came back, and never a parameter's value or a credential; what the SDK
+//!   logs by itself is capped: [`LOG_CAPS`].
 
 mod call;
 mod clock;
@@ -45,9 +45,13 @@ use clock::Clock;
 pub use failure::Class;
 pub use settings::{ATTEMPT_TIMEOUT, AwsSettings, CONNECT_TIMEOUT, DENIED_PATIENCE, Endpoints};
 
-/// Directives that a program's log filter must end with, whatever level people ask for: below these levels the SDK
-/// logs requests, answers and the material of signatures.
-pub const LOG_CAPS: [&str; 1] = ["aws_smithy_runtime=info"];
+/// Directives that cap what the SDK logs, in the syntax of `tracing_subscriber::EnvFilter`.
+///
+/// They belong into a filter of their own beside the one that people may change: in one and the same filter a longer
+/// target, such as `aws_smithy_runtime::client=trace`, would win. The first covers `aws_smithy_runtime_api` too. By
+/// itself the SDK hides the bodies that carry parameters and credentials, but the variable `LOG_SENSITIVE_BODIES=true`
+/// makes it log them at the level TRACE; the other two log whole requests and frames.
+pub const LOG_CAPS: [&str; 3] = ["aws_smithy_runtime=info", "aws_sigv4=info", "h2=info"];
 
 /// How long one look for credentials may take: shorter than an attempt, so that the error tells what was missing.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(4);
@@ -187,4 +191,82 @@ fn of_role(imds_endpoint: &str) -> Result<SharedCredentialsProvider, SettingsErr
         .build();
     let provider = ImdsCredentialsProvider::builder().configure(&around).imds_client(imds).build();
     Ok(SharedCredentialsProvider::new(provider))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Mutex;
+
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
+    use super::*;
+    use crate::platform::imds::ImdsSettings;
+
+    /// Notes where requests would go, and goes nowhere.
+    #[derive(Clone, Debug, Default)]
+    struct Nowhere(Arc<Mutex<Vec<String>>>);
+
+    impl HttpConnector for Nowhere {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            let scope = request.headers().get("authorization").and_then(|text| text.split('/').nth(2));
+            self.0.lock().unwrap().push(format!("{} {}", request.uri(), scope.unwrap_or_default()));
+            HttpConnectorFuture::ready(Err(ConnectorError::io("nowhere".into())))
+        }
+    }
+
+    async fn targets(region: &str, change: impl FnOnce(&mut AwsSettings)) -> Vec<String> {
+        let mut settings = AwsSettings::new(region, &ImdsSettings::default());
+        settings.pause_scale = 1000.0; // so that there is one attempt each
+        settings.credentials = Some(ssm::config::Credentials::new("AKIDTEST", "x", None, None, "test"));
+        change(&mut settings);
+        let nowhere = Nowhere::default();
+        let connector = SharedHttpConnector::new(nowhere.clone());
+        let aws = Aws::over(settings, http_client_fn(move |_, _| connector.clone())).unwrap();
+        let id = "i-0123456789abcdef0".parse().unwrap();
+        let last = parameter::LastAnswer::default();
+        let short = Duration::from_millis(100);
+        let _ = tokio::time::timeout(short, parameter::fetch(&aws, "/x", &last)).await;
+        let _ = instance::terminate(&aws, &id, short).await;
+        let _ = group::terminate_in_group(&aws, &id, true, short).await;
+        nowhere.0.lock().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn the_endpoints_follow_from_the_region() {
+        for (region, domain) in [
+            ("eu-central-1", "amazonaws.com"),
+            ("us-gov-west-1", "amazonaws.com"),
+            ("cn-north-1", "amazonaws.com.cn"),
+            ("us-iso-east-1", "c2s.ic.gov"),
+            ("eusc-de-east-1", "amazonaws.eu"),
+            // One that is newer than this code.
+            ("eu-north-9", "amazonaws.com"),
+        ] {
+            let expected =
+                ["ssm", "ec2", "autoscaling"].map(|name| format!("https://{name}.{region}.{domain}/ {region}"));
+            assert_eq!(targets(region, |_| ()).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_settings_replace_them() {
+        let found = targets("us-gov-west-1", |settings| settings.fips = true).await;
+        assert_eq!(found[0], "https://ssm.us-gov-west-1.amazonaws.com/ us-gov-west-1");
+        let found = targets("us-east-1", |settings| settings.fips = true).await;
+        assert_eq!(found[1], "https://ec2-fips.us-east-1.amazonaws.com/ us-east-1");
+        let found = targets("eu-west-1", |settings| settings.dual_stack = true).await;
+        assert_eq!(found[1], "https://ec2.eu-west-1.api.aws/ eu-west-1");
+        let [every, ec2] = ["http://127.0.0.1:1/", "http://127.0.0.1:2/"].map(str::to_owned);
+        let (of_all, of_ec2) = (every.clone(), ec2.clone());
+        let found = targets("eu-west-1", |settings| {
+            settings.endpoints = Endpoints { every: Some(of_all), ec2: Some(of_ec2), ..Endpoints::default() };
+        })
+        .await;
+        assert_eq!(found, [&every, &ec2, &every].map(|url| format!("{url} eu-west-1")));
+    }
 }

@@ -1,4 +1,4 @@
-//! The emulator behind the proxy. Needs the environment that `ensure-moto` makes.
+//! The emulator behind the proxy. Needs the environment that `scripts/test` makes.
 #![allow(clippy::unwrap_used, reason = "a test may fail there")]
 
 use std::process::Command;
@@ -38,15 +38,8 @@ fn seeding_and_the_errors_as_botocore_reads_them() {
     ] {
         aws.fault(Match::action(action), Limit::times(times), Fault::Error(error));
     }
-    let python = std::env::var_os("MAYFLY_MOTO_VENV").map_or_else(
-        || {
-            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/ensure-moto");
-            let path = Command::new(script).arg("--path").output().unwrap().stdout;
-            String::from_utf8(path).unwrap().trim().to_owned()
-        },
-        |path| path.into_string().unwrap(),
-    );
-    let output = Command::new(format!("{python}/bin/python"))
+    let python = mayfly_fake_aws::moto::environment().unwrap();
+    let output = Command::new(python.join("bin/python"))
         .args(["-I", "-c", include_str!("botocore_client.py")])
         .args([&aws.url(), &group.instance_id])
         .output()

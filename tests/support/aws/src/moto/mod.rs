@@ -1,6 +1,6 @@
 //! moto, the AWS emulator, from a private Python environment.
 //!
-//! The environment is made once by the script `ensure-moto` beside this crate
+//! The environment is made once by `python_tool moto` of `scripts/lib/common.sh`
 //! and found through `MAYFLY_MOTO_VENV` or at the script's own place.
 
 mod logs;
@@ -38,13 +38,16 @@ fn failed(reason: impl Into<String>) -> io::Error {
     io::Error::other(reason.into())
 }
 
-/// Where the environment is, as the script that makes it says.
-fn environment() -> io::Result<PathBuf> {
+/// Where the environment is: named by the test script, or made on the spot by the same lines of shell.
+///
+/// # Errors
+/// It could not be made: there is no Python, or no package registry.
+pub fn environment() -> io::Result<PathBuf> {
     if let Some(path) = std::env::var_os("MAYFLY_MOTO_VENV") {
         return Ok(path.into());
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/ensure-moto");
-    let output = Command::new("bash").args([script, "--path"]).output()?;
+    let library = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../scripts/lib/common.sh");
+    let output = Command::new("bash").args(["-c", "source \"$1\" && python_tool moto", "bash", library]).output()?;
     if !output.status.success() {
         return Err(failed(String::from_utf8_lossy(&output.stderr)));
     }
@@ -61,10 +64,7 @@ impl Moto {
     pub fn start_in(region: &str) -> io::Result<Self> {
         let python = environment()?.join("bin/python");
         if !python.exists() {
-            return Err(failed(format!(
-                "moto is not installed at {}: run tests/support/ensure-moto",
-                python.display()
-            )));
+            return Err(failed(format!("moto is not installed at {}: run scripts/test", python.display())));
         }
         let mut child = Command::new(python)
             .args(["-I", "-c", SERVE])
