@@ -27,6 +27,9 @@ const ASIDE_BUDGET: Duration = Duration::from_secs(20);
 /// How long the identity is asked for again by an agent that started without it.
 const LATE_IDENTITY_BUDGET: Duration = Duration::from_secs(5);
 
+/// A clock that is off by this much, in seconds, is worth a warning.
+const CLOCK_TOLERANCE: i64 = 60;
+
 /// Why the JIT configuration did not come.
 type Refused = (Outcome, String);
 
@@ -109,7 +112,11 @@ impl Ec2 {
     /// The life's outcome, and what came back.
     pub async fn fetch_jit_config(&self) -> Result<SecretString, Refused> {
         let name = self.parameter().await?;
-        let fetched = parameter::fetch(self.aws().await.map_err(unavailable)?, &name, &self.last_answer).await;
+        let aws = self.aws().await.map_err(unavailable)?;
+        let fetched = parameter::fetch(aws, &name, &self.last_answer).await;
+        if let Some(seconds) = aws.clock_difference().filter(|seconds| seconds.abs() >= CLOCK_TOLERANCE) {
+            warn!("this machine's clock is {seconds} s away from AWS's; GitHub refuses a runner at 300 s");
+        }
         fetched.map(|fetched| fetched.value).map_err(refused)
     }
 

@@ -50,15 +50,6 @@ impl From<CallError> for GroupError {
     }
 }
 
-/// What becomes of an instance that a lifecycle hook holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookResult {
-    /// The group goes on with what it was about to do.
-    Continue,
-    /// It goes on too, and skips further hooks.
-    Abandon,
-}
-
 /// Ends the instance through its group; with `decrement` the group does not replace it. Does not work in a warm pool.
 ///
 /// # Errors
@@ -77,51 +68,6 @@ pub async fn terminate_in_group(
     };
     let again = |failure: &Failure| passes(failure) || is_busy(failure.code.as_deref());
     Ok(call.within(deadline, again, attempt).await?)
-}
-
-/// Lets the group go on with an instance that one of its hooks holds.
-///
-/// # Errors
-/// The first failure that repeating would not change, or the last one inside the deadline.
-pub async fn complete_lifecycle_action(
-    aws: &Aws,
-    id: &InstanceId,
-    group: &str,
-    hook: &str,
-    result: HookResult,
-    deadline: Duration,
-) -> Result<(), CallError> {
-    let result = match result {
-        HookResult::Continue => "CONTINUE",
-        HookResult::Abandon => "ABANDON",
-    };
-    let call = Call::new(aws, "autoscaling:CompleteLifecycleAction", id.as_str());
-    let attempt = || async {
-        let asking = aws.autoscaling().complete_lifecycle_action().instance_id(id.as_str());
-        let asking = asking.auto_scaling_group_name(group).lifecycle_hook_name(hook).lifecycle_action_result(result);
-        asking.send().await.map(drop).map_err(|error| Failure::of(&error))
-    };
-    call.within(deadline, passes, attempt).await
-}
-
-/// Starts the hook's time again from zero.
-///
-/// # Errors
-/// The first failure that repeating would not change, or the last one inside the deadline.
-pub async fn record_heartbeat(
-    aws: &Aws,
-    id: &InstanceId,
-    group: &str,
-    hook: &str,
-    deadline: Duration,
-) -> Result<(), CallError> {
-    let call = Call::new(aws, "autoscaling:RecordLifecycleActionHeartbeat", id.as_str());
-    let attempt = || async {
-        let asking = aws.autoscaling().record_lifecycle_action_heartbeat().instance_id(id.as_str());
-        let asking = asking.auto_scaling_group_name(group).lifecycle_hook_name(hook);
-        asking.send().await.map(drop).map_err(|error| Failure::of(&error))
-    };
-    call.within(deadline, passes, attempt).await
 }
 
 /// The documentation names the errors with `Fault` at the end, the wire without.
