@@ -9,9 +9,12 @@ use mayfly_fake_aws::Limit;
 use mayfly_fake_aws::imds::Fault;
 use mayfly_fake_runner::JitConfig;
 
+/// Does something to the cloud around an instance.
+type Fails = fn(&Cloud);
+
 #[test]
 fn a_metadata_service_that_stumbles_is_waited_for() {
-    let faults: [(&str, fn(&Cloud)); 6] = [
+    let faults: [(&str, Fails); 6] = [
         ("refuses", |cloud| cloud.imds.refuse(Some(Duration::from_secs(5))).unwrap()),
         ("401", |cloud| {
             cloud.imds.fault("/latest/dynamic", Limit::times(1), Fault::Status(401));
@@ -72,7 +75,7 @@ fn user_data_that_is_compressed_or_binary_harms_nothing() {
 
 #[test]
 fn a_notice_that_waits_at_start_is_honoured_before_anything_is_fetched() {
-    let notices: [(&str, fn(&Cloud)); 4] = [
+    let notices: [(&str, Fails); 4] = [
         ("spot-interruption", |cloud| {
             cloud.imds.spot_action("terminate", SystemTime::now() + Duration::from_secs(120))
         }),
