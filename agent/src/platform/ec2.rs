@@ -117,7 +117,7 @@ impl Ec2 {
         if let Some(seconds) = aws.clock_difference().filter(|seconds| seconds.abs() >= CLOCK_TOLERANCE) {
             warn!("this machine's clock is {seconds} s away from AWS's; GitHub refuses a runner at 300 s");
         }
-        fetched.map(|fetched| fetched.value).map_err(refused)
+        fetched.map(|fetched| fetched.value).map_err(|error| refused(&error))
     }
 
     /// What SSM said last, for a JIT configuration that never came.
@@ -266,7 +266,7 @@ fn unavailable(detail: String) -> Refused {
     (Outcome::ImdsUnavailable, detail)
 }
 
-fn refused(error: CallError) -> Refused {
+fn refused(error: &CallError) -> Refused {
     let outcome = match error.class {
         Class::Transient => Outcome::NetworkUnreachable,
         _ => Outcome::JitConfigDenied,
