@@ -156,3 +156,23 @@ fn a_shutdown_while_the_instance_ends_is_not_held_up() {
     gone.assert_outcome("job-succeeded");
     assert!(gone.took < Duration::from_secs(30), "the shutdown waited {:?} for the agent", gone.took);
 }
+
+/// The machine goes away: SIGQUIT with a `.service` file, so that the job gets the clearer annotation. What a job planted
+/// under that name is not written through.
+#[test]
+fn a_shutdown_of_the_machine_tells_the_job_so() {
+    let cloud = Cloud::standalone("long-job").launched();
+    let outside = cloud.life.directory().join("outside");
+    std::fs::write(&outside, "untouched").unwrap();
+    std::os::unix::fs::symlink(&outside, cloud.life.root().join(".service")).unwrap();
+    let mut agent = cloud.start();
+    agent.until_state("Busy");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(agent.child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    agent.end().assert_outcome("external-shutdown");
+    assert_eq!(std::fs::read_to_string(&outside).unwrap(), "untouched", "the agent wrote through a planted link");
+    assert!(!cloud.life.root().join(".service").exists(), "the .service file is left behind");
+    let recording = cloud.life.recording();
+    let signals: Vec<_> = recording.signals().iter().map(|(_, signal, _)| (*signal).to_owned()).collect();
+    assert!(signals.iter().any(|signal| signal == "SIGQUIT"), "the job was not told why: {signals:?}");
+}

@@ -40,6 +40,14 @@ fn write_new(path: &Path, content: &[u8], user: Option<&User>) -> io::Result<()>
     file.write_all(content)
 }
 
+/// Puts an empty `.service` file in place: with it, SIGQUIT tells the job that the operating system is shutting down.
+///
+/// # Errors
+/// It could not be made.
+pub fn mark_service(directory: &Path) -> io::Result<()> {
+    write_new(&directory.join(".service"), b"", None)
+}
+
 /// Removes the registration's files and the further ones named, which [`place`] wrote. The runner removes most of them
 /// itself after a job. Whatever a job planted under such a name goes too; nothing keeps the rest from being removed.
 ///

@@ -84,7 +84,7 @@ pub fn interrupt(traces: &Traces, runner_directory: &Path, machine_goes: bool) -
     let listener = traces.listener().ok_or(io::ErrorKind::NotFound)?;
     let signal = if machine_goes {
         // With this file present the runner tells the job that the operating system is shutting down.
-        std::fs::write(runner_directory.join(".service"), "mayfly\n")?;
+        super::files::mark_service(runner_directory)?;
         Signal::SIGQUIT
     } else {
         Signal::SIGINT

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::unistd::{Whence, lseek64};
 
 /// The longest line that is kept; what is beyond is cut off. Nothing the runner says itself comes near.
@@ -94,11 +94,13 @@ impl Tail {
     }
 
     fn open(&mut self) -> io::Result<bool> {
-        let opened = if self.give_back {
-            std::fs::OpenOptions::new().read(true).write(true).open(&self.path)
-        } else {
-            File::open(&self.path)
-        };
+        // The job's user may own the directory: a link is not followed, and a pipe must not keep the agent waiting.
+        let careful = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let mut options = std::fs::OpenOptions::new();
+        let opened = options.read(true).write(self.give_back).custom_flags(careful.bits()).open(&self.path);
+        let opened = opened.and_then(|file| {
+            if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+        });
         match opened {
             Ok(file) => {
                 // An earlier agent process may have given the beginning back: go on where data begins.
@@ -125,5 +127,38 @@ impl Tail {
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         self.give_back = fallocate(file, flags, from, size).is_ok();
         self.given_back += length;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_pipe_or_a_link_that_a_job_planted_is_an_error_and_no_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let (pipe, link) = (directory.path().join("pipe"), directory.path().join("link"));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        for path in [pipe, link] {
+            let mut read = 0;
+            assert!(Tail::new(&path).read(|_| read += 1).is_err(), "{} was read", path.display());
+            assert_eq!(read, 0);
+        }
+    }
+
+    #[test]
+    fn lines_come_whole_and_once_whatever_the_pieces() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let (mut tail, mut lines) = (Tail::new(&path), Vec::new());
+        for piece in ["on", "e\ntw", "o\r\n", "", "three\nrest"] {
+            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&path).unwrap();
+            io::Write::write_all(&mut file, piece.as_bytes()).unwrap();
+            assert!(!tail.read(|line| lines.push(line.to_owned())).unwrap());
+        }
+        tail.finish(|line| lines.push(line.to_owned()));
+        assert_eq!(lines, ["one", "two", "three", "rest"]);
     }
 }

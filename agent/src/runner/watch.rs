@@ -166,8 +166,9 @@ impl Watch {
             let mut seen = Vec::new();
             let mut keep_line = |line: &str| seen.push((console::sign(line), Some(line.to_owned())));
             let more = self.console_tail.read(&mut keep_line)?;
-            self.perf_tail.read(|line| seen.push((perf::sign(line), None)))?;
-            self.hook_tail.read(|line| seen.push((hooks::Call::read(line), None)))?;
+            // These two are the job's to spoil: then the other witnesses have to do.
+            let _ = self.perf_tail.read(|line| seen.push((perf::sign(line), None)));
+            let _ = self.hook_tail.read(|line| seen.push((hooks::Call::read(line), None)));
             for (sign, line) in seen {
                 if let Some(line) = line {
                     self.send(Seen::Line(line)).await?;
