@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use mayfly_e2e::{Life, leaks};
 use mayfly_fake_runner::{JitConfig, scenarios};
@@ -55,7 +55,7 @@ fn a_planted_secret_is_found() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("log"), format!("it is {secret}")).unwrap();
     let mut environment = Command::new("sleep").arg("30").env("LEAK", &secret).spawn().unwrap();
-    let mut argument = Command::new("sh").args(["-c", "sleep 30; :", &secret]).spawn().unwrap();
+    let mut argument = Command::new("sh").args(["-c", "read _", &secret]).stdin(Stdio::piped()).spawn().unwrap();
     let found = leaks::find(&[secret], &[directory.path()], |_| false);
     for child in [&mut environment, &mut argument] {
         child.kill().unwrap();
