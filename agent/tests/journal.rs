@@ -1,0 +1,89 @@
+//! The journal, cut at every byte. (The same on the shipped binary, with a runner: `tests/e2e/crash.rs`.)
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail there")]
+
+use std::fs;
+use std::time::Duration;
+
+use mayfly::daemon::journal::{Binding, Entry, Journal, Replay};
+use mayfly::lifecycle::{Begin, Ending, Event, Identity, Limits, Policy, Sign, State, Time, step};
+
+fn policy() -> Policy {
+    let minute = Duration::from_secs(60);
+    Policy {
+        limits: Limits {
+            booting: minute,
+            jit_wait: minute,
+            listening: minute,
+            idle: minute,
+            assigned: minute,
+            job: minute,
+            finishing: minute,
+            orphaned: minute,
+            updating: minute,
+            draining: minute,
+            closing: minute,
+            terminating: minute,
+            lifetime: minute * 60,
+        },
+        stop_at: Duration::from_secs(40),
+        kill_at: Duration::from_secs(15),
+        drain_on_rebalance: true,
+        hold_on_failure: Duration::ZERO,
+        ending: Ending::Process,
+    }
+}
+
+/// The states of a life up to its job, as the loop journals them.
+fn entries() -> Vec<Entry> {
+    let policy = policy();
+    let mut entries = vec![Entry { at: Time(0), state: State::new(&policy, Time(0)) }];
+    let identity = Identity { warm: false, in_group: false, launched: None, notice: None };
+    let events = [
+        Event::Begin(Begin::Fresh),
+        Event::Identified(identity),
+        Event::JitConfigReady,
+        Event::Saw(Sign::Listening),
+        Event::Saw(Sign::Running { job: "build — \u{1f98b} \"quoted\"\n".to_owned() }),
+        Event::Saw(Sign::WorkerSeen),
+    ];
+    for (at, event) in events.iter().enumerate() {
+        let at = Time(1 + at as u64);
+        let (state, _) = step(&policy, &entries[entries.len() - 1].state, event, at);
+        if state != entries[entries.len() - 1].state {
+            entries.push(Entry { at, state });
+        }
+    }
+    entries
+}
+
+#[test]
+fn cut_at_every_byte_it_tells_a_beginning_of_the_truth_and_can_be_continued() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.jsonl");
+    let binding = Binding { instance: "i-0123456789abcdef0".to_owned(), boot: "b".to_owned() };
+    let all = entries();
+    let (mut journal, replay) = Journal::read(directory.path(), &binding);
+    journal.prepare(&binding, &replay);
+    all.iter().for_each(|entry| journal.append(entry).unwrap());
+    let whole = fs::read(&path).unwrap();
+    let written = whole.iter().position(|byte| *byte == 0).unwrap();
+    assert!(all.len() > 5 && written > 1000, "{} entries in {written} bytes are no test", all.len());
+    for cut in 0..=written {
+        fs::write(&path, &whole[..cut]).unwrap();
+        let (mut journal, replay) = Journal::read(directory.path(), &binding);
+        let told = match &replay {
+            Replay::Nothing => 0,
+            Replay::ThisBoot(told) => {
+                assert_eq!(told[..], all[..told.len()], "cut at byte {cut}: something was told that never was");
+                told.len()
+            }
+            other => panic!("cut at byte {cut}: {other:?}"),
+        };
+        // The torn line is written over; what was told before stays.
+        journal.prepare(&binding, &replay);
+        journal.append(&all[0]).unwrap();
+        let Replay::ThisBoot(again) = Journal::read(directory.path(), &binding).1 else { panic!("cut at byte {cut}") };
+        assert_eq!(again.len(), told + 1, "cut at byte {cut}: the next line did not follow the last whole one");
+    }
+}
