@@ -176,3 +176,15 @@ fn a_shutdown_of_the_machine_tells_the_job_so() {
     let signals: Vec<_> = recording.signals().iter().map(|(_, signal, _)| (*signal).to_owned()).collect();
     assert!(signals.iter().any(|signal| signal == "SIGQUIT"), "the job was not told why: {signals:?}");
 }
+
+#[test]
+fn an_instance_in_the_warm_pool_waits_until_it_is_wanted() {
+    let cloud = Cloud::in_group("success").launched();
+    cloud.imds.target_lifecycle_state("Warmed:Running");
+    let mut agent = cloud.start();
+    agent.until_state("Warm");
+    assert_eq!(cloud.calls("GetParameter"), 0, "a JIT configuration was fetched for an instance nobody wants yet");
+    cloud.imds.target_lifecycle_state("InService");
+    agent.end().assert_outcome("job-succeeded");
+    assert_eq!(cloud.state(), "terminated");
+}

@@ -47,15 +47,21 @@ impl Machine {
         }
     }
 
-    pub(super) fn identify(&self) -> impl Future<Output = Event> + Send + 'static {
+    /// Tells who the machine is and, in a warm pool, when it leaves that.
+    pub(super) fn identify(&self, events: mpsc::Sender<Seen>) {
         let ec2 = self.ec2();
-        async move {
-            match ec2 {
+        tokio::spawn(async move {
+            let event = match &ec2 {
                 Some(ec2) => ec2.identify().await,
                 // A machine that no cloud gave a name is what it is.
                 None => Event::Identified(Identity { warm: false, in_group: false, launched: None, notice: None }),
+            };
+            let warm = matches!(event, Event::Identified(Identity { warm: true, .. }));
+            let told = events.send(Seen::Event(event)).await.is_ok();
+            if let Some(ec2) = ec2.filter(|_| warm && told) {
+                let _ = events.send(Seen::Event(ec2.leave_warm_pool().await)).await;
             }
-        }
+        });
     }
 
     pub(super) fn fetch(&self) -> impl Future<Output = Result<JitConfig, (Outcome, String)>> + Send + 'static {

@@ -77,7 +77,7 @@ impl Performer {
 
     pub(super) fn perform(&mut self, effect: &Effect, state: &State) {
         match effect {
-            Effect::Identify => self.tell(self.machine.identify()),
+            Effect::Identify => self.machine.identify(self.events.clone()),
             Effect::FetchJitConfig => self.fetch_jit_config(),
             Effect::StartRunner => self.start_runner(),
             Effect::Attach => self.attach(state),

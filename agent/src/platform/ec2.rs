@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::aws::parameter::{self, LastAnswer};
 use super::aws::{Aws, AwsSettings, CallError, Class, group, instance};
 use super::imds::notices::{SPOT_ACTION, SpotAction, TARGET_STATE, TargetState, read_spot_action, read_target_state};
-use super::imds::{Details, Identity, ImdsClient, ImdsSettings, InstanceId};
+use super::imds::{Details, Identity, ImdsClient, ImdsSettings, InstanceId, Poll};
 use super::power;
 use crate::config::PowerOff;
 use crate::daemon::clock;
@@ -20,6 +20,9 @@ use crate::lifecycle::{self, Event, Notice, Outcome, Rung, Time};
 
 /// How long looking for a notice at start may take: it delays every start, and mostly there is none.
 const NOTICE_BUDGET: Duration = Duration::from_secs(2);
+
+/// How often an instance in a warm pool looks whether it is wanted.
+const WARM_PACE: Duration = Duration::from_secs(5);
 
 /// How long an act off the critical path may take.
 const ASIDE_BUDGET: Duration = Duration::from_secs(20);
@@ -104,6 +107,21 @@ impl Ec2 {
             launched: identity.pending_time.map(boot_time_of),
             notice: notice.or(leaving),
         })
+    }
+
+    /// Waits for as long as the instance is in the warm pool; no answer is not an answer.
+    pub async fn leave_warm_pool(&self) -> Event {
+        loop {
+            tokio::time::sleep(WARM_PACE).await;
+            match self.imds.poll(TARGET_STATE).await {
+                Poll::Present(text) => match read_target_state(&text) {
+                    state if state.is_termination() => return Event::Notice(Notice::GroupTerminates),
+                    TargetState::Warmed(_) => {}
+                    _ => return Event::InService,
+                },
+                Poll::Absent | Poll::Unknown(_) => {}
+            }
+        }
     }
 
     /// Gets the JIT configuration's text, however long it takes; the lifecycle keeps the deadline.
