@@ -158,7 +158,7 @@ impl Life {
     pub fn command(&self) -> Command {
         let jit = self.directory.path().join("jit-config");
         std::fs::write(&jit, &self.jit).unwrap();
-        let mut command = Command::new(mayfly_binary());
+        let mut command = Command::new(self.binary());
         command.arg("run").arg("--json").arg("--jit-config").arg(jit);
         command.arg("--runner-dir").arg(self.root()).arg("--state-directory").arg(self.state());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/tmp");
@@ -168,6 +168,16 @@ impl Life {
             std::os::unix::process::CommandExt::uid(&mut command, uid);
         }
         command
+    }
+
+    /// The binary, where the life's user can reach it: a build directory may be root's alone.
+    fn binary(&self) -> PathBuf {
+        if self.uid.is_none() {
+            return mayfly_binary();
+        }
+        let copy = self.directory.path().join("mayfly");
+        std::fs::copy(mayfly_binary(), &copy).unwrap();
+        copy
     }
 
     /// Starts it.
