@@ -5,6 +5,7 @@
 //! - [`lifecycle`] decides: a pure core of states, events and effects;
 //! - [`daemon`] acts: the loop that owns the state, its journal, and the performer of effects;
 //! - [`runner`] knows GitHub's runner: its files, its processes, and what can be seen of it;
+//! - [`systemd`] is PID 1, which owns the runner's unit on a machine that has one;
 //! - [`control`] talks to people's commands and to the job's hooks;
 //! - [`config`] and [`commands`] are what a person types.
 
@@ -17,3 +18,4 @@ pub mod lifecycle;
 pub mod log;
 pub mod platform;
 pub mod runner;
+pub mod systemd;

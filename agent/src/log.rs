@@ -2,22 +2,38 @@
 
 use std::io;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::platform::aws::LOG_CAPS;
+use crate::systemd::RUNNER;
+
+/// The target of the runner's console lines.
+const RUNNER_TARGET: &str = "runner";
 
 /// To journald if the process was started by systemd, else to standard error.
 pub fn to_journal_or_stderr(default_level: &str) {
     // systemd sets this for services whose output goes to the journal.
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
-    match journal {
-        Some(journal) => {
-            tracing_subscriber::registry().with(filter(default_level)).with(caps()).with(journal).init();
+    let console = tracing_journald::layer().ok();
+    match journal.zip(console) {
+        Some((journal, console)) => {
+            let ours = journal.with_filter(filter_fn(|about| about.target() != RUNNER_TARGET));
+            // Bare field names and the runner's own identifier: the lines look as if the runner had written them.
+            let console = console.with_field_prefix(None).with_syslog_identifier("Runner.Listener".to_owned());
+            let console = console.with_filter(filter_fn(|about| about.target() == RUNNER_TARGET));
+            tracing_subscriber::registry().with(filter(default_level)).with(caps()).with(ours).with(console).init();
         }
         None => to_stderr(default_level),
     }
+}
+
+/// Passes a line of the runner's console on. journald files what a daemon of root says about another unit under that unit
+/// (systemd.journal-fields(7), `OBJECT_SYSTEMD_UNIT=`), so `journalctl --unit mayfly-runner` shows it.
+pub fn console_line(line: &str) {
+    tracing::info!(target: RUNNER_TARGET, object_systemd_unit = RUNNER, "{line}");
 }
 
 /// To standard error. `MAYFLY_LOG` sets the level, as in `debug` or `mayfly=debug`.

@@ -1,17 +1,20 @@
 //! `mayfly agent`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use tracing::warn;
 
 use super::{environment, exit, fail};
 use crate::config::{Config, DEFAULT_PATH, Platform, Supervisor, load};
 use crate::daemon::journal::{Binding, Journal};
-use crate::daemon::record::Record;
 use crate::daemon::settings::{self, JitSource, Places, Settings};
-use crate::daemon::{CannotBegin, live};
+use crate::daemon::{CannotBegin, Lived, live};
 use crate::log;
 use crate::platform::ec2::{Ec2, Ec2Settings};
+use crate::runner::unit::RunnerUnit;
+use crate::systemd::{DEADLINE, Manager};
 
 /// How long a restarted agent waits for the metadata service before it looks after its runner.
 const REMEMBERED_BUDGET: Duration = Duration::from_secs(2);
@@ -30,35 +33,72 @@ pub(super) fn run(args: &Args) -> u8 {
     };
     log::to_journal_or_stderr("info");
     super::config::warn_of_keys_without_effect(&config);
-    if config.runner.supervisor == Supervisor::Systemd {
-        return fail(exit::CONFIG, "runner.supervisor = \"systemd\" is not in this version yet; \"process\" is");
-    }
     if config.platform == Platform::Local && config.jit.file.as_os_str().is_empty() {
         return fail(
             exit::CONFIG,
             "jit.file: with platform = \"local\" it must say where the JIT configuration will be",
         );
     }
-    live_blocking(settings(&config)).map_or_else(|code| code, |_| 0)
+    let operators = beside(Some(&args.config));
+    live_blocking(settings(&config, operators)).map_or_else(|code| code, |_| 0)
 }
 
-async fn settings(config: &Config) -> Result<Settings, String> {
+/// The directory of the configuration: the operators' own hooks are below it too.
+pub(super) fn beside(config: Option<&Path>) -> Option<PathBuf> {
+    std::path::absolute(config?).ok()?.parent().map(Path::to_owned)
+}
+
+async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Settings, String> {
     let (binding, platform) = match config.platform {
         Platform::Local => (Binding::local(), settings::Platform::Local(JitSource::Dropped(config.jit.file.clone()))),
         Platform::Ec2 => find_out(config).await?,
     };
     let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
+    let manager = (config.runner.supervisor == Supervisor::Systemd).then(Manager::default);
     let user = Some(config.runner.user.clone()).filter(|user| !user.is_empty() && own.as_ref() != Some(user));
+    let places = places(config, user.is_some());
+    let mut policy = config.policy();
+    if let Some(manager) = &manager {
+        policy.limits.lifetime = agreed_lifetime(manager, policy.limits.lifetime).await;
+    }
     Ok(Settings {
-        policy: config.policy(),
+        policy,
         binding: binding.map_err(|error| format!("cannot find out which machine this is: {error}"))?,
-        places: places(config, user.is_some()),
+        unit: manager.map(|manager| RunnerUnit::new(manager, places.clone())),
+        places,
         runner_directory: config.runner.directory.clone(),
         runner_user: user,
         platform,
+        operators,
         may_follow: false,
         progress: None,
     })
+}
+
+/// The timer of systemd is the one truth: it ends the machine with or without the agent, so the agent must be done by
+/// then.
+async fn agreed_lifetime(manager: &Manager, configured: Duration) -> Duration {
+    match manager.timer_interval(DEADLINE).await {
+        Ok(Some(timer)) if timer != configured => {
+            if timer < configured {
+                warn!(
+                    "{DEADLINE} ends this machine after {}, sooner than limits.lifetime ({}): that is what counts",
+                    humantime::format_duration(timer),
+                    humantime::format_duration(configured)
+                );
+            }
+            timer.min(configured)
+        }
+        Ok(Some(_)) => configured,
+        Ok(None) => {
+            warn!("{DEADLINE} is not running: nothing but this agent ends the machine in time");
+            configured
+        }
+        Err(error) => {
+            warn!("cannot see when {DEADLINE} ends this machine: {error}");
+            configured
+        }
+    }
 }
 
 /// Who this instance is. A journal of this boot knows it already: then the metadata service gets a moment only, since a
@@ -97,7 +137,7 @@ pub(super) fn places(config: &Config, other_user: bool) -> Places {
 }
 
 /// Lives a life on a runtime of its own. An exit code instead of a record says that it could not begin.
-pub(super) fn live_blocking(settings: impl Future<Output = Result<Settings, String>>) -> Result<Record, u8> {
+pub(super) fn live_blocking(settings: impl Future<Output = Result<Settings, String>>) -> Result<Lived, u8> {
     let failed = |error: &dyn std::fmt::Display| fail(exit::SOFTWARE, format_args!("the agent cannot begin: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
     let lived = runtime.block_on(async {

@@ -3,8 +3,10 @@
 mod agent;
 mod config;
 mod hook;
+mod probe;
 mod run;
 mod status;
+mod unit;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -25,6 +27,8 @@ pub mod exit {
     pub const SOFTWARE: u8 = 70;
     /// Another process is at work; try again later.
     pub const TEMPORARY: u8 = 75;
+    /// Something is possible that must not be.
+    pub const PERMISSION: u8 = 77;
     /// The configuration is not valid.
     pub const CONFIG: u8 = 78;
 }
@@ -59,6 +63,15 @@ enum Command {
     /// Own a runner's start; called by the agent
     #[command(hide = true)]
     Shim,
+    /// Guard the runner's unit; called by systemd with full privileges
+    #[command(hide = true)]
+    Unit {
+        /// Before the start, or after the stop
+        moment: unit::Moment,
+    },
+    /// Try what a job must not be able to do; called by systemd as the job's user
+    #[command(hide = true)]
+    Probe,
     /// Print a completion script for your shell
     Completion {
         /// Which shell
@@ -100,6 +113,8 @@ pub fn main() -> ExitCode {
             Ok(()) => 0,
             Err(_) => exit::SOFTWARE, // its standard error is the null device; the agent reports the missing answer
         },
+        Command::Unit { moment } => unit::run(moment),
+        Command::Probe => probe::run(),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mayfly", &mut io::stdout());
             0

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::agent::{live_blocking, places};
+use super::agent::{beside, live_blocking, places};
 use super::{environment, exit, fail, print};
 use crate::config::{Config, load};
+use crate::daemon::Lived;
 use crate::daemon::journal::Binding;
 use crate::daemon::progress::Progress;
 use crate::daemon::settings::{JitSource, Platform, Settings};
@@ -43,7 +44,8 @@ pub(super) fn run(args: &Args) -> u8 {
         Err(code) => return code,
     };
     match live_blocking(async { Ok(settings) }) {
-        Ok(record) => {
+        Ok(Lived::Detached) => exit::TEMPORARY,
+        Ok(Lived::Ended(record)) => {
             if args.json {
                 print(|out| {
                     serde_json::to_writer_pretty(&mut *out, &record)?;
@@ -90,7 +92,9 @@ fn settings(args: &Args, config: &Config) -> Result<Settings, u8> {
         places: places(config, args.user.is_some()),
         runner_directory: config.runner.directory.clone(),
         runner_user: args.user.clone(),
+        unit: None,
         platform: Platform::Local(jit),
+        operators: beside(args.config.as_deref()),
         may_follow: true,
         progress: (!args.quiet).then(Progress::on_stderr),
     })

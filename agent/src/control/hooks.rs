@@ -94,15 +94,16 @@ pub(super) fn make_runtime_directory(places: &Places) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(&places.runtime)
 }
 
-/// Puts the hook scripts and a fresh perf log directory in place.
+/// Puts the hook scripts and a fresh perf log directory in place. The operators' own hooks are programs in
+/// `job-started.d` and `job-completed.d` below `operators`, run in name order as the job's user.
 ///
 /// # Errors
 /// A file could not be written.
-pub fn install(places: &Places, user: Option<&User>) -> io::Result<()> {
+pub fn install(places: &Places, operators: Option<&Path>, user: Option<&User>) -> io::Result<()> {
     let mayfly = std::env::current_exe()?;
     for hook in [Hook::JobStarted, Hook::JobCompleted] {
         let path = places.hook_script(hook.name());
-        fs::write(&path, script(&mayfly.to_string_lossy(), hook))?;
+        fs::write(&path, script(&mayfly.to_string_lossy(), operators, hook))?;
         fs::set_permissions(&path, Permissions::from_mode(0o644))?;
     }
     let perf = places.perf();
@@ -117,11 +118,25 @@ pub fn install(places: &Places, user: Option<&User>) -> io::Result<()> {
 }
 
 /// The runner executes it with `bash -e`. A binary that was removed meanwhile must not fail the job.
-fn script(mayfly: &str, hook: Hook) -> String {
-    let quoted = mayfly.replace('\'', r"'\''");
-    format!(
+/// A hook of the operators that fails does fail it: that is what GitHub's own hooks do.
+fn script(mayfly: &str, operators: Option<&Path>, hook: Hook) -> String {
+    let quoted = quoted(mayfly);
+    let name = hook.name();
+    let mut script = format!(
         "# Written by mayfly: tells the agent on this machine about the job.\n\
-         if [ -x '{quoted}' ]; then\n  '{quoted}' hook {}\nfi\n",
-        hook.name()
-    )
+         if [ -x {quoted} ]; then\n  {quoted} hook {name}\nfi\n"
+    );
+    if let Some(operators) = operators {
+        let directory = operators.join(format!("{name}.d"));
+        script.push_str(&format!(
+            "# The operators' own.\n\
+             for program in {}/*; do\n  if [ -f \"$program\" ] && [ -x \"$program\" ]; then\n    \"$program\"\n  fi\ndone\n",
+            self::quoted(&directory.to_string_lossy())
+        ));
+    }
+    script
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }

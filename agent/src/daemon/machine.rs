@@ -16,6 +16,10 @@ use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung};
 use crate::platform::ec2::{Ec2, tagger};
 use crate::runner::jit::JitConfig;
 use crate::runner::watch::Seen;
+use crate::systemd::{Manager, PROBE};
+
+/// How long the probe may take; a refused connection takes milliseconds.
+const PROBE_PATIENCE: Duration = Duration::from_secs(20);
 
 type Tags = BTreeMap<&'static str, String>;
 
@@ -48,13 +52,20 @@ impl Machine {
     }
 
     /// Tells who the machine is and, in a warm pool, when it leaves that.
-    pub(super) fn identify(&self, events: mpsc::Sender<Seen>) {
+    pub(super) fn identify(&self, probe: Option<Manager>, events: mpsc::Sender<Seen>) {
         let ec2 = self.ec2();
         tokio::spawn(async move {
-            let event = match &ec2 {
-                Some(ec2) => ec2.identify().await,
-                // A machine that no cloud gave a name is what it is.
-                None => Event::Identified(Identity { warm: false, in_group: false, launched: None, notice: None }),
+            let who = async {
+                match &ec2 {
+                    Some(ec2) => ec2.identify().await,
+                    // A machine that no cloud gave a name is what it is.
+                    None => Event::Identified(Identity { warm: false, in_group: false, launched: None, notice: None }),
+                }
+            };
+            let (who, isolated) = tokio::join!(who, isolation(probe));
+            let event = match isolated {
+                Ok(()) => who,
+                Err(detail) => Event::NotIsolated { detail },
             };
             let warm = matches!(event, Event::Identified(Identity { warm: true, .. }));
             let told = events.send(Seen::Event(event)).await.is_ok();
@@ -81,6 +92,20 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Whether there is a metadata service that jobs must be shut off from.
+    pub(super) fn has_metadata(&self) -> bool {
+        matches!(self, Self::Ec2(_))
+    }
+
+    /// What the job's log says about this machine: the content of GitHub's `.setup_info`.
+    pub(super) fn setup_info(&self) -> String {
+        let mut lines = vec![format!("mayfly {}", env!("CARGO_PKG_VERSION"))];
+        if let Self::Ec2(on) = self {
+            lines.extend(on.ec2.about());
+        }
+        serde_json::json!([{ "Group": "Machine", "Detail": lines.join("\n") }]).to_string()
     }
 
     /// Deletes the spent JIT configuration, once, in the background.
@@ -165,6 +190,16 @@ impl Machine {
             Self::Local(_) => None,
             Self::Ec2(on) => Some(Arc::clone(&on.ec2)),
         }
+    }
+}
+
+/// Tries, as the job's user, to get what no job may have.
+async fn isolation(probe: Option<Manager>) -> Result<(), String> {
+    match probe {
+        Some(manager) => manager.start(PROBE, PROBE_PATIENCE).await.map_err(|error| {
+            format!("jobs could reach the instance's credentials, or it could not be tried that they cannot: {error}")
+        }),
+        None => Ok(()),
     }
 }
 

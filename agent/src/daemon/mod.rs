@@ -22,6 +22,7 @@ use tracing::{debug, error, info};
 use crate::control::{self, Query};
 use crate::lifecycle::{Effect, Event, Outcome, Phase, State, Timer, step};
 use crate::runner::watch::Seen;
+use crate::systemd::notify;
 use journal::{Entry, Journal};
 use performer::Performer;
 use record::Record;
@@ -43,14 +44,23 @@ pub enum CannotBegin {
     Process(#[from] io::Error),
 }
 
-/// Lives one life, or what is left of it, and returns its record.
+/// What came of an agent process.
+#[derive(Debug)]
+pub enum Lived {
+    /// The life is over.
+    Ended(Box<Record>),
+    /// The runner goes on without it, and the next agent process takes over: a restart or an upgrade.
+    Detached,
+}
+
+/// Lives one life, or what is left of it.
 ///
 /// # Errors
 /// It could not begin; nothing was started.
-pub async fn live(settings: Settings) -> Result<Record, CannotBegin> {
+pub async fn live(settings: Settings) -> Result<Lived, CannotBegin> {
     let start = start::prepare(&settings)?;
     let (events, inbox) = mpsc::channel(256);
-    signals::forward(events.clone())?;
+    signals::forward(events.clone(), settings.unit.as_ref().map(|unit| unit.manager().clone()))?;
     let queries = control::serve(&settings.places, events.clone());
     let performer = Performer::new(settings, events, &start);
     Ok(Life::new(start, performer, inbox, queries).run().await)
@@ -92,7 +102,8 @@ impl Life {
         }
     }
 
-    async fn run(mut self) -> Record {
+    async fn run(mut self) -> Lived {
+        notify::ready();
         if self.record.phases.is_empty() {
             self.remember();
         }
@@ -102,8 +113,9 @@ impl Life {
             if let Phase::Ended { end } = &self.state.phase {
                 self.record.end(end);
                 self.performer.ended(&self.record).await;
-                return self.record;
+                return Lived::Ended(Box::new(self.record));
             }
+            notify::alive();
             match self.next().await {
                 Next::Event(event) => self.take(&event),
                 Next::Line(line) => {
@@ -111,6 +123,10 @@ impl Life {
                     self.performer.console_line(&line);
                 }
                 Next::Query(query) => query.answer(&self.state, &self.record),
+                Next::Detach => {
+                    info!("told to stop, but the machine is not shutting down: the runner goes on without this agent");
+                    return Lived::Detached;
+                }
             }
         }
     }
@@ -118,12 +134,14 @@ impl Life {
     /// The next thing to deal with. What was seen goes before timers: a deadline must not win against evidence that is
     /// already here.
     async fn next(&mut self) -> Next {
-        let wait = self.state.next_timer().map_or(LONGEST_SLEEP, |(_, at)| at.since(clock::now())).min(LONGEST_SLEEP);
+        let longest = notify::pace().map_or(LONGEST_SLEEP, |pace| pace.min(LONGEST_SLEEP));
+        let wait = self.state.next_timer().map_or(longest, |(_, at)| at.since(clock::now())).min(longest);
         tokio::select! {
             biased;
             Some(seen) = self.inbox.recv() => match seen {
                 Seen::Event(event) => Next::Event(event),
                 Seen::Line(line) => Next::Line(line),
+                Seen::Detach => Next::Detach,
             },
             Some(query) = self.queries.recv() => Next::Query(query),
             () = tokio::time::sleep(wait) => self.due(),
@@ -145,7 +163,9 @@ impl Life {
         if new_phase {
             let phase = &self.state.phase;
             debug!(cause = ?event, "state changed");
-            info!(state = phase.name(), "{}", progress::about(phase));
+            let about = progress::about(phase);
+            info!(state = phase.name(), "{about}");
+            notify::status(&format!("{}: {about}", phase.name()));
             self.performer.phase_entered(&self.state.phase);
         }
         for effect in effects {
@@ -186,4 +206,5 @@ enum Next {
     Event(Event),
     Line(String),
     Query(Query),
+    Detach,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::journal::Binding;
 use super::machine::Machine;
@@ -20,12 +20,15 @@ use crate::control::hooks;
 use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, State, Worker};
 use crate::runner::environment;
 use crate::runner::jit::JitConfig;
+use crate::runner::order::UnitOrder;
 use crate::runner::privileges::User;
 use crate::runner::process::{self, NotStarted};
 use crate::runner::shim::Order;
 use crate::runner::traces::Traces;
+use crate::runner::unit::RunnerUnit;
 use crate::runner::watch::{Seen, Watch};
 use crate::runner::{LISTENER, files};
+use crate::systemd::Manager;
 
 /// How long the watcher may take to pass on the last console lines once the tree is dead.
 const LAST_LINES: Duration = Duration::from_secs(3);
@@ -36,6 +39,8 @@ pub(super) struct Performer {
     places: Places,
     runner_directory: PathBuf,
     runner_user: Option<String>,
+    unit: Option<RunnerUnit>,
+    operators: Option<PathBuf>,
     binding: Binding,
     machine: Machine,
     progress: Option<Progress>,
@@ -58,6 +63,8 @@ impl Performer {
             places: settings.places,
             runner_directory: settings.runner_directory,
             runner_user: settings.runner_user,
+            unit: settings.unit,
+            operators: settings.operators,
             binding: settings.binding,
             machine: Machine::new(settings.platform),
             progress: settings.progress,
@@ -77,7 +84,7 @@ impl Performer {
 
     pub(super) fn perform(&mut self, effect: &Effect, state: &State) {
         match effect {
-            Effect::Identify => self.machine.identify(self.events.clone()),
+            Effect::Identify => self.machine.identify(self.isolation_probe(), self.events.clone()),
             Effect::FetchJitConfig => self.fetch_jit_config(),
             Effect::StartRunner => self.start_runner(),
             Effect::Attach => self.attach(state),
@@ -119,15 +126,24 @@ impl Performer {
         if let Ok(config) = self.decoded_inbox.try_recv() {
             self.jit_config = Some(config);
         }
-        match self.prepare_runner() {
+        let starting = match &self.unit {
+            Some(unit) => self.unit_order().map(|order| {
+                let (unit, traces) = (unit.clone(), self.traces.clone());
+                Box::pin(async move { unit.start(&order, &traces).await }) as Starting
+            }),
+            None => {
+                self.prepare_runner().map(|order| Box::pin(async move { process::start(&order).await }) as Starting)
+            }
+        };
+        match starting {
             Err(NotStarted { outcome, detail }) => self.tell(async move { Event::NotStarted { outcome, detail } }),
-            Ok(order) => {
-                self.jit_config = None; // in place now; this wipes it from memory
+            Ok(starting) => {
+                self.jit_config = None; // handed on; this wipes it from memory
                 let (watch, looks) = self.watcher(false);
                 let events = self.events.clone();
                 self.looks = Some(looks);
                 self.watch = Some(tokio::spawn(async move {
-                    let event = match process::start(&order).await {
+                    let event = match starting.await {
                         Ok(()) => Event::Started,
                         Err(NotStarted { outcome, detail }) => Event::NotStarted { outcome, detail },
                     };
@@ -141,6 +157,29 @@ impl Performer {
         }
     }
 
+    fn held_jit_config(&self) -> Result<&JitConfig, NotStarted> {
+        self.jit_config.as_ref().ok_or_else(|| NotStarted {
+            outcome: Outcome::AgentFailed,
+            detail: "the JIT configuration is not in memory".to_owned(),
+        })
+    }
+
+    /// Under systemd everything else is done by the unit's privileged start: the agent has no rights for it.
+    fn unit_order(&self) -> Result<UnitOrder, NotStarted> {
+        let user = self.runner_user.as_deref().unwrap_or("root");
+        let (Binding { instance, boot }, traces) = (&self.binding, &self.traces);
+        let mut order = UnitOrder::new(instance, boot, traces.directory(), &self.runner_directory, user);
+        order.operators.clone_from(&self.operators);
+        order.setup_info = self.machine.setup_info();
+        order.carry(self.held_jit_config()?);
+        Ok(order)
+    }
+
+    /// What must fail before a JIT configuration is fetched, on a machine where jobs are shut off from the metadata.
+    fn isolation_probe(&self) -> Option<Manager> {
+        self.unit.as_ref().filter(|_| self.machine.has_metadata()).map(|unit| unit.manager().clone())
+    }
+
     /// Everything before the one act that cannot be repeated.
     fn prepare_runner(&self) -> Result<Order, NotStarted> {
         let missing = |detail: String| NotStarted { outcome: Outcome::RunnerMissing, detail };
@@ -152,14 +191,13 @@ impl Performer {
             Some(name) => Some(User::named(name).map_err(|error| missing(format!("runner.user: {error}")))?),
             None => None,
         };
-        let config = self.jit_config.as_ref().ok_or_else(|| NotStarted {
-            outcome: Outcome::AgentFailed,
-            detail: "the JIT configuration is not in memory".to_owned(),
-        })?;
+        let config = self.held_jit_config()?;
         // After an earlier start these files are in use; then the shim will say so, and nothing may be touched.
         if !self.traces.is_marked() {
-            files::place(directory, config, user.as_ref()).map_err(|error| missing(error.to_string()))?;
-            let runtime = hooks::install(&self.places, user.as_ref());
+            files::place(directory, config.files(), user.as_ref()).map_err(|error| missing(error.to_string()))?;
+            // For people only.
+            let _ = files::tell_setup(directory, &self.machine.setup_info(), user.as_ref());
+            let runtime = hooks::install(&self.places, self.operators.as_deref(), user.as_ref());
             runtime.map_err(|error| missing(format!("cannot prepare {}: {error}", self.places.runtime.display())))?;
         }
         if directory.join(".env").exists() {
@@ -203,7 +241,10 @@ impl Performer {
     fn watcher(&self, worker_told: bool) -> (Watch, mpsc::Sender<()>) {
         let (looks, look_requests) = mpsc::channel(1);
         let perf = self.places.perf();
-        (Watch::new(self.traces.clone(), &perf, worker_told, self.events.clone(), look_requests), looks)
+        (
+            Watch::new(self.traces.clone(), &perf, self.unit.clone(), worker_told, self.events.clone(), look_requests),
+            looks,
+        )
     }
 
     fn look(&self) {
@@ -214,14 +255,20 @@ impl Performer {
     }
 
     fn interrupt(&self, machine_goes: bool) {
-        if let Err(error) = process::interrupt(&self.traces, &self.runner_directory, machine_goes) {
+        if let Some(unit) = self.unit.clone() {
+            tokio::spawn(async move {
+                if let Err(error) = unit.interrupt(machine_goes).await {
+                    debug!("the listener could not be signalled: {error}");
+                }
+            });
+        } else if let Err(error) = process::interrupt(&self.traces, &self.runner_directory, machine_goes) {
             debug!("the listener could not be signalled: {error}");
         }
     }
 
     fn kill(&self) {
-        let traces = self.traces.clone();
-        tokio::spawn(async move { report_left(process::kill(&traces, KILL_GRACE).await) });
+        let (unit, traces) = (self.unit.clone(), self.traces.clone());
+        tokio::spawn(async move { kill_tree(unit.as_ref(), &traces).await });
     }
 
     /// Clears the runner away, writes the record, and then reports.
@@ -232,19 +279,15 @@ impl Performer {
         self.jit_config = None;
         let (traces, watch, record) = (self.traces.clone(), self.watch.take(), record.clone());
         let (directory, path) = (self.runner_directory.clone(), self.places.record());
-        let ran = end.ran;
+        let (ran, unit) = (end.ran, self.unit.clone());
         let settling = self.machine.settle(end, self.policy.limits.closing.mul_f64(0.4));
         self.tell(async move {
             if ran || traces.is_marked() {
-                report_left(process::kill(&traces, KILL_GRACE).await);
+                kill_tree(unit.as_ref(), &traces).await;
                 if let Some(watch) = watch {
                     let _ = tokio::time::timeout(LAST_LINES, watch).await;
                 }
-                let placed = traces.marker().map(|marker| marker.files).unwrap_or_default();
-                let further = [".service".to_owned()].into_iter().chain(placed).collect::<Vec<_>>();
-                if let Err(error) = files::remove(&directory, &further) {
-                    warn!("a file of the spent JIT configuration is left: {error}");
-                }
+                clear_away(unit.as_ref(), &traces, &directory).await;
             }
             if let Err(error) = record.write(&path) {
                 warn!("cannot write the record {}: {error}", path.display());
@@ -266,7 +309,7 @@ impl Performer {
     }
 
     pub(super) fn console_line(&self, line: &str) {
-        info!(target: "runner", "{line}");
+        crate::log::console_line(line);
         if let Some(progress) = &self.progress {
             progress.console(line);
         }
@@ -313,18 +356,43 @@ impl OwnedPlaces {
     }
 }
 
+type Starting = std::pin::Pin<Box<dyn Future<Output = Result<(), NotStarted>> + Send>>;
+
+async fn kill_tree(unit: Option<&RunnerUnit>, traces: &Traces) {
+    match unit {
+        Some(unit) => match unit.kill(KILL_GRACE).await {
+            0 => {}
+            left => warn!("{left} processes of the runner's unit do not die: they wait for a device or a network disk"),
+        },
+        None => match process::kill(traces, KILL_GRACE).await {
+            0 => {}
+            left => warn!("{left} processes of the runner's tree could not be killed: they belong to other users"),
+        },
+    }
+}
+
+/// Removes the files of the spent registration.
+async fn clear_away(unit: Option<&RunnerUnit>, traces: &Traces, directory: &std::path::Path) {
+    let cleared = match unit {
+        Some(unit) => unit.release().await.map_err(|error| error.to_string()),
+        None => {
+            let placed = traces.marker().map(|marker| marker.files).unwrap_or_default();
+            let ours = [".service", files::SETUP_INFO].map(str::to_owned);
+            let further = ours.into_iter().chain(placed).collect::<Vec<_>>();
+            files::remove(directory, &further).map_err(|error| error.to_string())
+        }
+    };
+    if let Err(error) = cleared {
+        warn!("a file of the spent JIT configuration is left: {error}");
+    }
+}
+
 async fn follow(watch: Watch) {
     match watch.run().await {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             warn!("the runner cannot be watched any longer: {error}; its deadlines still hold");
         }
         _ => {}
-    }
-}
-
-fn report_left(count: usize) {
-    if count > 0 {
-        warn!("{count} processes of the runner's tree could not be killed: they belong to other users");
     }
 }
 

@@ -7,6 +7,7 @@ use super::journal::Binding;
 use super::progress::Progress;
 use crate::lifecycle::Policy;
 use crate::platform::ec2::Ec2;
+use crate::runner::unit::RunnerUnit;
 
 /// Everything about one life.
 #[derive(Debug)]
@@ -21,8 +22,12 @@ pub struct Settings {
     pub runner_directory: PathBuf,
     /// Who runs the runner; nobody else than the agent, if absent.
     pub runner_user: Option<String>,
+    /// The runner's unit, if systemd supervises it; else it is a child process.
+    pub unit: Option<RunnerUnit>,
     /// What the machine stands on.
     pub platform: Platform,
+    /// Where the operators' own job hooks are: `job-started.d` and `job-completed.d`.
+    pub operators: Option<PathBuf>,
     /// Whether a finished life in the same state directory is history (`mayfly run`), or the end of this machine.
     pub may_follow: bool,
     /// Shows the life to a person, if one is looking.

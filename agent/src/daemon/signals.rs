@@ -10,9 +10,11 @@ use tokio::sync::mpsc;
 
 use crate::lifecycle::{Event, Stop};
 use crate::runner::watch::Seen;
+use crate::systemd::Manager;
 
-/// Sends a stop for every SIGTERM and SIGINT; the second one kills.
-pub(super) fn forward(events: mpsc::Sender<Seen>) -> io::Result<()> {
+/// Sends a stop for every SIGTERM and SIGINT; the second one kills. Where systemd keeps the runner, a signal while the
+/// machine is not shutting down is a restart or an upgrade of the agent, and no business of the runner's.
+pub(super) fn forward(events: mpsc::Sender<Seen>, manager: Option<Manager>) -> io::Result<()> {
     let (receiver, sender) = StdUnixStream::pair()?;
     signal_hook::low_level::pipe::register(SIGTERM, sender.try_clone()?)?;
     signal_hook::low_level::pipe::register(SIGINT, sender)?;
@@ -22,7 +24,11 @@ pub(super) fn forward(events: mpsc::Sender<Seen>) -> io::Result<()> {
         let mut signals = [0; 16];
         while let Ok(count @ 1..) = receiver.read(&mut signals).await {
             for _ in 0..count {
-                if events.send(Seen::Event(Event::Stop(Stop::Shutdown))).await.is_err() {
+                let seen = match &manager {
+                    Some(manager) if !manager.is_stopping().await => Seen::Detach,
+                    _ => Seen::Event(Event::Stop(Stop::Shutdown)),
+                };
+                if events.send(seen).await.is_err() {
                     return;
                 }
             }

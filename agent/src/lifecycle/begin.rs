@@ -91,6 +91,13 @@ impl Step<'_> {
         }
     }
 
+    /// Whatever is running already is no business of this: nothing was fetched yet.
+    pub(super) fn not_isolated(&mut self, detail: &str) {
+        if matches!(self.state.phase, Phase::Booting { .. } | Phase::Warm) {
+            self.close(End::without_runner(Outcome::IsolationBroken, detail));
+        }
+    }
+
     pub(super) fn in_service(&mut self) {
         if self.state.phase == Phase::Warm {
             self.state.in_group = true;

@@ -20,6 +20,8 @@ impl Step<'_> {
         match self.state.phase.clone() {
             Phase::Closing { end, .. } => self.want(Effect::Close(end)),
             Phase::Terminating { rung, .. } => self.want(Effect::Terminate(rung)),
+            // It had no further rung to try, and the machine is still there.
+            Phase::Ended { end } if self.policy.ending != Ending::Process => self.terminate(end),
             _ => {}
         }
     }

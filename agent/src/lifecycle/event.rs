@@ -19,6 +19,11 @@ pub enum Event {
         /// What came back.
         detail: String,
     },
+    /// What a job must not be able to do, it can do on this machine.
+    NotIsolated {
+        /// What was tried and what came back.
+        detail: String,
+    },
     /// The instance left the warm pool.
     InService,
     /// The instance turned out to be in an Auto Scaling group (learned off the critical path).

@@ -49,6 +49,7 @@ impl Step<'_> {
             Event::Begin(begin) => self.begin(begin),
             Event::Identified(identity) => self.identified(identity),
             Event::NotIdentified { detail } => self.not_identified(detail),
+            Event::NotIsolated { detail } => self.not_isolated(detail),
             Event::InService => self.in_service(),
             Event::InGroup => self.state.in_group |= self.state.phase != Phase::Warm,
             Event::JitConfigReady => self.jit_config_ready(),

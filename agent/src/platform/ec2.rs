@@ -83,6 +83,22 @@ impl Ec2 {
         self.identity.get().map(|identity| &identity.instance_id)
     }
 
+    /// What a person who reads a job's log wants to know of the machine, one line each.
+    #[must_use]
+    pub fn about(&self) -> Vec<String> {
+        let Some(identity) = self.identity.get() else { return Vec::new() };
+        let line = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name}: {value}"));
+        [
+            Some(format!("Instance: {}", identity.instance_id)),
+            line("Instance type", &identity.instance_type),
+            line("Availability zone", &identity.availability_zone),
+            line("Image", &identity.image_id),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     /// Answers [`lifecycle::Effect::Identify`]: who this is, and whether a notice is waiting already.
     pub async fn identify(&self) -> Event {
         let Some(identity) = self.identity.get() else {

@@ -4,3 +4,4 @@ pub mod aws;
 pub mod ec2;
 pub mod imds;
 pub mod power;
+pub mod probe;

@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::Path;
 
-use super::jit::JitConfig;
 use super::privileges::User;
 
 /// Files of an earlier registration, baked into an image by mistake, would be loaded by the runner.
@@ -18,9 +17,13 @@ const REGISTRATION_PREFIXES: [&str; 2] = [".runner", ".credentials"];
 ///
 /// # Errors
 /// The first file that could not be written, with its path.
-pub fn place(directory: &Path, config: &JitConfig, user: Option<&User>) -> io::Result<()> {
+pub fn place<'a>(
+    directory: &Path,
+    files: impl Iterator<Item = (&'a str, &'a [u8])>,
+    user: Option<&User>,
+) -> io::Result<()> {
     remove(directory, &[])?;
-    for (name, content) in config.files() {
+    for (name, content) in files {
         let path = directory.join(name);
         write_new(&path, content, user).map_err(|error| annotate(&error, "write", &path))?;
     }
@@ -46,6 +49,17 @@ fn write_new(path: &Path, content: &[u8], user: Option<&User>) -> io::Result<()>
 /// It could not be made.
 pub fn mark_service(directory: &Path) -> io::Result<()> {
     write_new(&directory.join(".service"), b"", None)
+}
+
+/// What the runner shows in the job's "Set up job" step.
+pub const SETUP_INFO: &str = ".setup_info";
+
+/// Puts `.setup_info` in place.
+///
+/// # Errors
+/// It could not be made.
+pub fn tell_setup(directory: &Path, text: &str, user: Option<&User>) -> io::Result<()> {
+    write_new(&directory.join(SETUP_INFO), text.as_bytes(), user)
 }
 
 /// Removes the registration's files and the further ones named, which [`place`] wrote. The runner removes most of them

@@ -110,7 +110,7 @@ impl JitConfig {
     }
 
     /// Names and contents.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.files.iter().map(|(name, content)| (name.as_str(), content.as_slice()))
     }
 }

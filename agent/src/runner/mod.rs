@@ -5,7 +5,9 @@
 pub mod console;
 pub mod environment;
 pub mod files;
+pub mod guard;
 pub mod jit;
+pub mod order;
 pub mod perf;
 pub mod privileges;
 pub mod process;
@@ -13,6 +15,7 @@ pub mod shim;
 pub mod tail;
 pub mod traces;
 pub mod tree;
+pub mod unit;
 pub mod watch;
 
 /// Where the listener is, below the runner's directory.

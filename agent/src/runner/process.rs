@@ -94,5 +94,5 @@ pub fn interrupt(traces: &Traces, runner_directory: &Path, machine_goes: bool) -
 
 /// Kills the runner's whole tree. Returns how many processes were left; see [`super::tree::kill_all`].
 pub async fn kill(traces: &Traces, patience: Duration) -> usize {
-    super::tree::kill_all(traces.marker().map(|marker| marker.shim.pid), patience).await
+    super::tree::kill_all(traces.marker().and_then(|marker| marker.shim).map(|shim| shim.pid), patience).await
 }

@@ -87,8 +87,12 @@ pub fn run() -> io::Result<()> {
 fn start(order: &Order, traces: &Traces) -> Result<ProcessId, Answer> {
     let own = ProcessId::of(i32::try_from(std::process::id()).unwrap_or(0))
         .ok_or_else(|| Answer::NotMarked("/proc is not readable".to_owned()))?;
-    let marker =
-        Marker { instance: order.instance.clone(), boot: order.boot.clone(), shim: own, files: order.files.clone() };
+    let marker = Marker {
+        instance: order.instance.clone(),
+        boot: order.boot.clone(),
+        shim: Some(own),
+        files: order.files.clone(),
+    };
     match traces.mark(&marker) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Answer::StartedBefore),
         Err(error) => return Err(Answer::NotMarked(error.to_string())),

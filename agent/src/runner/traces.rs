@@ -2,9 +2,9 @@
 //!
 //! | file | written by | means |
 //! |---|---|---|
-//! | `runner.started` | the shim, exclusively and synced, before anything else | a start happened; there is never another |
-//! | `runner.pid` | the shim, after the spawn | which process the listener is |
-//! | `runner.exit` | the shim, when the listener has ended | how it ended |
+//! | `runner.started` | the shim or the unit's start, exclusively and synced, before anything else | a start happened; there is never another |
+//! | `runner.pid` | the shim after the spawn, or the agent that asked systemd | which process the listener is |
+//! | `runner.exit` | the shim or the unit's stop, when the listener has ended | how it ended |
 //! | `console.log` | the listener and its worker | their stdout and stderr |
 
 use std::fs::{self, File, OpenOptions};
@@ -31,8 +31,8 @@ pub struct Marker {
     pub instance: String,
     /// The boot it was written in.
     pub boot: String,
-    /// The shim.
-    pub shim: ProcessId,
+    /// The shim; under systemd there is none.
+    pub shim: Option<ProcessId>,
     /// The JIT configuration's file names, to be removed at the end.
     pub files: Vec<String>,
 }

@@ -1,6 +1,7 @@
 //! Processes: who is there, who belongs to the runner, and how to end them all.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -65,6 +66,26 @@ pub fn worker_in_session(session: i32) -> Option<ProcessId> {
         let worker = stat.comm == WORKER_COMM && stat.session == session && stat.state != 'Z';
         worker.then_some(ProcessId { pid: stat.pid, started: stat.starttime })
     })
+}
+
+/// The worker process in a cgroup, whoever its parent is by now.
+#[must_use]
+pub fn worker_in_cgroup(cgroup: &Path) -> Option<ProcessId> {
+    let stats = in_cgroup(cgroup).into_iter().filter_map(|pid| Process::new(pid).ok()?.stat().ok());
+    stats.into_iter().find_map(|stat| {
+        let worker = stat.comm == WORKER_COMM && stat.state != 'Z';
+        worker.then_some(ProcessId { pid: stat.pid, started: stat.starttime })
+    })
+}
+
+/// The processes in a cgroup and in those below it, as far as they can be read.
+#[must_use]
+pub fn in_cgroup(cgroup: &Path) -> Vec<i32> {
+    let text = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let own = text.lines().filter_map(|line| line.parse().ok());
+    let directories = std::fs::read_dir(cgroup).into_iter().flatten().flatten();
+    let below = directories.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    own.chain(below.flat_map(|entry| in_cgroup(&entry.path()))).collect()
 }
 
 /// The living processes below `own` or the shim, or in the shim's session; without these two.

@@ -14,9 +14,11 @@ use tokio::time::Instant;
 use super::tail::Tail;
 use super::traces::{Ending, Traces};
 use super::tree::{ProcessId, worker_in_session, worker_of};
+use super::unit::{Look, RunnerUnit};
 use super::{console, perf};
 use crate::control::hooks;
-use crate::lifecycle::{Event, Exit, Outcome, Sign};
+use crate::lifecycle::{Event, Exit, Outcome, Sign, Stop};
+use crate::systemd::Changes;
 
 /// A worker is looked for this often once a job was assigned, and its end once the listener has ended.
 const SEARCH_PACE: Duration = Duration::from_millis(100);
@@ -40,6 +42,8 @@ pub enum Seen {
     Event(Event),
     /// A console line, for the log and for people.
     Line(String),
+    /// The agent process is to end, and the runner to go on.
+    Detach,
 }
 
 /// What to watch.
@@ -50,7 +54,11 @@ pub struct Watch {
     console_tail: Tail,
     perf_tail: Tail,
     hook_tail: Tail,
-    shim: Option<ProcessId>,
+    keeper: Keeper,
+    /// systemd told of a change of the unit that was not looked at yet.
+    unit_changed: bool,
+    /// The lifecycle knows that the machine is shutting down.
+    shutdown_told: bool,
     listener: Option<ProcessId>,
     worker: Option<ProcessId>,
     /// A worker was there, as far as the lifecycle knows.
@@ -61,13 +69,21 @@ pub struct Watch {
     looks: mpsc::Receiver<()>,
 }
 
+/// Who keeps the runner, and so knows how it ended.
+#[derive(Debug)]
+enum Keeper {
+    Shim(Option<ProcessId>),
+    Unit(RunnerUnit),
+}
+
 impl Watch {
     /// Watches the runner with these traces. A message on `looks` is answered with [`Event::Looked`].
-    /// `worker_told`: an earlier agent process saw a worker alive.
+    /// `unit`: systemd keeps the runner, not a shim. `worker_told`: an earlier agent process saw a worker alive.
     #[must_use]
     pub fn new(
         traces: Traces,
         perf: &Path,
+        unit: Option<RunnerUnit>,
         worker_told: bool,
         events: mpsc::Sender<Seen>,
         looks: mpsc::Receiver<()>,
@@ -77,7 +93,9 @@ impl Watch {
             perf_tail: Tail::new(&perf.join(perf::LISTENER_FILE)),
             hook_tail: Tail::new(&perf.join(hooks::TRACE_FILE)),
             perf: perf.to_owned(),
-            shim: traces.marker().map(|marker| marker.shim),
+            keeper: unit.map_or_else(|| Keeper::Shim(traces.marker().and_then(|marker| marker.shim)), Keeper::Unit),
+            unit_changed: true,
+            shutdown_told: false,
             listener: None,
             traces,
             worker: None,
@@ -94,12 +112,16 @@ impl Watch {
     /// Files cannot be watched (a limit of inotify, usually), or the receiver is gone.
     pub async fn run(mut self) -> io::Result<()> {
         let changes = changes(&[self.traces.directory(), &self.perf])?;
+        let mut unit_changes = match &self.keeper {
+            Keeper::Unit(unit) => unit.changes().await,
+            Keeper::Shim(_) => Changes::none(),
+        };
         let mut looks_open = true;
         if self.worker_told {
             self.find_again().await?;
         }
         loop {
-            let ending = self.ending().await;
+            let ending = self.ending().await?;
             // In this order: whatever was printed before the end is told before the end.
             self.read().await?;
             if let Some(ending) = ending {
@@ -123,6 +145,7 @@ impl Watch {
                     self.read().await?;
                     self.tell(Event::Looked).await?;
                 }
+                () = unit_changes.next() => self.unit_changed = true,
                 () = tokio::time::sleep(pace) => {}
             }
         }
@@ -130,34 +153,74 @@ impl Watch {
 
     /// A worker was alive when the last agent process looked. Is it still?
     async fn find_again(&mut self) -> io::Result<()> {
-        self.worker = self.shim.and_then(|shim| worker_in_session(shim.pid));
+        self.worker = self.worker_left().await;
         if self.worker.is_none() {
             self.tell(Event::Saw(Sign::WorkerGone)).await?;
         }
         Ok(())
     }
 
+    /// The worker, whoever its parent is by now.
+    async fn worker_left(&self) -> Option<ProcessId> {
+        match &self.keeper {
+            Keeper::Shim(shim) => shim.and_then(|shim| worker_in_session(shim.pid)),
+            Keeper::Unit(unit) => unit.worker().await,
+        }
+    }
+
     /// How the listener ended, if it did.
-    async fn ending(&mut self) -> Option<Ending> {
+    async fn ending(&mut self) -> io::Result<Option<Ending>> {
         if let Some(ending) = self.traces.exit() {
-            return Some(ending);
+            return Ok(Some(ending));
         }
         if self.listener.is_none() {
             self.listener = self.traces.listener();
         }
         let alive = |process: Option<ProcessId>| process.is_some_and(ProcessId::is_alive);
-        if alive(self.listener) || alive(self.shim) {
-            return None;
+        let gone = !alive(self.listener);
+        match &self.keeper {
+            Keeper::Shim(shim) if !gone || alive(*shim) => return Ok(None),
+            // Both gone: the exit file was written just now, or the shim was killed.
+            Keeper::Shim(_) => {}
+            Keeper::Unit(_) if !gone && !self.unit_changed => return Ok(None),
+            Keeper::Unit(unit) => match unit.clone().look(&self.traces).await {
+                Some(Look::Running { leaving }) => {
+                    self.unit_changed = false;
+                    self.listener = self.traces.listener();
+                    self.tell_shutdown(leaving).await?;
+                    return Ok(None);
+                }
+                Some(Look::Ended { ending, leaving }) => {
+                    // For an agent process that comes after systemd forgot it.
+                    let _ = self.traces.write_exit(&ending);
+                    self.tell_shutdown(leaving).await?;
+                    return Ok(Some(ending));
+                }
+                None if !gone => return Ok(None),
+                None => {} // systemd does not answer; the unit's stop may have written the exit file
+            },
         }
-        // Both gone: the exit file was written just now, or the shim was killed.
+        Ok(Some(self.late_ending().await))
+    }
+
+    /// The lifecycle must know why the listener stops before it learns that it stopped.
+    async fn tell_shutdown(&mut self, leaving: bool) -> io::Result<()> {
+        if leaving && !self.shutdown_told {
+            self.shutdown_told = true;
+            self.tell(Event::Stop(Stop::Shutdown)).await?;
+        }
+        Ok(())
+    }
+
+    async fn late_ending(&self) -> Ending {
         let deadline = Instant::now() + EXIT_PATIENCE;
         while Instant::now() < deadline {
             if let Some(ending) = self.traces.exit() {
-                return Some(ending);
+                return ending;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Some(Ending::Exited(Exit::Lost))
+        Ending::Exited(Exit::Lost)
     }
 
     /// Everything there is to see right now.
@@ -204,7 +267,7 @@ impl Watch {
         let left_a_file = self.perf.join(perf::WORKER_FILE).exists();
         self.worker = self.listener.and_then(worker_of);
         if self.worker.is_none() && left_a_file {
-            self.worker = self.shim.and_then(|shim| worker_in_session(shim.pid));
+            self.worker = self.worker_left().await;
         }
         if self.worker.is_some() || left_a_file {
             self.worker_told = true;
@@ -249,26 +312,26 @@ impl Watch {
 
 /// Becomes readable when a file in one of the directories is written, made or renamed.
 #[expect(deprecated, reason = "its successor asks for unsafe to promise what an owned descriptor promises already")]
-fn changes(directories: &[&Path]) -> io::Result<AsyncFd<Changes>> {
+fn changes(directories: &[&Path]) -> io::Result<AsyncFd<Notifications>> {
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
     let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
     for directory in directories {
         inotify.add_watch(*directory, flags)?;
     }
-    AsyncFd::new(Changes(inotify))
+    AsyncFd::new(Notifications(inotify))
 }
 
 /// [`Inotify`], as tokio wants it.
 #[derive(Debug)]
-struct Changes(Inotify);
+struct Notifications(Inotify);
 
-impl AsFd for Changes {
+impl AsFd for Notifications {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl AsRawFd for Changes {
+impl AsRawFd for Notifications {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }

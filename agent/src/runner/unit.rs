@@ -1,0 +1,160 @@
+//! The runner as a unit of systemd's: `supervisor = "systemd"`.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::order::{self, UnitOrder};
+use super::process::NotStarted;
+use super::traces::{Ending, Traces};
+use super::tree::{ProcessId, worker_in_cgroup};
+use crate::daemon::settings::Places;
+use crate::lifecycle::{Exit, Outcome};
+use crate::systemd::{Changes, Manager, RUNNER, SystemdError, UnitStatus};
+
+/// How long the unit may take to start: files are put in place and one program is executed.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the unit may take to stop once its processes are dead.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What systemd reports when the program itself could not be executed (systemd.exec(5), `EXIT_EXEC`).
+const EXIT_EXEC: i32 = 203;
+
+/// The runner's unit.
+#[derive(Clone, Debug)]
+pub struct RunnerUnit {
+    manager: Manager,
+    places: Places,
+}
+
+impl RunnerUnit {
+    /// The unit, with the runtime directory in which its privileged start finds the order.
+    #[must_use]
+    pub fn new(manager: Manager, places: Places) -> Self {
+        Self { manager, places }
+    }
+
+    /// PID 1.
+    #[must_use]
+    pub fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
+    /// Starts the listener, unless there was a start before: then there is something to attach to just the same.
+    ///
+    /// # Errors
+    /// Nothing was started, by this call or an earlier one.
+    pub async fn start(&self, order: &UnitOrder, traces: &Traces) -> Result<(), NotStarted> {
+        let failed = |detail: String| NotStarted { outcome: Outcome::AgentFailed, detail };
+        if !traces.is_marked() {
+            order
+                .leave(&self.places)
+                .map_err(|error| failed(format!("cannot write into {}: {error}", self.places.runtime.display())))?;
+        }
+        let started = self.manager.start(RUNNER, START_PATIENCE).await;
+        let _ = order::withdraw(&self.places);
+        let status = self.manager.status(RUNNER).await;
+        if let Ok(UnitStatus { main: Some(pid), .. }) = &status {
+            note_listener(traces, *pid);
+        }
+        if let Some(Ending::NotExecuted(detail)) = traces.exit() {
+            return Err(NotStarted { outcome: Outcome::RunnerMissing, detail });
+        }
+        match (started, status) {
+            _ if !traces.is_marked() => Err(order::refused(&self.places).unwrap_or_else(|| {
+                failed(format!("{RUNNER} did not start the runner; see systemctl status {RUNNER}"))
+            })),
+            (Err(error), Ok(UnitStatus { exit: Some(Exit::Code(EXIT_EXEC)), .. })) => {
+                let detail = format!("cannot execute the runner: {error}");
+                let _ = traces.write_exit(&Ending::NotExecuted(detail.clone()));
+                Err(NotStarted { outcome: Outcome::RunnerMissing, detail })
+            }
+            // It may have started and ended already, or systemd did not say: attaching to it will tell.
+            _ => Ok(()),
+        }
+    }
+
+    /// Signals the listener, and nothing else of its tree.
+    ///
+    /// # Errors
+    /// There is no listener, or systemd did not answer.
+    pub async fn interrupt(&self, machine_goes: bool) -> Result<(), SystemdError> {
+        // `.service` is in place since the start: SIGQUIT tells the job that the machine goes.
+        let signal = if machine_goes { Signal::SIGQUIT } else { Signal::SIGINT };
+        self.manager.kill(RUNNER, "main", signal as i32).await
+    }
+
+    /// Kills everything in the unit's cgroup. Returns how many processes were left.
+    pub async fn kill(&self, patience: Duration) -> usize {
+        self.manager.kill_all(RUNNER, patience).await
+    }
+
+    /// Stops the unit, which clears the files of the spent registration away.
+    ///
+    /// # Errors
+    /// It was not stopped.
+    pub async fn release(&self) -> Result<(), SystemdError> {
+        let _ = order::withdraw(&self.places);
+        self.manager.stop(RUNNER, STOP_PATIENCE).await
+    }
+
+    /// Tells of changes of the unit; silent if systemd cannot be reached, and then the watcher's own pace has to do.
+    pub async fn changes(&self) -> Changes {
+        self.manager.changes(RUNNER).await.unwrap_or_else(|_| Changes::none())
+    }
+
+    /// What systemd knows of the listener; `None` if it does not answer.
+    pub async fn look(&self, traces: &Traces) -> Option<Look> {
+        let status = self.manager.status(RUNNER).await.ok()?;
+        if let Some(pid) = status.main {
+            note_listener(traces, pid);
+            let leaving = status.active == "deactivating" && self.manager.is_stopping().await;
+            return Some(Look::Running { leaving });
+        }
+        if status.sub.starts_with("start") || status.active == "activating" {
+            return Some(Look::Running { leaving: false });
+        }
+        let leaving = self.manager.is_stopping().await;
+        let ending = match status.exit {
+            Some(Exit::Code(EXIT_EXEC)) if status.result != "success" => {
+                Ending::NotExecuted("systemd could not execute the runner; see journalctl --unit mayfly-runner".into())
+            }
+            Some(exit) => Ending::Exited(exit),
+            // Stopped and forgotten, or it died with an earlier boot.
+            None => Ending::Exited(Exit::Lost),
+        };
+        Some(Look::Ended { ending, leaving })
+    }
+
+    /// The worker, whoever its parent is by now.
+    pub async fn worker(&self) -> Option<ProcessId> {
+        let status = self.manager.status(RUNNER).await.ok()?;
+        worker_in_cgroup(&status.cgroup?)
+    }
+}
+
+/// What a look at the unit showed.
+#[derive(Debug)]
+pub enum Look {
+    /// The listener runs, or is about to.
+    Running {
+        /// systemd is stopping it, because the machine shuts down.
+        leaving: bool,
+    },
+    /// The listener has ended.
+    Ended {
+        /// How.
+        ending: Ending,
+        /// While the machine was shutting down.
+        leaving: bool,
+    },
+}
+
+fn note_listener(traces: &Traces, pid: i32) {
+    if traces.listener().is_none_or(|known| known.pid != pid)
+        && let Some(listener) = ProcessId::of(pid)
+    {
+        let _ = traces.write_listener(listener);
+    }
+}

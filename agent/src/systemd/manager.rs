@@ -1,0 +1,269 @@
+//! PID 1 over D-Bus.
+//!
+//! Over the system bus: PID 1's own socket, which needs no bus daemon, speaks a dialect that only `systemctl` may rely
+//! on (its messages name a sender that no client library accepts).
+
+use std::num::NonZeroUsize;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, connection, message};
+
+use super::unit::{Changes, next};
+
+pub(super) const DESTINATION: &str = "org.freedesktop.systemd1";
+const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// How long PID 1 may take to answer a question. It answers in a millisecond, but a job may have taken every CPU.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many signals may wait to be read; a reader that falls behind this far asks again anyway.
+const QUEUE: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+/// What went wrong between the agent and PID 1.
+#[derive(Debug, Error)]
+pub enum SystemdError {
+    /// The system bus is not there.
+    #[error("cannot reach systemd over the system bus: {0}")]
+    Unreachable(String),
+    /// It did not answer in time.
+    #[error("systemd did not answer {what} within {within:?}")]
+    Silent {
+        /// What was asked.
+        what: String,
+        /// For how long.
+        within: Duration,
+    },
+    /// It refused.
+    #[error("systemd refused {what}: {error}")]
+    Refused {
+        /// What was asked.
+        what: String,
+        /// What came back.
+        error: zbus::Error,
+    },
+    /// A unit's job did not end well.
+    #[error("systemd could not {verb} {unit}: {result}; see journalctl --unit {unit}")]
+    Job {
+        /// `start`, `stop` or `restart`
+        verb: &'static str,
+        /// The unit.
+        unit: String,
+        /// `failed`, `timeout`, `dependency`, `canceled`, `skipped`
+        result: String,
+    },
+}
+
+impl SystemdError {
+    /// Whether systemd itself said no.
+    fn is_answer(&self) -> bool {
+        matches!(self, Self::Job { .. } | Self::Refused { error: zbus::Error::MethodError(..), .. })
+    }
+}
+
+/// The way to PID 1; connects when it is first needed, and again after it was cut.
+#[derive(Clone, Debug, Default)]
+pub struct Manager {
+    connection: Arc<Mutex<Option<Connection>>>,
+}
+
+impl Manager {
+    /// Starts a unit and waits until that is done.
+    ///
+    /// # Errors
+    /// It was not started. A unit whose conditions do not hold counts as started; ask for its status.
+    pub async fn start(&self, unit: &str, patience: Duration) -> Result<(), SystemdError> {
+        self.job("start", "StartUnit", unit, patience).await
+    }
+
+    /// Stops a unit and waits until that is done.
+    ///
+    /// # Errors
+    /// It was not stopped, or not in time.
+    pub async fn stop(&self, unit: &str, patience: Duration) -> Result<(), SystemdError> {
+        self.job("stop", "StopUnit", unit, patience).await
+    }
+
+    /// Restarts a unit and waits until that is done.
+    ///
+    /// # Errors
+    /// It was not restarted.
+    pub async fn restart(&self, unit: &str, patience: Duration) -> Result<(), SystemdError> {
+        self.job("restart", "RestartUnit", unit, patience).await
+    }
+
+    /// Signals a unit's main process (`main`) or its whole cgroup (`all`).
+    ///
+    /// # Errors
+    /// There is no such process, or systemd did not answer.
+    pub async fn kill(&self, unit: &str, whom: &str, signal: i32) -> Result<(), SystemdError> {
+        let what = format!("to signal {unit}");
+        match self.call(&what, MANAGER_PATH, MANAGER, "KillUnit", &(unit, whom, signal)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_answer() => Err(error),
+            Err(error) => kill_without_bus(unit, whom, signal)
+                .await
+                .map_err(|without| SystemdError::Unreachable(format!("{error}; and with systemctl: {without}"))),
+        }
+    }
+
+    /// Whether the whole machine is shutting down, as far as systemd says.
+    pub async fn is_stopping(&self) -> bool {
+        let state: Result<String, _> = self.property(MANAGER_PATH, MANAGER, "SystemState").await;
+        state.is_ok_and(|state| state == "stopping")
+    }
+
+    /// Tells of changes of a unit's properties from now on.
+    ///
+    /// # Errors
+    /// systemd cannot be reached.
+    pub async fn changes(&self, unit: &str) -> Result<Changes, SystemdError> {
+        let connection = self.connected().await?;
+        self.subscribe().await?;
+        let refused = |error| SystemdError::Refused { what: format!("to tell of changes of {unit}"), error };
+        let rule = MatchRule::builder()
+            .msg_type(message::Type::Signal)
+            .interface(PROPERTIES)
+            .member("PropertiesChanged")
+            .path(super::unit::path(unit))
+            .build()
+            .map_err(refused)?;
+        Ok(Changes::new(MessageStream::for_match_rule(rule, &connection, Some(QUEUE)).await.map_err(refused)?))
+    }
+
+    async fn job(
+        &self,
+        verb: &'static str,
+        method: &'static str,
+        unit: &str,
+        patience: Duration,
+    ) -> Result<(), SystemdError> {
+        let what = format!("to {verb} {unit}");
+        let doing = async {
+            let connection = self.connected().await?;
+            self.subscribe().await?;
+            let refused = |error| SystemdError::Refused { what: what.clone(), error };
+            let rule = MatchRule::builder()
+                .msg_type(message::Type::Signal)
+                .interface(MANAGER)
+                .member("JobRemoved")
+                .build()
+                .map_err(refused)?;
+            // Before the call: the job may be over before its answer is read.
+            let mut removed = MessageStream::for_match_rule(rule, &connection, Some(QUEUE)).await.map_err(refused)?;
+            let answer = self.call(&what, MANAGER_PATH, MANAGER, method, &(unit, "replace")).await?;
+            let body = answer.body();
+            let job: zbus::ObjectPath<'_> = body.deserialize().map_err(refused)?;
+            while let Some(message) = next(&mut removed).await {
+                let body = message.body();
+                let Ok((_, of, _, result)) = body.deserialize::<(u32, zbus::ObjectPath<'_>, &str, &str)>() else {
+                    continue;
+                };
+                if of == job {
+                    return match result {
+                        "done" => Ok(()),
+                        other => Err(SystemdError::Job { verb, unit: unit.to_owned(), result: other.to_owned() }),
+                    };
+                }
+            }
+            Err(SystemdError::Job { verb, unit: unit.to_owned(), result: "the connection was cut".to_owned() })
+        };
+        timeout(patience, doing)
+            .await
+            .unwrap_or_else(|_| Err(SystemdError::Silent { what: what.clone(), within: patience }))
+    }
+
+    /// Signals are sent to those only who asked for them.
+    async fn subscribe(&self) -> Result<(), SystemdError> {
+        match self.call("to tell of changes", MANAGER_PATH, MANAGER, "Subscribe", &()).await {
+            // "Client is already subscribed."
+            Err(SystemdError::Refused { error: zbus::Error::MethodError(name, ..), .. })
+                if name.as_str() == "org.freedesktop.systemd1.AlreadySubscribed" =>
+            {
+                Ok(())
+            }
+            subscribed => subscribed.map(drop),
+        }
+    }
+
+    pub(super) async fn property<T>(&self, path: &str, interface: &str, name: &str) -> Result<T, SystemdError>
+    where
+        T: TryFrom<OwnedVariant, Error: Into<zbus::Error>>,
+    {
+        let what = format!("for {name}");
+        let answer = self.call(&what, path, PROPERTIES, "Get", &(interface, name)).await?;
+        let value: OwnedVariant =
+            answer.body().deserialize().map_err(|error| SystemdError::Refused { what: what.clone(), error })?;
+        T::try_from(value).map_err(|error| SystemdError::Refused { what, error: error.into() })
+    }
+
+    pub(super) async fn call<B>(
+        &self,
+        what: &str,
+        path: &str,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<zbus::Message, SystemdError>
+    where
+        B: serde::Serialize + zbus::zvariant::DynamicType,
+    {
+        let connection = self.connected().await?;
+        let calling = connection.call_method(Some(DESTINATION), path, Some(interface), method, body);
+        match timeout(PATIENCE, calling).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if !matches!(error, zbus::Error::MethodError(..)) {
+                    self.forget().await; // cut: the next call connects anew
+                }
+                Err(SystemdError::Refused { what: what.to_owned(), error })
+            }
+            Err(_) => {
+                self.forget().await;
+                Err(SystemdError::Silent { what: what.to_owned(), within: PATIENCE })
+            }
+        }
+    }
+
+    async fn forget(&self) {
+        *self.connection.lock().await = None;
+    }
+
+    async fn connected(&self) -> Result<Connection, SystemdError> {
+        let mut known = self.connection.lock().await;
+        if let Some(connection) = &*known {
+            return Ok(connection.clone());
+        }
+        let connection = connect().await?;
+        *known = Some(connection.clone());
+        Ok(connection)
+    }
+}
+
+async fn connect() -> Result<Connection, SystemdError> {
+    match timeout(PATIENCE, connection::Builder::system().build()).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(SystemdError::Unreachable(error.to_string())),
+        Err(_) => Err(SystemdError::Unreachable(format!("no answer within {PATIENCE:?}"))),
+    }
+}
+
+/// Signals with `systemctl`, which reaches PID 1 over a socket of its own: a job with root can stop the bus daemon.
+async fn kill_without_bus(unit: &str, whom: &str, signal: i32) -> Result<(), String> {
+    let mut systemctl = Command::new("systemctl");
+    systemctl.args(["kill", "--signal", &signal.to_string(), "--kill-who", whom, unit]);
+    systemctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    match timeout(PATIENCE, systemctl.output()).await {
+        Ok(Ok(output)) if output.status.success() => Ok(()),
+        Ok(Ok(output)) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no end within {PATIENCE:?}")),
+    }
+}

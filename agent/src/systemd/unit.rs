@@ -1,0 +1,155 @@
+//! One unit: what systemd knows of it, and when that changes.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_core::Stream;
+use nix::sys::signal::Signal;
+use zbus::{Message, MessageStream, OwnedVariant};
+
+use super::manager::{Manager, SystemdError};
+use crate::lifecycle::Exit;
+
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const TIMER: &str = "org.freedesktop.systemd1.Timer";
+
+/// `si_code` of a process that ended by itself (`CLD_EXITED` of `signal.h`); others were killed.
+const CLD_EXITED: i32 = 1;
+
+/// What systemd knows of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitStatus {
+    /// `active`, `activating`, `deactivating`, `inactive`, `failed`
+    pub active: String,
+    /// Finer: `running`, `exited`, `start-pre`, `dead` and others.
+    pub sub: String,
+    /// The main process that runs right now.
+    pub main: Option<i32>,
+    /// How the last main process ended.
+    pub exit: Option<Exit>,
+    /// `success`, `exit-code`, `signal`, `oom-kill`, `timeout` and others.
+    pub result: String,
+    /// Its cgroup's directory, while there is one.
+    pub cgroup: Option<PathBuf>,
+}
+
+impl Manager {
+    /// What systemd knows of a service right now.
+    ///
+    /// # Errors
+    /// systemd did not answer.
+    pub async fn status(&self, unit: &str) -> Result<UnitStatus, SystemdError> {
+        let path = path(unit);
+        let main: u32 = self.property(&path, SERVICE, "MainPID").await?;
+        let ran: u32 = self.property(&path, SERVICE, "ExecMainPID").await?;
+        let code: i32 = self.property(&path, SERVICE, "ExecMainCode").await?;
+        let status: i32 = self.property(&path, SERVICE, "ExecMainStatus").await?;
+        let cgroup: String = self.property(&path, SERVICE, "ControlGroup").await?;
+        let ended = ran != 0 && main == 0 && code != 0;
+        Ok(UnitStatus {
+            active: self.property(&path, UNIT, "ActiveState").await?,
+            sub: self.property(&path, UNIT, "SubState").await?,
+            main: i32::try_from(main).ok().filter(|pid| *pid != 0),
+            exit: ended.then_some(if code == CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) }),
+            result: self.property(&path, SERVICE, "Result").await?,
+            cgroup: cgroup.strip_prefix('/').filter(|path| !path.is_empty()).map(|path| cgroup_root().join(path)),
+        })
+    }
+
+    /// The interval of a timer's first monotonic rule, such as `OnActiveSec=`; `None` if it has none or is not running.
+    ///
+    /// # Errors
+    /// systemd did not answer.
+    pub async fn timer_interval(&self, unit: &str) -> Result<Option<Duration>, SystemdError> {
+        let path = path(unit);
+        let active: String = self.property(&path, UNIT, "ActiveState").await?;
+        if active != "active" {
+            return Ok(None);
+        }
+        let rules: OwnedVariant = self.property(&path, TIMER, "TimersMonotonic").await?;
+        let rules = Vec::<(String, u64, u64)>::try_from(rules).unwrap_or_default();
+        Ok(rules.first().map(|(_, microseconds, _)| Duration::from_micros(*microseconds)))
+    }
+
+    /// Kills everything in a service's cgroup, and waits until it is empty. Returns how many processes were left.
+    pub async fn kill_all(&self, unit: &str, patience: Duration) -> usize {
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut left = 0;
+        loop {
+            let Ok(status) = self.status(unit).await else { return left };
+            left = status.cgroup.as_deref().map_or(0, |cgroup| super::super::runner::tree::in_cgroup(cgroup).len());
+            if left == 0 || tokio::time::Instant::now() >= deadline {
+                return left;
+            }
+            // Fails if the last process ended meanwhile; then the next look says so.
+            let _ = self.kill(unit, "all", Signal::SIGKILL as i32).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Becomes ready when a property of a unit changed.
+#[derive(Debug)]
+pub struct Changes {
+    stream: Option<MessageStream>,
+}
+
+impl Changes {
+    pub(super) fn new(stream: MessageStream) -> Self {
+        Self { stream: Some(stream) }
+    }
+
+    /// Nothing to wait for: systemd could not be reached.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { stream: None }
+    }
+
+    /// Waits for the next change; for ever once the connection is cut.
+    pub async fn next(&mut self) {
+        if let Some(stream) = &mut self.stream
+            && next(stream).await.is_some()
+        {
+            return;
+        }
+        self.stream = None;
+        std::future::pending().await
+    }
+}
+
+/// The next message of a stream, or `None` once the connection is cut.
+pub(super) async fn next(stream: &mut MessageStream) -> Option<Message> {
+    loop {
+        match std::future::poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await {
+            Some(Ok(message)) => return Some(message),
+            Some(Err(_)) => {}
+            None => return None,
+        }
+    }
+}
+
+/// A unit's object path: every byte but letters and digits becomes `_` and its hexadecimal code.
+pub(super) fn path(unit: &str) -> String {
+    let mut path = String::from("/org/freedesktop/systemd1/unit/");
+    for byte in unit.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => path.push(char::from(byte)),
+            _ => path.push_str(&format!("_{byte:02x}")),
+        }
+    }
+    path
+}
+
+fn cgroup_root() -> PathBuf {
+    PathBuf::from("/sys/fs/cgroup")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_object_path_of_a_unit_is_escaped_as_systemd_does() {
+        assert_eq!(super::path("mayfly-runner.service"), "/org/freedesktop/systemd1/unit/mayfly_2drunner_2eservice");
+    }
+}
