@@ -6,6 +6,7 @@
 //! - [`daemon`] acts: the loop that owns the state, its journal, and the performer of effects;
 //! - [`runner`] knows GitHub's runner: its files, its processes, and what can be seen of it;
 //! - [`systemd`] is PID 1, which owns the runner's unit on a machine that has one;
+//! - [`docker`] looks at the host's Docker daemon, and clears up in it after a killed job;
 //! - [`control`] talks to people's commands and to the job's hooks;
 //! - [`config`] and [`commands`] are what a person types.
 
@@ -13,6 +14,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod docker;
 pub mod jit_source;
 pub mod lifecycle;
 pub mod log;
