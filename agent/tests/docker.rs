@@ -87,9 +87,8 @@ async fn a_socket_unit_that_listens_for_a_dead_service_is_hung_although_connecti
 async fn a_daemon_that_comes_up_behind_its_socket_answers_the_ping_that_woke_it() {
     let Setup { double, docker, place: _place } = setup();
     double.stance(Stance::Unaccepted).unwrap();
-    let waiting = tokio::spawn(async move { docker.ping(DEADLINE).await });
-    // The ping is in the queue before or after this; it is answered either way.
-    tokio::task::yield_now().await;
+    let mut waiting = tokio::spawn(async move { docker.ping(DEADLINE).await });
+    assert!(timeout(Duration::from_millis(200), &mut waiting).await.is_err(), "answered by nobody");
     double.stance(Stance::Serving).unwrap();
     assert_eq!(waiting.await.unwrap(), Health::Ready);
 }
@@ -103,6 +102,35 @@ async fn a_queue_of_connections_that_is_full_is_hung() {
         Health::Hung,
         "a daemon that accepts nothing would pass for something else"
     );
+}
+
+#[tokio::test]
+async fn a_daemon_whose_containerd_is_stuck_answers_pings_and_is_hung_all_the_same() {
+    let Setup { double, docker, place: _place } = setup();
+    assert_eq!(docker.probe(PATIENCE).await, Health::Ready);
+    // What a real daemon does: whatever needs containerd hangs, the rest is answered.
+    for path in ["/version", "/info"] {
+        double.fault(path, None, Fault::Hang);
+    }
+    assert_eq!(docker.ping(PATIENCE).await, Health::Ready, "the trap is not set");
+    assert_eq!(docker.probe(PATIENCE).await, Health::Hung, "every container of the job would hang");
+    double.clear();
+    double.fault("/version", Some(1), Fault::Status(500));
+    assert!(matches!(docker.probe(PATIENCE).await, Health::Failing(_)));
+}
+
+#[tokio::test]
+async fn a_watcher_sees_a_stuck_containerd_with_its_first_look_and_again_until_it_is_well() {
+    let Setup { double, docker, place: _place } = setup();
+    double.fault("/version", Some(2), Fault::Status(500));
+    let (states, mut seen) = channel::channel(None);
+    let watching = tokio::spawn(watch(docker, DockerMode::Required, states));
+    for _ in 0..2 {
+        assert!(matches!(next(&mut seen).await.health, Health::Failing(_)), "an answered ping passed for health");
+    }
+    assert_eq!(next(&mut seen).await.health, Health::Ready);
+    drop(seen);
+    ended(watching).await;
 }
 
 #[tokio::test]
@@ -154,7 +182,7 @@ async fn a_dead_service_behind_its_socket_is_given_up_and_taken_back() {
     assert_eq!(judge(10, &hung), Verdict::NotYet);
     assert_eq!(judge(25, &hung), Verdict::NotYet);
     let Verdict::Down { reason } = judge(40, &hung) else { panic!("a job would be let in to hang") };
-    assert!(reason.to_string().contains("dead while docker.socket listens"), "{reason}");
+    assert!(reason.to_string().contains("docker.service is dead while docker.socket listens"), "{reason}");
     double.stance(Stance::Serving).unwrap();
     assert_eq!(judge(41, &docker.ping(PATIENCE).await), Verdict::Ready);
 }
@@ -301,8 +329,8 @@ async fn a_watcher_ends_at_once_when_nobody_listens_even_while_the_daemon_hangs(
     let Setup { double, docker, place: _place } = setup();
     double.stance(Stance::Unaccepted).unwrap();
     let (states, seen) = channel::channel(None);
-    let watching = tokio::spawn(watch(docker, DockerMode::Required, states));
-    tokio::task::yield_now().await;
+    let mut watching = tokio::spawn(watch(docker, DockerMode::Required, states));
+    assert!(timeout(Duration::from_millis(200), &mut watching).await.is_err(), "nothing was looked at");
     drop(seen);
     ended(watching).await;
 }

@@ -37,8 +37,8 @@ pub enum DockerError {
     },
     /// Connected, or queued to be, and not answered in time.
     #[error(
-        "{request} on {socket}: {seen} within {limit:.1?}; see systemctl status docker.service, \
-         which is stuck, or dead while docker.socket listens for it"
+        "{request} on {socket}: {seen} within {limit:.1?}; see systemctl status \
+         docker.service containerd.service: one is stuck, or dead while docker.socket listens for it"
     )]
     NoAnswer {
         /// What was wanted.

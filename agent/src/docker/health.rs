@@ -28,8 +28,8 @@ pub enum Health {
     /// It answered, but only after more than [`SLOW`].
     Slow,
     /// The kernel took the connection, and nobody answered. One look cannot tell a daemon that is dead behind a
-    /// listening `docker.socket`, one that is stuck and one that is still starting from each other: [`super::Watch`]
-    /// tells them by time.
+    /// listening `docker.socket`, one that is stuck (or whose containerd is) and one that is still starting from each
+    /// other: [`super::Watch`] tells them by time.
     Hung,
     /// It answered that something is wrong, or answers like no Docker daemon.
     Failing(String),
@@ -69,6 +69,25 @@ impl Docker {
             Err(DockerError::NoSocket { .. }) if !self.has_unit() => Health::Absent,
             Err(DockerError::NoSocket { .. } | DockerError::Refused { .. }) => Health::Starting,
             Err(DockerError::NoAnswer { .. }) => Health::Hung,
+            Err(error) => Health::Failing(error.to_string()),
+        }
+    }
+
+    /// A deeper look: also whether the daemon can do anything. `/_ping` is answered by a daemon whose containerd is
+    /// stuck, and every container would hang there; `/version` asks containerd, as does the `docker version` with
+    /// which the runner begins. It costs the daemon 5 ms and two processes: not a look for every few seconds.
+    pub async fn probe(&self, patience: Duration) -> Health {
+        let begun = Instant::now();
+        let health = self.ping(patience).await;
+        if !health.is_answer() {
+            return health;
+        }
+        match self.exchange(Method::GET, "/version", &[], patience.saturating_sub(begun.elapsed())).await {
+            Ok(_) if begun.elapsed() > SLOW => Health::Slow,
+            Ok(_) => Health::Ready,
+            Err(DockerError::NoAnswer { .. }) => Health::Hung,
+            // It answered the ping, so it is ending or starting just now.
+            Err(DockerError::NoSocket { .. } | DockerError::Refused { .. }) => Health::Starting,
             Err(error) => Health::Failing(error.to_string()),
         }
     }

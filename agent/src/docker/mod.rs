@@ -1,6 +1,6 @@
 //! The host's Docker daemon, as far as the agent has to do with it: is it there, has it room, what did a job leave.
 //!
-//! - [`Docker::ping`] asks once, and [`Watch`] makes a verdict of many such answers: pure, without a clock;
+//! - [`Docker::ping`] asks once, [`Docker::probe`] asks for containerd too, and [`Watch`] makes a verdict of many such answers: pure, without a clock;
 //! - [`watch`] asks again and again and publishes what it saw; it decides nothing;
 //! - [`Docker::data_root_room`] tells how full the disk of images and containers is;
 //! - [`Docker::leftovers`] and [`Docker::remove_leftovers`] clear up after a killed job, by the runner's [`Label`].

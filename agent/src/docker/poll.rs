@@ -20,6 +20,9 @@ const SEARCHING: Duration = Duration::from_secs(1);
 /// The pause between looks at a daemon that is well, or that nobody needs.
 const RESTING: Duration = Duration::from_secs(10);
 
+/// Every which look at a daemon that is well is a deep one, [`Docker::probe`]: about once a minute.
+const DEEP: u32 = 6;
+
 /// What the last look found, for [`super::Watch::observe`]. Every look is sent, also if nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
@@ -35,20 +38,27 @@ pub struct State {
 /// or take two, so that machines that were started together do not stay in step) while it does. Not at all with
 /// [`DockerMode::Off`].
 ///
+/// A daemon that did not answer the last look, and now and then one that did, is looked at deeply: only so a stuck
+/// containerd is seen, and once seen is not forgotten for an answered ping.
+///
 /// Sends what it saw and decides nothing. A receiver that is slow misses looks, and so judges later, never wrongly.
 pub async fn watch(docker: Docker, mode: DockerMode, states: Sender<Option<State>>) {
     if mode == DockerMode::Off {
         return;
     }
     let mut last: Option<(Health, Time)> = None;
+    let mut answers = 0;
     loop {
+        let look =
+            async { if answers % DEEP == 0 { docker.probe(PATIENCE).await } else { docker.ping(PATIENCE).await } };
         let health = tokio::select! {
-            health = docker.ping(PATIENCE) => health,
+            health = look => health,
             () = states.closed() => return,
         };
         let seen = clock::now();
         let since = last.filter(|(before, _)| *before == health).map_or(seen, |(_, since)| since);
         last = Some((health.clone(), since));
+        answers = if health.is_answer() { answers.wrapping_add(1) } else { 0 };
         let pause = pause(&health, mode);
         states.send_replace(Some(State { health, since, seen }));
         tokio::select! {

@@ -70,7 +70,7 @@ impl fmt::Display for Reason {
         write!(out, "Docker {before}: {} unanswered pings in {:.0?}; the last: ", self.looks, self.silent)?;
         match self.last {
             Health::Hung => out.write_str(
-                "the connection was taken and not answered (docker.service is stuck, or dead while docker.socket listens)",
+                "the connection was taken and not answered (docker.service or containerd is stuck, or docker.service is dead while docker.socket listens)",
             ),
             _ => self.last.fmt(out),
         }

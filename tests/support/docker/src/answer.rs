@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::fault::Fault;
 use crate::record::{DockerRequest, lock};
-use crate::world::{API, Plain, refusal};
+use crate::world::{API, Plain, World, refusal};
 use crate::{Shared, query};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -67,6 +67,7 @@ async fn serve(shared: &Shared, method: &str, path: &str, query: &[(String, Stri
     };
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (method, parts.as_slice()) {
+        ("GET", ["version"]) => World::version(),
         ("GET", ["info"]) => lock(&shared.world).info(),
         ("GET", ["containers", "json"]) => lock(&shared.world).list_containers(query),
         ("GET", ["networks"]) => lock(&shared.world).list_networks(query),

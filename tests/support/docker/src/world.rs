@@ -141,6 +141,10 @@ impl World {
         self.containers.iter().any(|container| container.id == id || container.name == id)
     }
 
+    pub(crate) fn version() -> Plain {
+        (200, Some(json!({ "Version": "20.10.24", "ApiVersion": format!("{}.{}", API.0, API.1) })))
+    }
+
     pub(crate) fn info(&self) -> Plain {
         let about = json!({
             "ID": "FAKE", "ServerVersion": "20.10.24", "DockerRootDir": self.root, "Containers": self.containers.len(),
