@@ -1,0 +1,280 @@
+//! The emulator's process and its command line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::qmp::Qmp;
+use crate::shell::{PORT, Shell};
+use crate::{Disk, Error, Result, Trying as _};
+
+/// The network card's address, which the metadata service tells too.
+pub(crate) const MAC: &str = "06:12:34:56:78:9a";
+
+/// EC2's machines have a UUID that begins so; cloud-init believes nothing else.
+const UUID: &str = "ec2a1b2c-3d4e-5f60-7182-93a4b5c6d7e8";
+
+/// Sockets that are there: QEMU makes them before the guest runs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How the processor is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accelerator {
+    Kvm,
+    Tcg,
+}
+
+impl Accelerator {
+    fn arguments(self) -> [&'static str; 4] {
+        match self {
+            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            // QEMU 7.2 leaves wrong flags after cmpxchg16b, and kernels since 6.x then die of a double fault within a
+            // minute. Without cx16 they do not use it.
+            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "qemu64,-cx16"],
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+
+    /// KVM where it really works: a device node may be there that boots no ordinary guest, so one is tried.
+    pub(crate) fn of_this_host(disk: &Disk) -> Result<Self> {
+        match std::env::var("MAYFLY_INSTANCE_ACCELERATOR").as_deref() {
+            Ok("kvm") => return Ok(Self::Kvm),
+            Ok("tcg") => return Ok(Self::Tcg),
+            Ok(other) => return Err(Error(format!("MAYFLY_INSTANCE_ACCELERATOR is {other:?}: say kvm or tcg"))),
+            Err(_) => {}
+        }
+        if fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
+            return Ok(Self::Tcg);
+        }
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let remembered = disk.directory().join(format!("accelerator-{}", boot.trim()));
+        match fs::read_to_string(&remembered).as_deref() {
+            Ok("kvm") => return Ok(Self::Kvm),
+            Ok("tcg") => return Ok(Self::Tcg),
+            _ => {}
+        }
+        let found = if kvm_boots(disk)? { Self::Kvm } else { Self::Tcg };
+        fs::write(&remembered, found.name())?;
+        Ok(found)
+    }
+}
+
+/// Boots the kernel with nothing to run: with a KVM that works it panics for want of an init, within a second or two.
+fn kvm_boots(disk: &Disk) -> Result<bool> {
+    let directory = tempfile::tempdir()?;
+    let console = directory.path().join("console");
+    let mut child = command()
+        .args(Accelerator::Kvm.arguments())
+        .args(["-machine", "q35", "-m", "512", "-nodefaults", "-no-reboot", "-display", "none"])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .arg("-kernel")
+        .arg(disk.kernel())
+        .args(["-append", "console=ttyS0 loglevel=7 panic=-1 rdinit=/none root=/none"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .trying(|| "starting qemu-system-x86_64".to_owned())?;
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while child.try_wait()?.is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    Ok(fs::read_to_string(&console).unwrap_or_default().contains("Kernel panic - not syncing: VFS"))
+}
+
+/// QEMU, which ends with the thread that started it, however that ends.
+fn command() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+    command
+}
+
+/// What a machine is made of.
+#[derive(Debug)]
+pub(crate) struct Hardware<'a> {
+    pub(crate) disk: &'a Disk,
+    /// The overlay that the guest writes to.
+    pub(crate) overlay: &'a Path,
+    /// Sockets and the console's text.
+    pub(crate) directory: &'a Path,
+    pub(crate) accelerator: Accelerator,
+    pub(crate) imds_port: u16,
+    /// A saved state to go on from.
+    pub(crate) state: Option<PathBuf>,
+    /// The serial console in this terminal instead of in a file.
+    pub(crate) console_here: bool,
+    /// Appended to the kernel's command line.
+    pub(crate) kernel: &'a str,
+}
+
+/// The running emulator; it is killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Qemu {
+    child: Child,
+    pub(crate) qmp: Qmp,
+    pub(crate) shell: Shell,
+}
+
+/// An overlay over an image that is not written to.
+pub(crate) fn overlay(backing: &Path, at: &Path) -> Result<()> {
+    let made = Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
+        .arg(backing)
+        .arg(at)
+        .output()
+        .trying(|| "running qemu-img".to_owned())?;
+    if made.status.success() {
+        return Ok(());
+    }
+    Err(Error(format!("qemu-img makes no overlay of {}: {}", backing.display(), String::from_utf8_lossy(&made.stderr))))
+}
+
+impl Qemu {
+    pub(crate) fn start(hardware: &Hardware<'_>) -> Result<Self> {
+        let at = |name: &str| hardware.directory.join(name);
+        let errors = fs::File::create(at("qemu.log"))?;
+        let mut command = hardware.command()?;
+        command.stderr(errors);
+        if !hardware.console_here {
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+        }
+        let mut child = command.spawn().trying(|| "starting qemu-system-x86_64 (install qemu-system-x86)".to_owned())?;
+        let deadline = Instant::now() + PATIENCE;
+        // The sockets are there before QEMU reads a saved state, so connecting does not wait for that.
+        while !(at("qmp").exists() && at("shell").exists()) {
+            let ended = child.try_wait()?;
+            if ended.is_some() || Instant::now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                let said = fs::read_to_string(at("qemu.log")).unwrap_or_default();
+                return Err(Error(format!("QEMU does not start ({ended:?}): {said}")));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        match (Qmp::connect(&at("qmp")), Shell::connect(&at("shell"))) {
+            (Ok(qmp), Ok(shell)) => Ok(Self { child, qmp, shell }),
+            (Err(error), _) | (_, Err(error)) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let said = fs::read_to_string(at("qemu.log")).unwrap_or_default();
+                Err(Error(format!("{error}; QEMU said: {said}")))
+            }
+        }
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) fn gone(&mut self, limit: Duration) -> Result<bool> {
+        let deadline = Instant::now() + limit;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(true)
+    }
+
+    /// Freezes the machine, writes memory and devices to a file, and ends. The overlay then belongs to that state.
+    pub(crate) fn save(&mut self, state: &Path) -> Result<()> {
+        self.qmp.run("stop", json!({}))?;
+        self.qmp.run("migrate-set-parameters", json!({ "max-bandwidth": 0 }))?;
+        self.qmp.run("migrate", json!({ "uri": format!("exec:cat >'{}'", state.display()) }))?;
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let status = self.qmp.run("query-migrate", json!({}))?;
+            match status["status"].as_str() {
+                Some("completed") => break,
+                Some("failed" | "cancelled") => return Err(Error(format!("QEMU does not save the machine: {status}"))),
+                _ if Instant::now() > deadline => return Err(Error(format!("saving hangs: {status}"))),
+                _ => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+        self.qmp.run("quit", json!({}))?;
+        if self.gone(PATIENCE)? { Ok(()) } else { Err(Error("QEMU does not end after saving".to_owned())) }
+    }
+
+    /// Lets a machine that was started from a saved state go on.
+    pub(crate) fn go_on(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let status = self.qmp.run("query-status", json!({}))?;
+            match status["status"].as_str() {
+                Some("inmigrate") if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+                Some("inmigrate") => return Err(Error("QEMU does not finish reading the saved state".to_owned())),
+                _ => break,
+            }
+        }
+        self.qmp.run("cont", json!({})).map(drop)
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Hardware<'_> {
+    fn command(&self) -> Result<Command> {
+        let at = |name: &str| self.directory.join(name).display().to_string();
+        let forward = forwarder()?;
+        let console = if self.console_here { "mon:stdio".to_owned() } else { format!("file:{}", at("console")) };
+        let mut command = command();
+        command.args(self.accelerator.arguments());
+        command.args(["-machine", "q35", "-smp", "2", "-m", "2048", "-nodefaults", "-display", "none"]);
+        command.arg("-smbios").arg(format!(
+            "type=1,manufacturer=Amazon EC2,product=m7i.large,uuid={UUID},serial={UUID}"
+        ));
+        command.arg("-kernel").arg(self.disk.kernel()).arg("-initrd").arg(self.disk.initrd()).arg("-append").arg(
+            format!("root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off loglevel=4 {}", self.kernel),
+        );
+        // The disk outlives no test, so nothing needs to reach the host's own disk.
+        command.arg("-drive").arg(format!("file={},if=none,id=disk,cache=unsafe", self.overlay.display()));
+        command.args(["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]);
+        command.arg("-netdev").arg(format!(
+            "user,id=net,ipv6=off,net=169.254.169.0/24,host={},dns=169.254.169.3,dhcpstart=169.254.169.15,\
+             guestfwd=tcp:169.254.169.254:80-cmd:{forward} forward {}",
+            crate::cloud::HOST,
+            self.imds_port
+        ));
+        command.arg("-device").arg(format!("virtio-net-pci,netdev=net,mac={MAC}"));
+        command.args(["-device", "virtio-serial-pci"]);
+        command.arg("-chardev").arg(format!("socket,id=shell,path={},server=on,wait=off", at("shell")));
+        command.arg("-device").arg(format!("virtserialport,chardev=shell,name={PORT}"));
+        command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", at("qmp")));
+        command.arg("-serial").arg(console);
+        if let Some(state) = &self.state {
+            command.arg("-incoming").arg(format!("exec:cat '{}'", state.display()));
+        }
+        Ok(command)
+    }
+}
+
+/// The program that carries one connection of the guest to a double: QEMU starts it for each.
+fn forwarder() -> Result<String> {
+    let found = match std::env::var_os("MAYFLY_MACHINE_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let current = std::env::current_exe()?;
+            let beside = current.ancestors().skip(1).take(2).map(|directory| directory.join("mayfly-machine"));
+            beside
+                .into_iter()
+                .find(|candidate| candidate.is_file())
+                .ok_or_else(|| Error("no mayfly-machine program: run scripts/test-instance".to_owned()))?
+        }
+    };
+    Ok(found.display().to_string())
+}
