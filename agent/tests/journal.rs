@@ -29,6 +29,7 @@ fn policy() -> Policy {
         stop_at: Duration::from_secs(40),
         kill_at: Duration::from_secs(15),
         drain_on_rebalance: true,
+        docker_required: true,
         hold_on_failure: Duration::ZERO,
         ending: Ending::Process,
     }

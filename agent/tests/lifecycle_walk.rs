@@ -38,6 +38,7 @@ fn policy(ending: Ending) -> Policy {
         stop_at: seconds(2),
         kill_at: seconds(1),
         drain_on_rebalance: true,
+        docker_required: true,
         hold_on_failure: Duration::ZERO,
         ending,
     }
@@ -156,8 +157,8 @@ fn check(from: &State, to: &State, event: &Event, effects: &[Effect], world: Wor
     if rank(&from.phase) >= 3 && effects.iter().any(works) {
         return Err("stopping never starts work");
     }
-    let rebooted = matches!(event, Event::Begin(Begin::SecondBoot { .. }));
-    if rank(&from.phase) >= 3 && rank(&to.phase) < rank(&from.phase) && !(rebooted && rank(&to.phase) >= 4) {
+    let begun = matches!(event, Event::Begin(_)); // a machine that is still there is ended once more
+    if rank(&from.phase) >= 3 && rank(&to.phase) < rank(&from.phase) && !(begun && rank(&to.phase) >= 4) {
         return Err("an end that has begun is never taken back");
     }
     if let (Some(before), Some(after)) = (from.phase.end(), to.phase.end())
@@ -278,6 +279,8 @@ fn events(node: &Node, alphabet: &Alphabet) -> Vec<Event> {
             identity(false, false, Some(spot(4))),
             Event::InService,
             Event::InGroup,
+            Event::DockerDown { detail: String::new() },
+            Event::NotIsolated { detail: String::new() },
             Event::Stop(Stop::Drain),
             Event::Stop(Stop::DrainNow),
             Event::Notice(spot(1)),

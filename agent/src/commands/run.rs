@@ -93,6 +93,7 @@ fn settings(args: &Args, config: &Config) -> Result<Settings, u8> {
         runner_directory: config.runner.directory.clone(),
         runner_user: args.user.clone(),
         unit: None,
+        docker: config.docker,
         platform: Platform::Local(jit),
         operators: beside(args.config.as_deref()),
         may_follow: true,

@@ -46,15 +46,8 @@ const fn key(
 }
 
 /// Keys that a later version gives their meaning; images can carry them already.
-const LATER: [&str; 7] = [
-    "interruption.spot_poll",
-    "interruption.rebalance",
-    "docker.mode",
-    "logs.sink",
-    "logs.group",
-    "logs.max_bytes",
-    "metrics.listen",
-];
+const LATER: [&str; 6] =
+    ["interruption.spot_poll", "interruption.rebalance", "logs.sink", "logs.group", "logs.max_bytes", "metrics.listen"];
 
 impl Key {
     /// Whether this version does anything with it; a warning says so where it does not.

@@ -145,6 +145,7 @@ impl Config {
             },
             stop_at: self.interruption.stop_at,
             kill_at: self.interruption.kill_at,
+            docker_required: self.docker == DockerMode::Required,
             drain_on_rebalance: self.interruption.rebalance == Rebalance::DrainIdle,
             hold_on_failure: self.terminate.hold_on_failure,
             ending: match self.platform {

@@ -45,7 +45,30 @@ pub struct Call {
 
 /// The agent's answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Reply {}
+pub struct Reply {
+    /// Whether the job may go on to use Docker.
+    #[serde(default)]
+    pub docker: DockerGate,
+}
+
+/// Where a job waits for a Docker daemon that is still coming up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DockerGate {
+    /// It answers, or nobody here promised one.
+    #[default]
+    Open,
+    /// It may still come.
+    Wait {
+        /// Every job on this machine was promised one.
+        required: bool,
+    },
+    /// It was promised and does not come.
+    Closed {
+        /// What was seen of it.
+        reason: String,
+    },
+}
 
 impl Call {
     /// Reads the job from the environment that the runner gives its hooks.

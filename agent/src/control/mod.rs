@@ -17,13 +17,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
 use crate::daemon::record::Record;
 use crate::daemon::settings::Places;
 use crate::lifecycle::{Event, State};
 use crate::runner::watch::Seen;
+use hooks::DockerGate;
 use status::Status;
 
 /// How long either side waits for the other. An agent that does not answer in this time never fails a job.
@@ -58,14 +59,16 @@ impl Query {
 
 /// Opens both sockets. A life goes on without them: a full disk must not keep a machine from ending.
 #[must_use]
-pub fn serve(places: &Places, events: mpsc::Sender<Seen>) -> mpsc::Receiver<Query> {
+pub fn serve(places: &Places, gate: watch::Receiver<DockerGate>, events: mpsc::Sender<Seen>) -> mpsc::Receiver<Query> {
     let (queries, inbox) = mpsc::channel(4);
     match listen(&places.control_socket(), 0o600) {
         Ok(socket) => drop(tokio::spawn(accept(socket, move |stream| answer_control(stream, queries.clone())))),
         Err(error) => warn!("mayfly status will not work: {error}"),
     }
     match hooks::make_runtime_directory(places).and_then(|()| listen(&places.hook_socket(), 0o666)) {
-        Ok(socket) => drop(tokio::spawn(accept(socket, move |stream| answer_hook(stream, events.clone())))),
+        Ok(socket) => {
+            drop(tokio::spawn(accept(socket, move |stream| answer_hook(stream, gate.borrow().clone(), events.clone()))))
+        }
         Err(error) => warn!("job hooks will not be answered: {error}"),
     }
     inbox
@@ -120,10 +123,10 @@ async fn answer_control(mut stream: UnixStream, queries: mpsc::Sender<Query>) ->
     send(&mut stream, &answer.await.map_err(io::Error::other)?).await
 }
 
-async fn answer_hook(mut stream: UnixStream, events: mpsc::Sender<Seen>) -> io::Result<()> {
+async fn answer_hook(mut stream: UnixStream, docker: DockerGate, events: mpsc::Sender<Seen>) -> io::Result<()> {
     let call: hooks::Call = receive(&mut stream).await?;
     events.send(Seen::Event(Event::Saw(call.sign()))).await.map_err(io::Error::other)?;
-    send(&mut stream, &hooks::Reply::default()).await
+    send(&mut stream, &hooks::Reply { docker }).await
 }
 
 async fn receive<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> {

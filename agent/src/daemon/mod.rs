@@ -3,6 +3,7 @@
 //! It takes an event, steps, makes the new state durable, and only then acts. No locks; everything else sends events.
 
 pub mod clock;
+mod docker;
 pub mod journal;
 mod machine;
 pub mod performer;
@@ -16,9 +17,10 @@ use std::io;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info};
 
+use crate::control::hooks::DockerGate;
 use crate::control::{self, Query};
 use crate::lifecycle::{Effect, Event, Outcome, Phase, State, Timer, step};
 use crate::runner::watch::Seen;
@@ -61,8 +63,9 @@ pub async fn live(settings: Settings) -> Result<Lived, CannotBegin> {
     let start = start::prepare(&settings)?;
     let (events, inbox) = mpsc::channel(256);
     signals::forward(events.clone(), settings.unit.as_ref().map(|unit| unit.manager().clone()))?;
-    let queries = control::serve(&settings.places, events.clone());
-    let performer = Performer::new(settings, events, &start);
+    let (gate, docker) = watch::channel(DockerGate::default());
+    let queries = control::serve(&settings.places, docker, events.clone());
+    let performer = Performer::new(settings, gate, events, &start);
     Ok(Life::new(start, performer, inbox, queries).run().await)
 }
 
@@ -118,9 +121,9 @@ impl Life {
             notify::alive();
             match self.next().await {
                 Next::Event(event) => self.take(&event),
-                Next::Line(line) => {
+                Next::Line(line, end) => {
                     self.record.console_lines += 1;
-                    self.performer.console_line(&line);
+                    self.performer.console_line(&line, end);
                 }
                 Next::Query(query) => query.answer(&self.state, &self.record),
                 Next::Detach => {
@@ -140,7 +143,7 @@ impl Life {
             biased;
             Some(seen) = self.inbox.recv() => match seen {
                 Seen::Event(event) => Next::Event(event),
-                Seen::Line(line) => Next::Line(line),
+                Seen::Line { line, end } => Next::Line(line, end),
                 Seen::Detach => Next::Detach,
             },
             Some(query) = self.queries.recv() => Next::Query(query),
@@ -204,7 +207,7 @@ impl Life {
 
 enum Next {
     Event(Event),
-    Line(String),
+    Line(String, u64),
     Query(Query),
     Detach,
 }

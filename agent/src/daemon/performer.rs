@@ -2,21 +2,25 @@
 //!
 //! The one holder of the JIT configuration: effects name it, nothing else reads it.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use super::docker::DockerWatch;
 use super::journal::Binding;
 use super::machine::Machine;
 use super::progress::Progress;
 use super::record::Record;
 use super::settings::{Places, Settings};
 use super::start::Start;
-use crate::control::hooks;
+use crate::config::DockerMode;
+use crate::control::hooks::{self, DockerGate};
 use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, State, Worker};
 use crate::runner::environment;
 use crate::runner::jit::JitConfig;
@@ -41,6 +45,9 @@ pub(super) struct Performer {
     runner_user: Option<String>,
     unit: Option<RunnerUnit>,
     operators: Option<PathBuf>,
+    docker_mode: DockerMode,
+    gate: watch::Sender<DockerGate>,
+    docker: Option<DockerWatch>,
     binding: Binding,
     machine: Machine,
     progress: Option<Progress>,
@@ -52,10 +59,16 @@ pub(super) struct Performer {
     fetch: Option<JoinHandle<()>>,
     watch: Option<JoinHandle<()>>,
     looks: Option<mpsc::Sender<()>>,
+    told: Option<File>,
 }
 
 impl Performer {
-    pub(super) fn new(settings: Settings, events: mpsc::Sender<Seen>, start: &Start) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        gate: watch::Sender<DockerGate>,
+        events: mpsc::Sender<Seen>,
+        start: &Start,
+    ) -> Self {
         let (decoded, decoded_inbox) = mpsc::channel(1);
         Self {
             traces: start.traces.clone(),
@@ -65,6 +78,9 @@ impl Performer {
             runner_user: settings.runner_user,
             unit: settings.unit,
             operators: settings.operators,
+            docker_mode: settings.docker,
+            gate,
+            docker: None,
             binding: settings.binding,
             machine: Machine::new(settings.platform),
             progress: settings.progress,
@@ -75,6 +91,7 @@ impl Performer {
             fetch: None,
             watch: None,
             looks: None,
+            told: None,
         }
     }
 
@@ -85,7 +102,15 @@ impl Performer {
     pub(super) fn perform(&mut self, effect: &Effect, state: &State) {
         match effect {
             Effect::Identify => self.machine.identify(self.isolation_probe(), self.events.clone()),
-            Effect::FetchJitConfig => self.fetch_jit_config(),
+            Effect::FetchJitConfig => {
+                self.watch_docker();
+                self.fetch_jit_config();
+            }
+            Effect::RestartDocker => {
+                if let Some(docker) = &self.docker {
+                    docker.restart();
+                }
+            }
             Effect::StartRunner => self.start_runner(),
             Effect::Attach => self.attach(state),
             Effect::DeleteJitConfig => self.machine.delete_jit_config(),
@@ -172,6 +197,7 @@ impl Performer {
         order.operators.clone_from(&self.operators);
         order.setup_info = self.machine.setup_info();
         order.carry(self.held_jit_config()?);
+        order.label = self.held_jit_config()?.label();
         Ok(order)
     }
 
@@ -213,6 +239,7 @@ impl Performer {
             instance: self.binding.instance.clone(),
             boot: self.binding.boot.clone(),
             files: config.names().map(str::to_owned).collect(),
+            label: config.label(),
             environment: environment::build(
                 std::env::vars_os().filter_map(utf8),
                 user.as_ref(),
@@ -231,7 +258,15 @@ impl Performer {
         }
     }
 
+    fn watch_docker(&mut self) {
+        if self.docker.is_none() {
+            let manager = self.unit.as_ref().map(|unit| unit.manager().clone());
+            self.docker = DockerWatch::begin(self.docker_mode, manager, self.gate.clone(), self.events.clone());
+        }
+    }
+
     fn attach(&mut self, state: &State) {
+        self.watch_docker();
         let worker_told = state.phase.run().is_some_and(|run| run.evidence.worker == Worker::Alive);
         let (watch, looks) = self.watcher(worker_told);
         self.looks = Some(looks);
@@ -303,15 +338,25 @@ impl Performer {
 
     pub(super) fn phase_entered(&mut self, phase: &Phase) {
         self.machine.phase_entered(phase, &self.events);
+        if let Some(docker) = &self.docker {
+            docker.phase_entered(phase, self.traces.marker().and_then(|marker| marker.label));
+        }
         if let Some(progress) = &self.progress {
             progress.phase(phase);
         }
     }
 
-    pub(super) fn console_line(&self, line: &str) {
+    pub(super) fn console_line(&mut self, line: &str, end: u64) {
         crate::log::console_line(line);
         if let Some(progress) = &self.progress {
             progress.console(line);
+        }
+        // After it was passed on: an agent that is killed in between repeats a line, and loses none.
+        if self.told.is_none() {
+            self.told = self.traces.open_told().ok();
+        }
+        if let Some(told) = &self.told {
+            let _ = told.write_all_at(&end.to_le_bytes(), 0);
         }
     }
 

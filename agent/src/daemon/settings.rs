@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::journal::Binding;
 use super::progress::Progress;
+use crate::config::DockerMode;
 use crate::lifecycle::Policy;
 use crate::platform::ec2::Ec2;
 use crate::runner::unit::RunnerUnit;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub runner_user: Option<String>,
     /// The runner's unit, if systemd supervises it; else it is a child process.
     pub unit: Option<RunnerUnit>,
+    /// What jobs need of Docker.
+    pub docker: DockerMode,
     /// What the machine stands on.
     pub platform: Platform,
     /// Where the operators' own job hooks are: `job-started.d` and `job-completed.d`.

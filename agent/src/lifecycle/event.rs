@@ -26,6 +26,11 @@ pub enum Event {
     },
     /// The instance left the warm pool.
     InService,
+    /// The Docker daemon does not come, or does not come back.
+    DockerDown {
+        /// What was seen of it.
+        detail: String,
+    },
     /// The instance turned out to be in an Auto Scaling group (learned off the critical path).
     InGroup,
     /// Result of [`Effect::FetchJitConfig`]: it is here, checked, and held by the performer.
@@ -177,6 +182,8 @@ pub enum Effect {
     Identify,
     /// Get the JIT configuration, until told otherwise.
     FetchJitConfig,
+    /// Restart the Docker daemon: nothing runs, and it does not answer.
+    RestartDocker,
     /// Put the files of the JIT configuration in place and start the listener. At most once in a life.
     StartRunner,
     /// Watch the listener that an earlier agent process started.

@@ -4,6 +4,7 @@
 //! is in here; everything that acts is elsewhere. The loop in [`crate::daemon`] makes a state durable before it acts.
 
 mod begin;
+mod docker;
 mod end;
 mod event;
 mod evidence;
@@ -51,6 +52,7 @@ impl Step<'_> {
             Event::NotIdentified { detail } => self.not_identified(detail),
             Event::NotIsolated { detail } => self.not_isolated(detail),
             Event::InService => self.in_service(),
+            Event::DockerDown { detail } => self.docker_down(detail),
             Event::InGroup => self.state.in_group |= self.state.phase != Phase::Warm,
             Event::JitConfigReady => self.jit_config_ready(),
             Event::JitConfigFailed { outcome, detail } => self.jit_config_failed(*outcome, detail),

@@ -13,6 +13,8 @@ pub struct Policy {
     pub kill_at: Duration,
     /// Whether a rebalance recommendation ends an instance that runs no job.
     pub drain_on_rebalance: bool,
+    /// Whether every job needs Docker.
+    pub docker_required: bool,
     /// How long a machine whose life failed is kept for a person to look at; zero to not keep it.
     pub hold_on_failure: Duration,
     /// How the machine is ended.

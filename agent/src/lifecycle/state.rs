@@ -18,6 +18,9 @@ pub struct State {
     pub in_group: bool,
     /// Until when an operator wants the machine kept.
     pub hold: Option<Time>,
+    /// The Docker daemon was restarted because it did not answer; it gets no second try.
+    #[serde(default)]
+    pub docker_restarted: bool,
 }
 
 /// The limit over all phases, counted from launch or from leaving the warm pool.
@@ -231,6 +234,7 @@ impl State {
             lifetime: Lifetime::Until(now + policy.limits.lifetime),
             in_group: false,
             hold: None,
+            docker_restarted: false,
         }
     }
 

@@ -34,8 +34,13 @@ fn guarded(places: &Places) -> Result<(), NotStarted> {
         ),
     })?;
     let traces = Traces::new(&order.state_directory);
-    let marker =
-        Marker { instance: order.instance.clone(), boot: order.boot.clone(), shim: None, files: order.names() };
+    let marker = Marker {
+        instance: order.instance.clone(),
+        boot: order.boot.clone(),
+        shim: None,
+        files: order.names(),
+        label: order.label.clone(),
+    };
     traces.mark(&marker).map_err(|error| NotStarted {
         outcome: Outcome::JournalFailed,
         detail: match error.kind() {

@@ -12,6 +12,8 @@ use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::docker::Label;
+
 /// The largest blob that is looked at. GitHub's are about 4.4 KB.
 pub const MAX_ENCODED: usize = 64 * 1024;
 
@@ -107,6 +109,12 @@ impl JitConfig {
     /// stop a whole class.
     pub fn unknown_names(&self) -> impl Iterator<Item = &str> {
         self.names().filter(|name| !KNOWN.contains(name))
+    }
+
+    /// What the runner of this configuration labels its containers and networks with.
+    #[must_use]
+    pub fn label(&self) -> Option<String> {
+        self.files.get(".runner").map(|content| Label::of_runner_file(content).as_str().to_owned())
     }
 
     /// Names and contents.

@@ -37,6 +37,8 @@ pub struct UnitOrder {
     pub operators: Option<PathBuf>,
     /// What the job's log says of the machine, as GitHub's `.setup_info` wants it.
     pub setup_info: String,
+    /// For the marker.
+    pub label: Option<String>,
     files: BTreeMap<String, String>,
 }
 
@@ -71,6 +73,7 @@ impl UnitOrder {
             user: user.to_owned(),
             operators: None,
             setup_info: String::new(),
+            label: None,
             files: BTreeMap::new(),
         }
     }

@@ -42,6 +42,8 @@ pub struct Order {
     pub boot: String,
     /// For the marker.
     pub files: Vec<String>,
+    /// For the marker.
+    pub label: Option<String>,
     /// The listener's whole environment.
     pub environment: BTreeMap<String, String>,
 }
@@ -92,6 +94,7 @@ fn start(order: &Order, traces: &Traces) -> Result<ProcessId, Answer> {
         boot: order.boot.clone(),
         shim: Some(own),
         files: order.files.clone(),
+        label: order.label.clone(),
     };
     match traces.mark(&marker) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Answer::StartedBefore),

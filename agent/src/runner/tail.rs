@@ -53,11 +53,11 @@ impl Tail {
         self
     }
 
-    /// Passes every whole line that is there to `each`, up to a bound. Returns whether there may be more.
+    /// Passes every whole line that is there to `each`, with the place in the file where it ends, up to a bound. Returns whether there may be more.
     ///
     /// # Errors
     /// The file exists and cannot be read.
-    pub fn read(&mut self, mut each: impl FnMut(&str)) -> io::Result<bool> {
+    pub fn read(&mut self, mut each: impl FnMut(&str, u64)) -> io::Result<bool> {
         if self.file.is_none() && !self.open()? {
             return Ok(false);
         }
@@ -68,15 +68,17 @@ impl Tail {
             if count == 0 {
                 return Ok(false);
             }
+            let mut at = self.offset;
             self.offset += count as u64;
             budget = budget.saturating_sub(count);
             for chunk in self.buffer[..count].split_inclusive(|byte| *byte == b'\n') {
                 let (part, whole) = chunk.strip_suffix(b"\n").map_or((chunk, false), |part| (part, true));
+                at += chunk.len() as u64;
                 let room = MAX_LINE - self.line.len();
                 self.line.extend_from_slice(&part[..part.len().min(room)]);
                 if whole {
                     let text = String::from_utf8_lossy(&self.line);
-                    each(text.strip_suffix('\r').unwrap_or(&text));
+                    each(text.strip_suffix('\r').unwrap_or(&text), at);
                     self.line.clear();
                 }
             }
@@ -143,7 +145,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
         for path in [pipe, link] {
             let mut read = 0;
-            assert!(Tail::new(&path).read(|_| read += 1).is_err(), "{} was read", path.display());
+            assert!(Tail::new(&path).read(|_, _| read += 1).is_err(), "{} was read", path.display());
             assert_eq!(read, 0);
         }
     }
@@ -156,7 +158,7 @@ mod tests {
         for piece in ["on", "e\ntw", "o\r\n", "", "three\nrest"] {
             let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&path).unwrap();
             io::Write::write_all(&mut file, piece.as_bytes()).unwrap();
-            assert!(!tail.read(|line| lines.push(line.to_owned())).unwrap());
+            assert!(!tail.read(|line, _| lines.push(line.to_owned())).unwrap());
         }
         tail.finish(|line| lines.push(line.to_owned()));
         assert_eq!(lines, ["one", "two", "three", "rest"]);

@@ -5,6 +5,7 @@
 //! | `runner.started` | the shim or the unit's start, exclusively and synced, before anything else | a start happened; there is never another |
 //! | `runner.pid` | the shim after the spawn, or the agent that asked systemd | which process the listener is |
 //! | `runner.exit` | the shim or the unit's stop, when the listener has ended | how it ended |
+//! | `console.told` | the agent | up to where `console.log` was passed on |
 //! | `console.log` | the listener and its worker | their stdout and stderr |
 
 use std::fs::{self, File, OpenOptions};
@@ -35,6 +36,9 @@ pub struct Marker {
     pub shim: Option<ProcessId>,
     /// The JIT configuration's file names, to be removed at the end.
     pub files: Vec<String>,
+    /// What the runner labels its containers with.
+    #[serde(default)]
+    pub label: Option<String>,
 }
 
 /// The content of the exit file.
@@ -121,12 +125,32 @@ impl Traces {
         read(&self.directory.join("runner.exit"))
     }
 
+    /// Up to which place of the console's file its lines were passed on.
+    #[must_use]
+    pub fn told(&self) -> u64 {
+        let bytes = fs::read(self.told_path()).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u64::from_le_bytes)
+    }
+
+    /// Opens the file in which [`Self::told`] is kept: eight bytes, overwritten in place and never synced, since no other
+    /// boot asks for them.
+    ///
+    /// # Errors
+    /// It could not be made.
+    pub fn open_told(&self) -> io::Result<File> {
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.told_path())
+    }
+
+    fn told_path(&self) -> PathBuf {
+        self.directory.join("console.told")
+    }
+
     /// Forgets everything: for a new life on a machine that may have several, or after a foreign one.
     ///
     /// # Errors
     /// A file is there and could not be removed.
     pub fn clear(&self) -> io::Result<()> {
-        for path in ["runner.pid", "runner.exit", "console.log", "runner.started"] {
+        for path in ["runner.pid", "runner.exit", "console.log", "console.told", "runner.started"] {
             match fs::remove_file(self.directory.join(path)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -41,7 +41,12 @@ pub enum Seen {
     /// For the lifecycle.
     Event(Event),
     /// A console line, for the log and for people.
-    Line(String),
+    Line {
+        /// The line.
+        line: String,
+        /// Where it ends in the console's file.
+        end: u64,
+    },
     /// The agent process is to end, and the runner to go on.
     Detach,
 }
@@ -51,6 +56,8 @@ pub enum Seen {
 pub struct Watch {
     traces: Traces,
     perf: PathBuf,
+    /// Up to here an earlier agent process passed the console's lines on.
+    told: u64,
     console_tail: Tail,
     perf_tail: Tail,
     hook_tail: Tail,
@@ -89,6 +96,7 @@ impl Watch {
         looks: mpsc::Receiver<()>,
     ) -> Self {
         Self {
+            told: traces.told(),
             console_tail: Tail::new(&traces.console()).giving_back(),
             perf_tail: Tail::new(&perf.join(perf::LISTENER_FILE)),
             hook_tail: Tail::new(&perf.join(hooks::TRACE_FILE)),
@@ -227,14 +235,17 @@ impl Watch {
     async fn read(&mut self) -> io::Result<()> {
         loop {
             let mut seen = Vec::new();
-            let mut keep_line = |line: &str| seen.push((console::sign(line), Some(line.to_owned())));
+            let told = self.told;
+            // Lines that an earlier agent process passed on are evidence still, and nothing more.
+            let mut keep_line =
+                |line: &str, end: u64| seen.push((console::sign(line), (end > told).then(|| (line.to_owned(), end))));
             let more = self.console_tail.read(&mut keep_line)?;
             // These two are the job's to spoil: then the other witnesses have to do.
-            let _ = self.perf_tail.read(|line| seen.push((perf::sign(line), None)));
-            let _ = self.hook_tail.read(|line| seen.push((hooks::Call::read(line), None)));
+            let _ = self.perf_tail.read(|line, _| seen.push((perf::sign(line), None)));
+            let _ = self.hook_tail.read(|line, _| seen.push((hooks::Call::read(line), None)));
             for (sign, line) in seen {
-                if let Some(line) = line {
-                    self.send(Seen::Line(line)).await?;
+                if let Some((line, end)) = line {
+                    self.send(Seen::Line { line, end }).await?;
                 }
                 if let Some(sign) = sign {
                     if matches!(sign, Sign::JobMessage | Sign::Running { .. }) {
@@ -283,7 +294,7 @@ impl Watch {
         let mut rest = Vec::new();
         self.console_tail.finish(|line| rest.push((console::sign(line), line.to_owned())));
         for (sign, line) in rest {
-            self.send(Seen::Line(line)).await?;
+            self.send(Seen::Line { line, end: u64::MAX }).await?;
             if let Some(sign) = sign {
                 self.tell(Event::Saw(sign)).await?;
             }

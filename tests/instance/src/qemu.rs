@@ -150,7 +150,8 @@ impl Qemu {
         if !hardware.console_here {
             command.stdin(Stdio::null()).stdout(Stdio::null());
         }
-        let mut child = command.spawn().trying(|| "starting qemu-system-x86_64 (install qemu-system-x86)".to_owned())?;
+        let mut child =
+            command.spawn().trying(|| "starting qemu-system-x86_64 (install qemu-system-x86)".to_owned())?;
         let deadline = Instant::now() + PATIENCE;
         // The sockets are there before QEMU reads a saved state, so connecting does not wait for that.
         while !(at("qmp").exists() && at("shell").exists()) {
@@ -235,12 +236,16 @@ impl Hardware<'_> {
         let mut command = command();
         command.args(self.accelerator.arguments());
         command.args(["-machine", "q35", "-smp", "2", "-m", "2048", "-nodefaults", "-display", "none"]);
-        command.arg("-smbios").arg(format!(
-            "type=1,manufacturer=Amazon EC2,product=m7i.large,uuid={UUID},serial={UUID}"
-        ));
-        command.arg("-kernel").arg(self.disk.kernel()).arg("-initrd").arg(self.disk.initrd()).arg("-append").arg(
-            format!("root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off loglevel=4 {}", self.kernel),
-        );
+        command
+            .arg("-smbios")
+            .arg(format!("type=1,manufacturer=Amazon EC2,product=m7i.large,uuid={UUID},serial={UUID}"));
+        command
+            .arg("-kernel")
+            .arg(self.disk.kernel())
+            .arg("-initrd")
+            .arg(self.disk.initrd())
+            .arg("-append")
+            .arg(format!("root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off loglevel=4 {}", self.kernel));
         // The disk outlives no test, so nothing needs to reach the host's own disk.
         command.arg("-drive").arg(format!("file={},if=none,id=disk,cache=unsafe", self.overlay.display()));
         command.args(["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]);

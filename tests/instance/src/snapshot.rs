@@ -51,7 +51,8 @@ fn make(disk: &Disk, place: &std::path::Path) -> Result<()> {
     let booted = began.elapsed();
     machine.save(&part.join("disk.qcow2"), &part.join("state"))?;
     fs::rename(&part, place)?;
-    let times = format!("booted {:.1} s, saved {:.1} s\n", booted.as_secs_f64(), (began.elapsed() - booted).as_secs_f64());
+    let times =
+        format!("booted {:.1} s, saved {:.1} s\n", booted.as_secs_f64(), (began.elapsed() - booted).as_secs_f64());
     fs::write(place.join("times"), times)?;
     Ok(())
 }

@@ -1,0 +1,180 @@
+//! The host's Docker daemon beside a life: watched, restarted when the lifecycle says so, and waited for by jobs.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::clock;
+use crate::config::DockerMode;
+use crate::control::hooks::DockerGate;
+use crate::docker::{Docker, Label, Load, State, Verdict, Watch};
+use crate::lifecycle::{Event, Phase};
+use crate::runner::watch::Seen;
+use crate::systemd::Manager;
+
+/// How long a restart of the daemon may take; a stuck one is killed by systemd within 90 s of its own.
+const RESTART_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long clearing up after a killed job may take.
+const REMOVAL_BUDGET: Duration = Duration::from_secs(60);
+
+/// With less room than this for images and containers a job rarely gets far.
+const LITTLE_ROOM: u64 = 1 << 30;
+
+/// The watch over the daemon. Dropping it ends the watch.
+#[derive(Debug)]
+pub(super) struct DockerWatch {
+    docker: Docker,
+    load: watch::Sender<Load>,
+    restarts: mpsc::Sender<()>,
+}
+
+impl DockerWatch {
+    /// Begins to watch, unless Docker is none of this machine's business.
+    pub(super) fn begin(
+        mode: DockerMode,
+        manager: Option<Manager>,
+        gate: watch::Sender<DockerGate>,
+        events: mpsc::Sender<Seen>,
+    ) -> Option<Self> {
+        if mode == DockerMode::Off {
+            return None;
+        }
+        let docker = match Docker::from_environment() {
+            Ok(docker) => docker,
+            Err(error) => {
+                warn!("Docker is not watched: {error}");
+                return None;
+            }
+        };
+        let (load, job) = watch::channel(Load::Idle);
+        let (restarts, wanted) = mpsc::channel(1);
+        let (looks, seen) = watch::channel(None);
+        tokio::spawn(crate::docker::watch(docker.clone(), mode, looks));
+        let keeper = Keeper { mode, manager, gate, events, watch: Watch::default(), told: false };
+        tokio::spawn(keeper.run(seen, job, wanted));
+        Some(Self { docker, load, restarts })
+    }
+
+    /// Asks for a restart of the daemon.
+    pub(super) fn restart(&self) {
+        let _ = self.restarts.try_send(());
+    }
+
+    /// A daemon that does not answer while a job runs is the job's business.
+    pub(super) fn phase_entered(&self, phase: &Phase, label: Option<String>) {
+        let busy = phase.run().is_some_and(|run| run.evidence.assigned());
+        let _ = self.load.send(if busy { Load::Busy } else { Load::Idle });
+        let docker = self.docker.clone();
+        match (phase, label) {
+            (Phase::Starting { .. }, _) => drop(tokio::spawn(async move { look_for_room(&docker).await })),
+            (Phase::Held { .. }, Some(label)) => drop(tokio::spawn(async move { clear_up(&docker, &label).await })),
+            _ => {}
+        }
+    }
+}
+
+/// Judges what is seen and keeps the gate that jobs wait at.
+struct Keeper {
+    mode: DockerMode,
+    manager: Option<Manager>,
+    gate: watch::Sender<DockerGate>,
+    events: mpsc::Sender<Seen>,
+    watch: Watch,
+    told: bool,
+}
+
+impl Keeper {
+    async fn run(
+        mut self,
+        mut seen: watch::Receiver<Option<State>>,
+        job: watch::Receiver<Load>,
+        mut restarts: mpsc::Receiver<()>,
+    ) {
+        loop {
+            tokio::select! {
+                changed = seen.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let state = seen.borrow_and_update().clone();
+                    if let Some(state) = state {
+                        let load = *job.borrow();
+                        let verdict = self.watch.observe(state.seen, load, &state.health);
+                        self.judged(verdict).await;
+                    }
+                }
+                wanted = restarts.recv() => match wanted {
+                    Some(()) => self.restart().await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn judged(&mut self, verdict: Verdict) {
+        let required = self.mode == DockerMode::Required;
+        let gate = match &verdict {
+            Verdict::Ready => DockerGate::Open,
+            Verdict::NotYet => DockerGate::Wait { required },
+            Verdict::Down { reason } if required => DockerGate::Closed { reason: reason.to_string() },
+            Verdict::Down { .. } => DockerGate::Open,
+        };
+        self.gate.send_replace(gate);
+        match verdict {
+            Verdict::Ready => self.told = false,
+            Verdict::Down { reason } if !self.told => self.tell(reason.to_string()).await,
+            Verdict::NotYet | Verdict::Down { .. } => {}
+        }
+    }
+
+    async fn tell(&mut self, detail: String) {
+        self.told = true;
+        if self.mode == DockerMode::Required {
+            warn!("{detail}");
+        }
+        let _ = self.events.send(Seen::Event(Event::DockerDown { detail })).await;
+    }
+
+    async fn restart(&mut self) {
+        let Some(manager) = &self.manager else {
+            return self
+                .tell("Docker does not answer, and without systemd nobody here may restart it".to_owned())
+                .await;
+        };
+        match manager.restart("docker.service", RESTART_PATIENCE).await {
+            Ok(()) => {
+                info!("docker.service was restarted: it did not answer, and no job was running");
+                (self.watch, self.told) = (Watch::default(), false);
+            }
+            Err(error) => self.tell(format!("Docker does not answer, and {error}")).await,
+        }
+    }
+}
+
+async fn look_for_room(docker: &Docker) {
+    let begun = clock::now();
+    if let Ok(room) = docker.data_root_room().await
+        && room.free_bytes < LITTLE_ROOM
+    {
+        let path = room.path.display();
+        warn!(
+            "Docker's data root {path} has {} MiB free (seen {:?} into the start)",
+            room.free_bytes >> 20,
+            clock::now().since(begun)
+        );
+    }
+}
+
+/// A person who looks at a held machine should not find a killed job's containers still at work.
+async fn clear_up(docker: &Docker, label: &str) {
+    let Some(label) = Label::known(label) else { return };
+    let removal = docker.remove_leftovers(&label, REMOVAL_BUDGET).await;
+    if !removal.removed.is_empty() {
+        info!("removed what the job left in Docker: {:?}", removal.removed);
+    }
+    if !removal.is_complete() {
+        warn!("something of the job is left in Docker: {:?}", removal.failed);
+    }
+}
