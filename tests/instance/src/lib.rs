@@ -4,7 +4,7 @@
 //! ```no_run
 //! use mayfly_instance::{Machine, seconds};
 //! let mut machine = Machine::restored("debian-13");
-//! machine.put_jit_config("succeeds");
+//! machine.put_jit_config("success");
 //! machine.guest("systemctl start mayfly.target");
 //! machine.until("the runner runs", seconds(30), "systemctl is-active mayfly-runner");
 //! let end = machine.wait_for_power_off(seconds(120));

@@ -65,7 +65,7 @@ fn pump(from: &mut impl std::io::Read, to: &mut impl std::io::Write) -> std::io:
 }
 
 fn runner(directory: &str) -> Result<()> {
-    let scenario = scenarios::named("succeeds").ok_or_else(|| Error("the double has no such scenario".to_owned()))?;
+    let scenario = scenarios::named("success").ok_or_else(|| Error("the double has no such scenario".to_owned()))?;
     FakeRunner::install(directory, &scenario)?;
     Ok(())
 }

@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# What test-instance and machine share: is QEMU here, the programs, the disks, and a place that is cleared away at the end.
+
+# instance_missing: says why no machine can run here, and fails if one can. Installs what it may.
+instance_missing() {
+    local pair
+    if [ "$(uname -m)" != x86_64 ]; then
+        echo "this is $(uname -m), and the machines are x86_64"
+        return
+    fi
+    for pair in qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap mke2fs:e2fsprogs setpriv:util-linux; do
+        if ! (apt_tool "${pair%%:*}" "${pair#*:}") >/dev/null 2>&1; then
+            echo "${pair%%:*} is not here and cannot be installed: install the package ${pair#*:}"
+            return
+        fi
+    done
+    if [ "$(id -u)" != 0 ] && ! unshare --map-root-user --map-auto true 2>/dev/null; then
+        echo "this user cannot make a user namespace with subordinate ids: see /etc/subuid, or run it as root"
+        return
+    fi
+    return 1
+}
+
+# instance_wait PID: waits for a job of this script; a signal ends the wait and the job.
+instance_wait() {
+    local status=0
+    INSTANCE_JOB=$1
+    wait "$1" || status=$?
+    INSTANCE_JOB=''
+    [ "$status" = 0 ] || exit "$status"
+}
+
+# What a killed test leaves is in one directory, and every machine ends with its test.
+instance_clear() {
+    [ -z "${INSTANCE_JOB:-}" ] || { kill "$INSTANCE_JOB" 2>/dev/null && wait "$INSTANCE_JOB" 2>/dev/null; } || true
+    rm -rf "$INSTANCE_TMP"
+}
+
+# instance_prepare NAME...: programs, doubles and disks, told to the tests by environment variables.
+instance_prepare() {
+    local name variable disk arguments=()
+    INSTANCE_TMP=$(mktemp -d)
+    export TMPDIR=$INSTANCE_TMP
+    trap instance_clear EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    need cargo "install Rust, for example with rustup"
+    MAYFLY_MOTO_VENV=$(python_tool moto)
+    export MAYFLY_MOTO_VENV MAYFLY_MACHINE_BIN=$TARGET/debug/mayfly-machine FAKE_RUNNER_BIN=$TARGET/debug/fake-runner
+    say "building the doubles"
+    cargo build --locked --quiet --bins --package mayfly-instance --package mayfly-fake-runner
+    "$MAYFLY_MACHINE_BIN" runner "$INSTANCE_TMP/runner"
+    arguments=(--runner "$INSTANCE_TMP/runner")
+    if [ -n "${MAYFLY_DEB:-}" ]; then
+        MAYFLY_DEB=$(cd "$CALLED_FROM" && realpath -e "$MAYFLY_DEB")
+        say "package under test: $MAYFLY_DEB"
+        arguments+=(--package "$MAYFLY_DEB")
+    else
+        say "MAYFLY_DEB names no package: the machines are without Mayfly"
+    fi
+    for name in "$@"; do
+        disk=$("$TOP/tests/instance/build-root" "${arguments[@]}" "$name")
+        variable=${name^^}
+        export "MAYFLY_INSTANCE_${variable//-/_}=$disk"
+    done
+}
