@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use mayfly_fake_runner::{FakeRunner, JitConfig, scenarios};
 use mayfly_instance::{Disk, Error, Result, Spec, snapshot};
+use serde_json::json;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -83,26 +84,28 @@ fn run(name: &str, user_data: Option<&str>) -> Result<()> {
         spec = spec.user_data(&std::fs::read_to_string(file)?);
     }
     let mut machine = spec.boot()?;
-    let jit = tempfile::NamedTempFile::new()?;
-    std::fs::write(jit.path(), JitConfig::new(7).encode())?;
     let clouds = &machine.clouds;
+    // The request of a launcher, for curl: not everybody has the aws command, and moto checks no signature.
+    let request = tempfile::NamedTempFile::new()?;
+    let jit = json!({ "Name": clouds.parameter(), "Type": "SecureString", "Value": JitConfig::new(7).encode() });
+    std::fs::write(request.path(), jit.to_string())?;
+    let scope = format!("x/20260101/{}/ssm/aws4_request", clouds.moto.region());
     eprintln!(
         "\n  A {name} that believes it is the EC2 instance {}.\n\n  \
-         log in                root, no password; leave with Ctrl-A X\n  \
-         metadata service      {} (in the machine: http://169.254.169.254)\n  \
-         AWS (moto)            {} (in the machine: http://169.254.169.2:{})\n\n  \
+         log in             root, no password; Ctrl-A X ends the machine\n  \
+         metadata service   {} (in the machine: http://169.254.169.254)\n  \
+         AWS (moto)         {} (in the machine: http://169.254.169.2:{})\n\n  \
          Let a life happen: in the machine\n    systemctl start mayfly.target\n  \
-         and here, in another terminal, with the aws command, what a launcher does:\n    \
-         AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws --region {} --endpoint-url {} ssm put-parameter \\\n      \
-         --type SecureString --tier Advanced --name {} --value file://{}\n",
+         and in another terminal do what a launcher does, put the JIT configuration in its SSM parameter:\n    \
+         curl -H 'X-Amz-Target: AmazonSSM.PutParameter' -H 'Content-Type: application/x-amz-json-1.1' \\\n      \
+         -H 'Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=x' \\\n      \
+         -d @{} {}\n",
         clouds.instance,
         clouds.imds.url(),
         clouds.aws.url(),
         clouds.aws.address().port(),
-        clouds.moto.region(),
+        request.path().display(),
         clouds.aws.url(),
-        clouds.parameter(),
-        jit.path().display(),
     );
     let _ = std::io::stderr().flush();
     loop {
