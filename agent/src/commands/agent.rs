@@ -14,7 +14,7 @@ use crate::daemon::{CannotBegin, Lived, live};
 use crate::log;
 use crate::platform::ec2::{Ec2, Ec2Settings};
 use crate::runner::unit::RunnerUnit;
-use crate::systemd::{DEADLINE, Manager};
+use crate::systemd::{DEADLINE, Manager, notify};
 
 /// How long a restarted agent waits for the metadata service before it looks after its runner.
 const REMEMBERED_BUDGET: Duration = Duration::from_secs(2);
@@ -39,6 +39,8 @@ pub(super) fn run(args: &Args) -> u8 {
             "jit.file: with platform = \"local\" it must say where the JIT configuration will be",
         );
     }
+    // Before anybody is asked who this machine is: whatever waits for this unit at boot need not wait for that.
+    notify::ready();
     let operators = beside(Some(&args.config));
     live_blocking(settings(&config, operators)).map_or_else(|code| code, |_| 0)
 }

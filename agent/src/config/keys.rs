@@ -1,7 +1,7 @@
 //! The table of keys.
 
 use super::values::{self, duration, positive, size};
-use super::{Config, DockerMode, Platform, PowerOff, Rebalance, Sink, Supervisor};
+use super::{Config, DockerMode, Level, Platform, PowerOff, Rebalance, Sink, Supervisor};
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +183,13 @@ pub const KEYS: &[Key] = &[
     key("docker.mode", Kind::Word(DockerMode::WORDS), "if-present", "What a job needs of Docker.", |c, v| {
         DockerMode::parse(v).map(|v| c.docker = v)
     }),
+    key(
+        "isolation.level",
+        Kind::Word(Level::WORDS),
+        "compatible",
+        "What a job may do on its machine. provision makes it so and writes this; mayfly doctor tries it.",
+        |c, v| Level::parse(v).map(|v| c.isolation = v),
+    ),
     key("logs.sink", Kind::Word(Sink::WORDS), "cloudwatch", "Where logs go.", |c, v| {
         Sink::parse(v).map(|v| c.sink = v)
     }),

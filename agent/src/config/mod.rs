@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use load::{DEFAULT_PATH, load};
 pub use problem::{Origin, Problem, Problems};
 pub use schema::schema;
-pub use values::{DockerMode, Platform, PowerOff, Rebalance, Sink, Supervisor};
+pub use values::{DockerMode, Level, Platform, PowerOff, Rebalance, Sink, Supervisor};
 
 use crate::lifecycle::{Ending, Limits, Policy};
 
@@ -44,6 +44,8 @@ pub struct Config {
     pub interruption: Interruption,
     /// `docker.mode`
     pub docker: DockerMode,
+    /// `isolation.level`
+    pub isolation: Level,
     /// `logs.sink`
     pub sink: Sink,
     /// `logs.max_bytes`

@@ -66,6 +66,16 @@ words! {
     }
 }
 words! {
+    /// What a job may do on its machine; chosen when the image is made.
+    Level {
+        /// What it may on GitHub's own machines: sudo without a password, Docker.
+        #[default]
+        Compatible = "compatible",
+        /// No sudo, no cron, at or lingering; Docker.
+        Restricted = "restricted",
+    }
+}
+words! {
     /// Where logs go.
     Sink {
         /// Amazon CloudWatch Logs.

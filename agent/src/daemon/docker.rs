@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::clock;
 use crate::config::DockerMode;
 use crate::control::hooks::DockerGate;
-use crate::docker::{Docker, Label, Load, State, Verdict, Watch};
+use crate::docker::{Docker, Health, Label, Load, State, Verdict, Watch};
 use crate::lifecycle::{Event, Phase};
 use crate::runner::watch::Seen;
 use crate::systemd::Manager;
@@ -124,7 +124,10 @@ impl Keeper {
         self.gate.send_replace(gate);
         match verdict {
             Verdict::Ready => self.told = false,
-            Verdict::Down { reason } if !self.told => self.tell(reason.to_string()).await,
+            // Where nobody promised Docker, a machine without it is as it should be.
+            Verdict::Down { reason } if !self.told && (required || reason.last != Health::Absent) => {
+                self.tell(reason.to_string()).await;
+            }
             Verdict::NotYet | Verdict::Down { .. } => {}
         }
     }

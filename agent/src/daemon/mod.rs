@@ -3,6 +3,7 @@
 //! It takes an event, steps, makes the new state durable, and only then acts. No locks; everything else sends events.
 
 pub mod clock;
+mod console;
 mod docker;
 pub mod journal;
 mod machine;
@@ -106,7 +107,6 @@ impl Life {
     }
 
     async fn run(mut self) -> Lived {
-        notify::ready();
         if self.record.phases.is_empty() {
             self.remember();
         }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use super::console;
 use super::docker::DockerWatch;
 use super::journal::Binding;
 use super::machine::Machine;
@@ -326,6 +327,9 @@ impl Performer {
             }
             if let Err(error) = record.write(&path) {
                 warn!("cannot write the record {}: {error}", path.display());
+            }
+            if unit.is_some() {
+                console::tell(&record).await;
             }
             settling.await;
             Event::Closed

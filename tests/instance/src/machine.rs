@@ -98,7 +98,7 @@ impl Machine {
 
     /// Gives a restored machine its own clock, cloud and configuration.
     pub(crate) fn become_this_one(&mut self, spec: &Spec) -> Result<()> {
-        let mut script = "set -e; mkdir -p /etc/mayfly/agent.d; umask 077\n".to_owned();
+        let mut script = "set -e; rm -f /run/mayfly/building; mkdir -p /etc/mayfly/agent.d; umask 077\n".to_owned();
         for (path, permissions, content) in crate::user_data::files(&self.clouds.environment(), &spec.agent) {
             script.push_str(&format!("cat >{path} <<'END'\n{content}\nEND\nchmod {permissions} {path}\n"));
         }

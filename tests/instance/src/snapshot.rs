@@ -45,7 +45,7 @@ fn make(disk: &Disk, place: &std::path::Path) -> Result<()> {
     let _ = fs::remove_dir_all(&part);
     fs::create_dir_all(&part)?;
     let began = Instant::now();
-    let mut machine = Spec::new(&disk.name).boot()?;
+    let mut machine = Spec::new(&disk.name).kernel("mayfly.building").boot()?;
     machine.booted(BOOT)?;
     machine.run("/usr/local/lib/mayfly-test/docker-image && sync", &[], Duration::from_secs(120))?.success()?;
     let booted = began.elapsed();

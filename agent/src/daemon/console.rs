@@ -1,0 +1,30 @@
+//! The machine's console: what is written there, the cloud keeps when the machine is gone.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use tracing::debug;
+
+use super::record::Record;
+
+/// A serial line is slow, and a stuck one must not keep the machine.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Says how the life ended, in one line for people and one for machines.
+pub(super) async fn tell(record: &Record) {
+    let Some(end) = &record.end else { return };
+    let Ok(document) = serde_json::to_string(record) else { return };
+    let detail = if end.detail.is_empty() { end.outcome.meaning() } else { &end.detail };
+    let text = format!("\r\nmayfly: {}: {detail}\r\nmayfly-record: {document}\r\n", end.outcome);
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut console = OpenOptions::new().write(true).custom_flags(OFlag::O_NOCTTY.bits()).open("/dev/console")?;
+        console.write_all(text.as_bytes())
+    });
+    match tokio::time::timeout(PATIENCE, writing).await {
+        Ok(Ok(Ok(()))) => {}
+        other => debug!("the console did not take the record: {other:?}"),
+    }
+}
