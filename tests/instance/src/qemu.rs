@@ -1,6 +1,7 @@
 //! The emulator's process and its command line.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -141,6 +142,20 @@ pub(crate) fn overlay(backing: &Path, at: &Path) -> Result<()> {
     Err(Error(format!("qemu-img makes no overlay of {}: {}", backing.display(), String::from_utf8_lossy(&made.stderr))))
 }
 
+/// Connects to a socket that QEMU makes before the guest runs; its file is there a moment before it listens.
+fn connect(child: &mut Child, socket: &Path) -> Result<UnixStream> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if child.try_wait()?.is_some() || Instant::now() > deadline => {
+                return Err(Error(format!("connecting to {}: {error}", socket.display())));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
 impl Qemu {
     pub(crate) fn start(hardware: &Hardware<'_>) -> Result<Self> {
         let at = |name: &str| hardware.directory.join(name);
@@ -152,25 +167,15 @@ impl Qemu {
         }
         let mut child =
             command.spawn().trying(|| "starting qemu-system-x86_64 (install qemu-system-x86)".to_owned())?;
-        let deadline = Instant::now() + PATIENCE;
-        // The sockets are there before QEMU reads a saved state, so connecting does not wait for that.
-        while !(at("qmp").exists() && at("shell").exists()) {
-            let ended = child.try_wait()?;
-            if ended.is_some() || Instant::now() > deadline {
+        let connected = connect(&mut child, &at("qmp"))
+            .and_then(|stream| Ok((Qmp::over(stream)?, Shell::over(connect(&mut child, &at("shell"))?))));
+        match connected {
+            Ok((qmp, shell)) => Ok(Self { child, qmp, shell }),
+            Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
                 let said = fs::read_to_string(at("qemu.log")).unwrap_or_default();
-                return Err(Error(format!("QEMU does not start ({ended:?}): {said}")));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        match (Qmp::connect(&at("qmp")), Shell::connect(&at("shell"))) {
-            (Ok(qmp), Ok(shell)) => Ok(Self { child, qmp, shell }),
-            (Err(error), _) | (_, Err(error)) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                let said = fs::read_to_string(at("qemu.log")).unwrap_or_default();
-                Err(Error(format!("{error}; QEMU said: {said}")))
+                Err(Error(format!("QEMU does not start: {error}; it said: {said}")))
             }
         }
     }

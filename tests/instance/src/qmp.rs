@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,8 +28,7 @@ pub(crate) struct Qmp {
 }
 
 impl Qmp {
-    pub(crate) fn connect(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).trying(|| format!("connecting to {}", socket.display()))?;
+    pub(crate) fn over(stream: UnixStream) -> Result<Self> {
         let reader = BufReader::new(stream.try_clone()?);
         let (sender, answers) = channel();
         let seen = Arc::new((Mutex::new(Seen::default()), Condvar::new()));

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -35,10 +34,9 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// Connects to QEMU's end of the port; the guest may not be there yet, and then reads later what is sent now.
-    pub(crate) fn connect(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).trying(|| format!("connecting to {}", socket.display()))?;
-        Ok(Self { stream: BufReader::new(stream), last: 0 })
+    /// Over QEMU's end of the port; the guest may not be there yet, and then reads later what is sent now.
+    pub(crate) fn over(stream: UnixStream) -> Self {
+        Self { stream: BufReader::new(stream), last: 0 }
     }
 
     /// Runs a script with `sh -c`, and waits for its end; after `limit` it is killed.
