@@ -17,6 +17,7 @@
 
 pub mod cloud;
 pub mod disk;
+pub mod life;
 pub mod machine;
 mod qemu;
 mod qmp;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use cloud::Clouds;
 pub use disk::Disk;
+pub use life::{job, job_until_let_go, named};
 pub use machine::{Ended, Machine};
 pub use shell::Output;
 pub use spec::Spec;

@@ -1,0 +1,123 @@
+//! The agent dies, is restarted or upgraded. The job must not notice, and there is never a second listener.
+
+#![allow(missing_docs, reason = "scenarios say it by their names")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail there, and tells its figures")]
+
+use mayfly_instance::{Machine, job_until_let_go, named, seconds};
+use mayfly_fake_runner::Scenario;
+use mayfly_fake_runner::scenario::{Act, JobResult};
+
+const KILL: &str = "systemctl kill --signal=KILL mayfly-agent";
+/// systemd leaves a killed agent alone for an hour.
+const NO_RESTART: &str = "mkdir -p /run/systemd/system/mayfly-agent.service.d; printf '[Service]\nRestartSec=1h\n'     >/run/systemd/system/mayfly-agent.service.d/t.conf; systemctl daemon-reload";
+
+#[test]
+fn killed_twice_in_a_row_in_the_middle_of_a_job() {
+    let mut machine = Machine::restored("debian-13");
+    machine.live(&job_until_let_go());
+    machine.until_state("Busy");
+    for _ in 0..2 {
+        machine.guest(KILL);
+        machine.until_state("Busy");
+    }
+    machine.let_go();
+    machine.until_terminated(seconds(120));
+    let started = machine.guest("journalctl --output=cat --unit mayfly-runner | grep -c 'Started mayfly-runner.service'");
+    assert_eq!(started.trim(), "1", "systemd started the runner more than once");
+    let lines = machine.guest("journalctl --output=cat --unit mayfly-runner | grep -c 'Running job: build'");
+    assert_eq!(lines.trim(), "1", "a restarted agent repeats what was told already");
+    let record = machine.ends("job-succeeded", seconds(60));
+    assert_eq!(record["agent_restarted"], true, "the record hides that the agent was restarted");
+}
+
+#[test]
+fn killed_while_it_waits_for_the_jit_configuration() {
+    let mut machine = Machine::restored("debian-13");
+    machine.play(&named("success"));
+    machine.start_mayfly();
+    machine.until_state("WaitingForJitConfig");
+    machine.guest(KILL);
+    machine.until_state("WaitingForJitConfig");
+    machine.launch();
+    machine.ends("job-succeeded", seconds(120));
+}
+
+#[test]
+fn killed_while_the_runner_starts() {
+    let mut machine = Machine::restored("debian-13");
+    machine.live(&Scenario { connect_ms: 8_000, ..named("success") });
+    machine.until_state("Starting");
+    machine.guest(KILL);
+    machine.ends("job-succeeded", seconds(120));
+}
+
+#[test]
+fn killed_while_the_runner_is_idle() {
+    let mut machine = Machine::restored("debian-13");
+    machine.live(&Scenario { idle_ms: 12_000, ..named("success") });
+    machine.until_state("Idle");
+    machine.guest(KILL);
+    machine.ends("job-succeeded", seconds(120));
+}
+
+#[test]
+fn killed_while_the_runner_finishes() {
+    let mut machine = Machine::restored("debian-13");
+    machine.live(&named("completes-never-exits"));
+    machine.until_state("Finishing");
+    machine.guest(KILL);
+    machine.guest("systemctl is-active mayfly-runner");
+    machine.ends("job-succeeded", seconds(240));
+}
+
+fn the_job_ends_while_the_agent_is_dead(scenario: &Scenario, outcome: &str) {
+    let mut machine = Machine::restored("debian-13");
+    machine.guest(NO_RESTART);
+    let gate = job_until_let_go();
+    machine.live(&Scenario { steps: gate.steps, ..scenario.clone() });
+    machine.until_state("Busy");
+    machine.guest(KILL);
+    machine.let_go();
+    machine.until("the runner ends", seconds(60), "[ \"$(systemctl show -P SubState mayfly-runner)\" = exited ]");
+    machine.guest("systemctl start mayfly-agent");
+    machine.ends(outcome, seconds(90));
+}
+
+#[test]
+fn a_job_that_succeeds_while_the_agent_is_dead() {
+    the_job_ends_while_the_agent_is_dead(&named("success"), "job-succeeded");
+}
+
+#[test]
+fn a_job_that_fails_while_the_agent_is_dead() {
+    let failed = Scenario { job_result: JobResult::Failed, ..named("failed") };
+    the_job_ends_while_the_agent_is_dead(&failed, "job-failed");
+}
+
+#[test]
+fn a_listener_that_ends_with_0_while_the_agent_is_dead() {
+    let mut acts = named("success").acts;
+    acts.pop();
+    acts.push(Act::Completed { result: None });
+    acts.push(Act::Exit { code: 0 });
+    the_job_ends_while_the_agent_is_dead(&Scenario { acts, ..named("success") }, "job-succeeded");
+}
+
+#[test]
+fn restarted_and_upgraded_in_the_middle_of_a_job() {
+    let mut machine = Machine::restored("debian-13");
+    let package = std::fs::read(std::env::var_os("MAYFLY_DEB").expect("MAYFLY_DEB names the package")).unwrap();
+    machine.put("/root/mayfly.deb", package);
+    machine.live(&job_until_let_go());
+    machine.until_state("Busy");
+    let listener = machine.guest("systemctl show -P MainPID mayfly-runner");
+    machine.guest("systemctl restart mayfly-agent");
+    machine.until_state("Busy");
+    let agent = machine.guest("systemctl show -P MainPID mayfly-agent");
+    machine.guest("dpkg --install /root/mayfly.deb");
+    machine.until_state("Busy");
+    assert_ne!(machine.guest("systemctl show -P MainPID mayfly-agent"), agent, "the old agent is still at work");
+    assert_eq!(machine.guest("systemctl show -P MainPID mayfly-runner"), listener, "the upgrade touched the runner");
+    machine.let_go();
+    machine.ends("job-succeeded", seconds(120));
+}

@@ -1,0 +1,80 @@
+//! Whole lives, from the power button to the end of the instance.
+
+#![allow(missing_docs, reason = "scenarios say it by their names")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail there, and tells its figures")]
+
+use mayfly_instance::{Machine, Spec, job, named, seconds};
+
+/// What workflows do with Docker: a build, a run, a bind mount, a service container on a network of its own.
+const DOCKER: &str = r#"set -ex
+/usr/local/lib/mayfly-test/docker-image
+mkdir -p /tmp/context && cd /tmp/context
+printf 'FROM mayfly-test\nRUN echo built >/tmp/made\n' >Dockerfile
+docker build -t made . 
+[ "$(docker run --rm made cat /tmp/made)" = built ]
+echo here >/tmp/context/file
+[ "$(docker run --rm -v /tmp/context:/mnt mayfly-test cat /mnt/file)" = here ]
+docker network create jobnet
+docker run -d --name service --network jobnet mayfly-test sh -c 'mkdir /www; echo served >/www/index.html; httpd -f -h /www'
+docker run --rm --network jobnet mayfly-test sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do wget -q -O - http://service/ && exit 0; sleep 1; done; exit 1' | grep served
+docker rm -f service; docker network rm jobnet"#;
+
+fn a_whole_life(name: &str) {
+    let mut machine = Machine::cold(name);
+    machine.live_at_boot(&job(&[DOCKER]));
+    let record = machine.ends("job-succeeded", seconds(400));
+    assert_eq!(record["job"]["repository"], "mayfly-example/sample", "the hook did not reach the agent");
+    let exists = machine.clouds.moto.parameter_exists(&machine.clouds.parameter()).unwrap();
+    assert!(!exists, "the spent JIT configuration is still in SSM");
+    let console = machine.console();
+    assert!(console.contains("mayfly: job-succeeded"), "the cloud's console output does not tell how it ended");
+}
+
+#[test]
+fn debian_13_boots_takes_a_job_that_uses_docker_and_ends_itself() {
+    a_whole_life("debian-13");
+}
+
+#[test]
+fn debian_12_boots_takes_a_job_that_uses_docker_and_ends_itself() {
+    a_whole_life("debian-12");
+}
+
+#[test]
+fn every_console_line_of_a_flood_is_in_the_journal() {
+    let mut machine = Machine::restored("debian-13");
+    machine.live(&job(&["seq -f 'flood line %.0f' 60000 >/proc/$PPID/fd/1"]));
+    machine.until_terminated(seconds(180));
+    let count = machine.guest("journalctl --no-pager --output=cat --unit mayfly-runner | grep -c '^flood line'");
+    assert_eq!(count.trim(), "60000", "lines of the runner's console are lost");
+    machine.wait_for_power_off(seconds(120));
+}
+
+#[test]
+fn a_power_off_is_the_end_where_no_api_answers() {
+    let mut machine = Spec::new("debian-13").agent("[limits]\nterminating = \"5s\"\n").restore().unwrap();
+    machine.live(&named("success"));
+    machine.until_state("Idle");
+    machine.clouds.aws.refuse(None).unwrap();
+    machine.powers_itself_off("mayfly: job-succeeded", seconds(180));
+}
+
+#[test]
+fn an_instance_without_a_job_ends_when_its_idle_time_is_over() {
+    let mut machine = Spec::new("debian-13").agent("[limits]\nidle = \"5s\"\n").restore().unwrap();
+    machine.live(&named("no-job"));
+    machine.ends("idle-timeout", seconds(120));
+}
+
+#[test]
+fn the_lifetime_is_the_timers_and_ends_a_job_in_order() {
+    let mut machine = Machine::restored("debian-13");
+    machine.guest(
+        "mkdir -p /run/systemd/system/mayfly-deadline.timer.d;          printf '[Timer]\nOnActiveSec=\nOnActiveSec=45s\n' >/run/systemd/system/mayfly-deadline.timer.d/t.conf;          systemctl daemon-reload",
+    );
+    machine.live(&named("long-job"));
+    // Agent and timer count to the same moment; whichever wins, the machine is gone soon after.
+    let ended = machine.wait_for_power_off(seconds(240));
+    assert_eq!(ended.reason, "guest-shutdown", "the machine did not shut itself down");
+    assert!(machine.console().contains("lifetime"), "the console does not tell that it was the lifetime limit");
+}
