@@ -47,8 +47,8 @@ instance_prepare() {
     need cargo "install Rust, for example with rustup"
     MAYFLY_MOTO_VENV=$(python_tool moto)
     export MAYFLY_MOTO_VENV MAYFLY_MACHINE_BIN=$TARGET/debug/mayfly-machine FAKE_RUNNER_BIN=$TARGET/debug/fake-runner
-    say "building the doubles"
-    cargo build --locked --quiet --bins --package mayfly-instance --package mayfly-fake-runner
+    say "building"
+    cargo build --locked --quiet --workspace --bins --tests
     "$MAYFLY_MACHINE_BIN" runner "$INSTANCE_TMP/runner"
     arguments=(--runner "$INSTANCE_TMP/runner")
     if [ -n "${MAYFLY_DEB:-}" ]; then

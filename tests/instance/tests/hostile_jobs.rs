@@ -15,7 +15,7 @@ fn a_compiler_that_is_killed_for_memory_does_not_end_the_job() {
     machine.live(&job(&["tail /dev/zero; echo \"the step goes on after $?\" >/tmp/after"]));
     machine.until_terminated(seconds(240));
     assert!(machine.get("/tmp/after").contains("137"), "nothing was killed for its memory");
-    assert!(machine.guest("journalctl -k | grep -i 'oom\|out of memory' | tail -3").contains("tail"), "no OOM kill of the step");
+    assert!(machine.guest("journalctl -k | grep -iE 'oom|out of memory' | tail -3").contains("tail"), "no OOM kill of the step");
     machine.ends("job-succeeded", seconds(60));
 }
 
