@@ -7,10 +7,14 @@ use serde_json::Value;
 
 use crate::{Ended, Machine, seconds};
 
+/// What the steps of [`job`] print.
+pub(crate) const STEP_LOG: &str = "/tmp/step-log";
+
 /// A job that runs these shell commands, as the job's user, in the runner's unit.
 #[must_use]
 pub fn job(steps: &[&str]) -> Scenario {
-    Scenario { steps: steps.iter().map(|step| (*step).to_owned()).collect(), ..Scenario::default() }
+    let logged = |step: &&str| format!("exec >>{STEP_LOG} 2>&1\n{step}");
+    Scenario { steps: steps.iter().map(logged).collect(), ..Scenario::default() }
 }
 
 /// A job that runs until [`Machine::let_go`].

@@ -319,6 +319,9 @@ impl Machine {
             Err(error) => format!("the guest does not tell its journal: {error}\n"),
         };
         fs::write(place.join("journal"), journal)?;
+        if let Ok(output) = self.run(&format!("cat {}", crate::life::STEP_LOG), &[], PATIENCE) {
+            fs::write(place.join("step-log"), output.stdout)?;
+        }
         fs::write(place.join("events"), format!("{:#?}\n", self.events()))?;
         fs::write(place.join("imds-requests"), format!("{:#?}\n", self.clouds.imds.requests()))?;
         fs::write(place.join("aws-requests"), format!("{:#}\n", self.clouds.aws.requests_json()))?;
