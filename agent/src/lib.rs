@@ -8,6 +8,7 @@
 //! - [`systemd`] is PID 1, which owns the runner's unit on a machine that has one;
 //! - [`docker`] looks at the host's Docker daemon, and clears up in it after a killed job;
 //! - [`control`] talks to people's commands and to the job's hooks;
+//! - [`doctor`] tries each promise on a machine and says what holds;
 //! - [`config`] and [`commands`] are what a person types.
 
 pub mod commands;
@@ -15,6 +16,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod docker;
+pub mod doctor;
 pub mod jit_source;
 pub mod lifecycle;
 pub mod log;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod config;
+mod doctor;
 mod hook;
 mod probe;
 mod run;
@@ -19,6 +20,8 @@ use crate::control::hooks::Hook;
 
 /// Exit codes of `sysexits.h`.
 pub mod exit {
+    /// A promise is broken: `mayfly doctor`.
+    pub const BROKEN: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 64;
     /// No agent answers.
@@ -54,6 +57,10 @@ enum Command {
     Status(status::Args),
     /// Check, show or describe the configuration
     Config(config::Args),
+    /// Try each promise on this machine, and say what holds and what to do about the rest
+    ///
+    /// Exits with 0 if nothing is broken (warnings are allowed), else with 1. Run it as root on the booted machine.
+    Doctor(doctor::Args),
     /// Tell the agent about a job; called by the runner
     #[command(hide = true)]
     Hook {
@@ -71,7 +78,7 @@ enum Command {
     },
     /// Try what a job must not be able to do; called by systemd as the job's user
     #[command(hide = true)]
-    Probe,
+    Probe(probe::Args),
     /// Print a completion script for your shell
     Completion {
         /// Which shell
@@ -108,13 +115,14 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Hook { hook } => hook::run(hook),
         Command::Shim => match crate::runner::shim::run() {
             Ok(()) => 0,
             Err(_) => exit::SOFTWARE, // its standard error is the null device; the agent reports the missing answer
         },
         Command::Unit { moment } => unit::run(moment),
-        Command::Probe => probe::run(),
+        Command::Probe(args) => probe::run(&args),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mayfly", &mut io::stdout());
             0

@@ -16,6 +16,7 @@
 mod error;
 mod exchange;
 mod health;
+mod info;
 mod leftovers;
 mod poll;
 mod room;
@@ -29,6 +30,7 @@ use reqwest::{Client, redirect};
 
 pub use error::DockerError;
 pub use health::{Health, SLOW};
+pub use info::Cgroups;
 pub use leftovers::{Item, Kind, Label, Removal};
 pub use poll::{PATIENCE, State, watch};
 pub use room::Room;

@@ -10,8 +10,20 @@ pub use unit::{Changes, UnitStatus};
 /// The runner's unit.
 pub const RUNNER: &str = "mayfly-runner.service";
 
+/// Where jobs run.
+pub const JOBS: &str = "mayfly-jobs.slice";
+
 /// Tries, as the job's user, what a job must not be able to do.
 pub const PROBE: &str = "mayfly-probe.service";
 
 /// The lifetime limit that knows nothing of the agent.
 pub const DEADLINE: &str = "mayfly-deadline.timer";
+
+/// What starts everything of ours at boot.
+pub const TARGET: &str = "mayfly.target";
+
+/// The agent's own unit.
+pub const AGENT: &str = "mayfly-agent.service";
+
+/// Looks whether the agent is past saving.
+pub const FAILSAFE: &str = "mayfly-failsafe.timer";

@@ -1,0 +1,30 @@
+//! The configuration.
+
+use super::{Finding, Machine};
+use crate::config::Origin;
+use crate::config::keys::KEYS;
+
+pub(super) fn check(machine: &Machine) -> Vec<Finding> {
+    if let Some(problems) = &machine.problems {
+        let lines: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
+        return vec![Finding::broken(
+            "config.valid",
+            lines.join("\n"),
+            "The agent does not start with this (exit code 78). Mend each line; all that follows was checked against the \
+             built-in defaults.",
+        )];
+    }
+    let set: Vec<_> = machine.config.origins.iter().filter(|(_, origin)| **origin != Origin::Default).collect();
+    let mut findings = vec![Finding::holds("config.valid", format!("valid; {} keys set, the rest default", set.len()))];
+    let idle: Vec<String> = KEYS
+        .iter()
+        .filter(|key| !key.is_honoured())
+        .filter_map(|key| set.iter().find(|(name, _)| **name == key.name))
+        .map(|(name, origin)| format!("{origin}: {name}"))
+        .collect();
+    if !idle.is_empty() {
+        let advice = "These are valid and do nothing in this version. Remove them, or do not rely on them.";
+        findings.push(Finding::warning("config.effect", idle.join("\n"), advice));
+    }
+    findings
+}

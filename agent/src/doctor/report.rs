@@ -1,0 +1,146 @@
+//! How findings are shown.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::{Finding, Machine, Verdict};
+use crate::config::Level;
+
+/// As wide as the longest name and a space.
+const NAME: usize = 22;
+/// As wide as the longest verdict and a space.
+const VERDICT: usize = 11;
+
+/// Findings about one part of the machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct Section {
+    /// Which part.
+    pub title: &'static str,
+    /// What was found, in order.
+    pub findings: Vec<Finding>,
+}
+
+impl Section {
+    /// The section for people: one line each, and what to do below it.
+    #[must_use]
+    pub fn to_text(&self, colours: bool) -> String {
+        let mut text = format!("{}\n", paint(colours, "1", self.title));
+        for finding in &self.findings {
+            let (word, colour) = match finding.verdict {
+                Verdict::Holds => ("holds", "32"),
+                Verdict::Broken => ("BROKEN", "31"),
+                Verdict::Warning => ("warning", "33"),
+                Verdict::NotTried => ("not tried", "36"),
+                Verdict::NotPromised => {
+                    let _ = writeln!(text, "  - {}", finding.what);
+                    continue;
+                }
+            };
+            // Padded before it is painted: escape sequences have no width.
+            let word = paint(colours, colour, &format!("{word:<VERDICT$}"));
+            let indent = format!("\n  {:w$}", "", w = VERDICT + NAME);
+            let _ = writeln!(text, "  {word}{:<NAME$}{}", finding.name, finding.what.trim().replace('\n', &indent));
+            if !finding.advice.is_empty() {
+                let _ =
+                    writeln!(text, "{}-> {}", indent.trim_start_matches('\n'), finding.advice.replace('\n', &indent));
+            }
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// Everything that was found, as `--json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The version of this program.
+    pub version: &'static str,
+    /// `isolation.level`
+    pub level: &'static str,
+    /// Whether nothing is broken.
+    pub holds: bool,
+    /// What was found, in order.
+    pub sections: Vec<Section>,
+}
+
+impl Report {
+    /// Nothing found yet.
+    #[must_use]
+    pub fn new(machine: &Machine) -> Self {
+        Self { version: env!("CARGO_PKG_VERSION"), level: word(machine.level()), holds: true, sections: Vec::new() }
+    }
+
+    /// Takes a section in.
+    pub fn add(&mut self, section: Section) {
+        self.holds &= !section.findings.iter().any(|finding| finding.verdict == Verdict::Broken);
+        self.sections.push(section);
+    }
+
+    /// The last line for people.
+    #[must_use]
+    pub fn summary(&self, colours: bool) -> String {
+        let count = |verdict| {
+            self.sections.iter().flat_map(|section| &section.findings).filter(|found| found.verdict == verdict).count()
+        };
+        let counts = format!(
+            "{} hold, {} broken, {} warnings, {} not tried",
+            count(Verdict::Holds),
+            count(Verdict::Broken),
+            count(Verdict::Warning),
+            count(Verdict::NotTried)
+        );
+        let words = if self.holds {
+            paint(colours, "32", "Nothing is broken here, as far as it could be tried")
+        } else {
+            paint(colours, "31", "This machine does not keep its promises")
+        };
+        format!("{words}: {counts} (level {}).", self.level)
+    }
+}
+
+/// How the level is written.
+pub(super) fn word(level: Level) -> &'static str {
+    match level {
+        Level::Compatible => "compatible",
+        Level::Restricted => "restricted",
+    }
+}
+
+fn paint(colours: bool, code: &str, text: &str) -> String {
+    if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_aligned_with_and_without_colours() {
+        let findings = vec![Finding::broken("x", "one\ntwo", "do this"), Finding::holds("isolation.host-network", "y")];
+        let section = Section { title: "T", findings };
+        let plain = section.to_text(false);
+        let column = 2 + VERDICT + NAME;
+        let at = |words: &str| plain.lines().find_map(|line| line.find(words));
+        for words in ["one", "two", "-> do this", "y"] {
+            assert_eq!(at(words), Some(column), "{words} is not in its column:\n{plain}");
+        }
+        let mut painted = section.to_text(true);
+        for code in ["\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"] {
+            assert!(painted.contains(code), "no {code:?}");
+            painted = painted.replace(code, "");
+        }
+        assert_eq!(painted, plain, "colours change the text");
+    }
+
+    #[test]
+    fn one_broken_promise_is_enough() {
+        let mut report = Report { version: "0", level: "compatible", holds: true, sections: Vec::new() };
+        report.add(Section { title: "T", findings: vec![Finding::warning("a", "b", "c")] });
+        report.add(Section { title: "T", findings: vec![Finding::not_tried("a", "b", "")] });
+        assert!(report.holds, "a warning fails a build");
+        report.add(Section { title: "T", findings: vec![Finding::broken("a", "b", "c")] });
+        report.add(Section { title: "T", findings: vec![Finding::holds("a", "b")] });
+        assert!(!report.holds && report.summary(false).contains("1 hold, 1 broken, 1 warnings, 1 not tried"));
+    }
+}

@@ -1,0 +1,188 @@
+//! `mayfly doctor` where it cannot try everything: without root, without systemd, with a broken configuration.
+//! What it tries on a booted machine is tried there.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use mayfly_e2e::life::mayfly_binary;
+use serde_json::Value;
+
+/// The user that owns nothing.
+const NOBODY: u32 = 65534;
+
+/// A machine-like place: a runner directory and a configuration that names it.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { directory: tempfile::tempdir().unwrap() };
+        fs::create_dir_all(place.runner().join("bin")).unwrap();
+        place.configure("");
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn runner(&self) -> PathBuf {
+        self.path().join("runner")
+    }
+
+    fn configure(&self, more: &str) {
+        let text = format!(
+            "platform = \"local\"\nstate_directory = {:?}\n[runner]\ndirectory = {:?}\nuser = \"\"\nsupervisor = \"process\"\n{more}",
+            self.path().join("state"),
+            self.runner(),
+        );
+        fs::write(self.path().join("agent.toml"), text).unwrap();
+    }
+
+    fn doctor(&self, binary: &Path) -> Command {
+        let mut command = Command::new(binary);
+        command.args(["doctor", "--config"]).arg(self.path().join("agent.toml")).env_clear().stdin(Stdio::null());
+        // The daemon of whoever runs this test is none of its business.
+        command.env("PATH", "/usr/bin:/bin").env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+        command
+    }
+
+    fn json(&self, arguments: &[&str]) -> (Value, Option<i32>) {
+        let output = self.doctor(mayfly_binary().as_ref()).arg("--json").args(arguments).output().unwrap();
+        (parse(&output), output.status.code())
+    }
+}
+
+fn parse(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: no JSON:\n{}\n{}", text(&output.stdout), text(&output.stderr)))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn finding<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let sections = report["sections"].as_array().unwrap().iter();
+    let mut findings = sections.flat_map(|section| section["findings"].as_array().unwrap());
+    findings.find(|finding| finding["name"] == name).unwrap_or_else(|| panic!("nothing is said of {name}: {report:#}"))
+}
+
+#[test]
+fn every_problem_of_a_broken_configuration_is_reported_and_the_rest_is_still_looked_at() {
+    let place = Place::new();
+    place.configure("[limits]\nidel = \"5m\"\njob = \"6 hurs\"\n[isolation]\nlevel = \"strict\"\n");
+    let (report, code) = place.json(&[]);
+    assert_eq!(code, Some(1), "a broken configuration passes an image build");
+    assert_eq!(report["holds"], false);
+    let found = finding(&report, "config.valid");
+    assert_eq!(found["verdict"], "broken");
+    for part in ["limits.idel; did you mean limits.idle?", "limits.job:", "\"compatible\" or \"restricted\""] {
+        assert!(found["what"].as_str().unwrap().contains(part), "missing {part:?}: {found:#}");
+    }
+    finding(&report, "machine.swap");
+}
+
+#[test]
+fn files_that_an_image_must_not_have_are_found() {
+    let place = Place::new();
+    let listener = place.runner().join("bin/Runner.Listener");
+    fs::write(&listener, "").unwrap();
+    fs::set_permissions(&listener, Permissions::from_mode(0o755)).unwrap();
+    fs::write(place.runner().join("bin/Runner.Listener.deps.json"), r#"{"libraries":{"Runner.Listener/2.336.0":{}}}"#)
+        .unwrap();
+    let (report, _) = place.json(&[]);
+    assert_eq!(finding(&report, "runner.stray")["verdict"], "holds", "{report:#}");
+    assert_eq!(finding(&report, "runner.program")["verdict"], "holds", "{report:#}");
+    for name in [".env", ".runner", ".credentials"] {
+        fs::write(place.runner().join(name), "").unwrap();
+    }
+    let (report, code) = place.json(&[]);
+    let found = finding(&report, "runner.stray");
+    assert_eq!((&found["verdict"], code), (&Value::from("broken"), Some(1)), "a used image passes: {found:#}");
+    for name in [".env", ".runner", ".credentials"] {
+        assert!(found["what"].as_str().unwrap().contains(&format!("/{name}: ")), "{name} is not named: {found:#}");
+    }
+    assert!(!found["advice"].as_str().unwrap().is_empty(), "nobody is told what to do");
+}
+
+#[test]
+fn a_missing_runner_is_broken_and_says_what_to_do() {
+    let (report, code) = Place::new().json(&[]);
+    let found = finding(&report, "runner.program");
+    assert_eq!((&found["verdict"], code), (&Value::from("broken"), Some(1)), "{found:#}");
+    assert!(found["advice"].as_str().unwrap().contains("runner.directory"), "{found:#}");
+}
+
+/// Whoever cannot try must not be told that it holds.
+#[test]
+fn without_root_nothing_that_needs_it_is_said_to_hold() {
+    let place = Place::new();
+    let text =
+        format!("state_directory = {:?}\n[runner]\ndirectory = {:?}\n", place.path().join("state"), place.runner(),);
+    fs::write(place.path().join("agent.toml"), text).unwrap();
+    let mut command = if nix::unistd::geteuid().is_root() {
+        // Where this user can reach it.
+        let binary = place.path().join("mayfly");
+        fs::copy(mayfly_binary(), &binary).unwrap();
+        fs::set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
+        let mut command = place.doctor(&binary);
+        command.uid(NOBODY).gid(NOBODY);
+        command
+    } else {
+        place.doctor(mayfly_binary().as_ref())
+    };
+    let output = command.arg("--json").output().unwrap();
+    let report = parse(&output);
+    let found = finding(&report, "isolation");
+    assert_eq!(found["verdict"], "not-tried", "{found:#}");
+    assert!(found["what"].as_str().unwrap().contains("only root"), "{found:#}");
+    assert!(!text_of(&report).contains("panicked"), "{}", self::text(&output.stderr));
+}
+
+fn text_of(report: &Value) -> String {
+    report.to_string()
+}
+
+/// In a container or on a laptop the units cannot be looked at; where there is a systemd they must be.
+#[test]
+fn without_systemd_the_units_and_the_isolation_are_not_tried() {
+    let place = Place::new();
+    let text = format!("state_directory = {:?}\n", place.path().join("state"));
+    fs::write(place.path().join("agent.toml"), text).unwrap();
+    let (report, _) = place.json(&[]);
+    if Path::new("/run/systemd/system").is_dir() {
+        finding(&report, "units.enabled");
+    } else {
+        let found = finding(&report, "units");
+        assert_eq!(found["verdict"], "not-tried", "{found:#}");
+        assert!(found["what"].as_str().unwrap().contains("systemd does not run here"), "{found:#}");
+        assert_eq!(finding(&report, "isolation")["verdict"], "not-tried", "{report:#}");
+    }
+}
+
+#[test]
+fn each_level_says_what_it_does_not_promise() {
+    let place = Place::new();
+    for (level, said, unsaid) in [
+        ("compatible", "Jobs have sudo", "Closed against accident"),
+        ("restricted", "Closed against accident", "Jobs have sudo"),
+    ] {
+        place.configure(&format!("[isolation]\nlevel = {level:?}\n"));
+        let output = place.doctor(mayfly_binary().as_ref()).output().unwrap();
+        let shown = text(&output.stdout);
+        let (_, promises) =
+            shown.split_once("What this level does not promise").expect("the closing section is missing");
+        assert!(promises.contains("Docker socket is root"), "{level} hides it:\n{promises}");
+        assert!(promises.contains(said) && !promises.contains(unsaid), "{level}:\n{promises}");
+        assert!(promises.contains(&format!("(level {level})")), "{promises}");
+        assert!(!shown.contains('\x1b'), "colours where no terminal is:\n{shown}");
+        assert!(shown.lines().any(|line| line.starts_with("  BROKEN     runner.program")), "not aligned:\n{shown}");
+    }
+}
