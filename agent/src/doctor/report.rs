@@ -84,7 +84,7 @@ impl Report {
             self.sections.iter().flat_map(|section| &section.findings).filter(|found| found.verdict == verdict).count()
         };
         let counts = format!(
-            "{} hold, {} broken, {} warnings, {} not tried",
+            "holds: {}, broken: {}, warnings: {}, not tried: {}",
             count(Verdict::Holds),
             count(Verdict::Broken),
             count(Verdict::Warning),
@@ -141,6 +141,6 @@ mod tests {
         assert!(report.holds, "a warning fails a build");
         report.add(Section { title: "T", findings: vec![Finding::broken("a", "b", "c")] });
         report.add(Section { title: "T", findings: vec![Finding::holds("a", "b")] });
-        assert!(!report.holds && report.summary(false).contains("1 hold, 1 broken, 1 warnings, 1 not tried"));
+        assert!(!report.holds && report.summary(false).contains("holds: 1, broken: 1, warnings: 1, not tried: 1"));
     }
 }
