@@ -38,15 +38,21 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
         return vec![Finding::not_tried(NAME, format!("no containers: Docker is {health}"), "")];
     }
     let program = machine.program.to_string_lossy().into_owned();
+    // Of a doctor that was killed: importing anew would leave its image behind without a name.
+    remove_images().await;
     let made = run(&["/bin/sh", "-c", MAKE, "sh", &program, IMAGE], LONG).await;
     let findings = match made {
         Ok(ran) if ran.succeeded() => tries(machine, &program).await,
         Ok(ran) => vec![Finding::not_tried(NAME, format!("no image could be made: {}", ran.last_words()), "")],
         Err(why) => vec![Finding::not_tried(NAME, format!("no image could be made: {why}"), "")],
     };
-    // Best effort: an image that is not there is as well.
-    let _ = run(&["docker", "image", "rm", "--force", IMAGE, FETCHED], LONG).await;
+    remove_images().await;
     findings
+}
+
+/// Best effort: an image that is not there is as well.
+async fn remove_images() {
+    let _ = run(&["docker", "image", "rm", "--force", IMAGE, FETCHED], LONG).await;
 }
 
 /// The tag of what an `ADD` would make, if it succeeds.
