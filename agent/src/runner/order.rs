@@ -54,6 +54,9 @@ impl Drop for UnitOrder {
     }
 }
 
+/// A file's name and what is in it.
+pub type Content<'a> = (&'a str, Zeroizing<Vec<u8>>);
+
 /// Why the privileged start refused.
 #[derive(Debug, Serialize, Deserialize)]
 struct Refusal {
@@ -93,7 +96,7 @@ impl UnitOrder {
     ///
     /// # Errors
     /// The order was tampered with.
-    pub fn contents(&self) -> io::Result<Vec<(&str, Zeroizing<Vec<u8>>)>> {
+    pub fn contents(&self) -> io::Result<Vec<Content<'_>>> {
         let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(|_| io::Error::from(io::ErrorKind::InvalidData));
         self.files.iter().map(|(name, text)| Ok((name.as_str(), Zeroizing::new(decode(text)?)))).collect()
     }

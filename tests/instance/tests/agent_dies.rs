@@ -3,9 +3,9 @@
 #![allow(missing_docs, reason = "scenarios say it by their names")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail there, and tells its figures")]
 
-use mayfly_instance::{Machine, job_until_let_go, named, seconds};
 use mayfly_fake_runner::Scenario;
 use mayfly_fake_runner::scenario::{Act, JobResult};
+use mayfly_instance::{Machine, job_until_let_go, named, seconds};
 
 const KILL: &str = "systemctl kill --signal=KILL mayfly-agent";
 /// systemd leaves a killed agent alone for an hour.
@@ -22,7 +22,8 @@ fn killed_twice_in_a_row_in_the_middle_of_a_job() {
     }
     machine.let_go();
     machine.until_terminated(seconds(120));
-    let started = machine.guest("journalctl --output=cat --unit mayfly-runner | grep -c 'Started mayfly-runner.service'");
+    let started =
+        machine.guest("journalctl --output=cat --unit mayfly-runner | grep -c 'Started mayfly-runner.service'");
     assert_eq!(started.trim(), "1", "systemd started the runner more than once");
     let lines = machine.guest("journalctl --output=cat --unit mayfly-runner | grep -c 'Running job: build'");
     assert_eq!(lines.trim(), "1", "a restarted agent repeats what was told already");

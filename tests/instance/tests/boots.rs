@@ -37,7 +37,8 @@ fn on_a_machine_that_is_not_ec2_nothing_is_powered_off() {
     assert_eq!(machine.guest("cat /sys/class/dmi/id/sys_vendor").trim(), "A laptop", "the DMI is still Amazon's");
     let refused = machine.try_guest("/usr/lib/mayfly/end-machine 'a test'");
     assert_eq!(refused.status, 77, "the machine of somebody who only installed the package is ended: {refused:?}");
-    machine.guest("systemctl start mayfly-deadline.timer mayfly-failsafe.timer; systemctl start mayfly-failsafe.service");
+    machine
+        .guest("systemctl start mayfly-deadline.timer mayfly-failsafe.timer; systemctl start mayfly-failsafe.service");
     assert!(machine.off(seconds(45)).unwrap().is_none(), "a laptop was powered off");
 }
 
@@ -60,7 +61,10 @@ fn while_an_image_is_built_nothing_starts_and_nothing_ends() {
     machine.guest("touch /run/mayfly/building; mkdir -p /run/systemd/system/mayfly-deadline.timer.d;         printf '[Timer]\nOnActiveSec=\nOnActiveSec=2s\n' >/run/systemd/system/mayfly-deadline.timer.d/t.conf;         systemctl daemon-reload; systemctl start mayfly.target mayfly-agent mayfly-deadline.timer mayfly-failsafe.timer");
     assert!(machine.off(seconds(40)).unwrap().is_none(), "the build of an image was ended by its own failsafes");
     let active = machine.guest("systemctl list-units 'mayfly*' --state=active,activating,failed --no-legend");
-    assert!(!active.contains("mayfly-agent") && !active.contains("timer"), "units started while the image is built: {active}");
+    assert!(
+        !active.contains("mayfly-agent") && !active.contains("timer"),
+        "units started while the image is built: {active}"
+    );
 }
 
 #[test]

@@ -85,7 +85,9 @@ fn without_d_bus_the_job_goes_on_and_the_machine_ends() {
 #[test]
 fn a_full_disk_before_the_start_ends_the_machine_without_a_runner() {
     let mut machine = Machine::restored("debian-13");
-    machine.guest("head -c 100M /dev/zero >/var/lib/reserve; cat /dev/zero >/var/lib/filler 2>/dev/null; sync; df / | tail -1");
+    machine.guest(
+        "head -c 100M /dev/zero >/var/lib/reserve; cat /dev/zero >/var/lib/filler 2>/dev/null; sync; df / | tail -1",
+    );
     machine.guest("rm /var/lib/reserve; cat /dev/zero >/var/lib/filler2 2>/dev/null; true");
     machine.live(&named("success"));
     machine.until_terminated(seconds(180));

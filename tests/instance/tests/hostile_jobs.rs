@@ -15,7 +15,10 @@ fn a_compiler_that_is_killed_for_memory_does_not_end_the_job() {
     machine.live(&job(&["tail /dev/zero; echo \"the step goes on after $?\" >/tmp/after"]));
     machine.until_terminated(seconds(240));
     assert!(machine.get("/tmp/after").contains("137"), "nothing was killed for its memory");
-    assert!(machine.guest("journalctl -k | grep -iE 'oom|out of memory' | tail -3").contains("tail"), "no OOM kill of the step");
+    assert!(
+        machine.guest("journalctl -k | grep -iE 'oom|out of memory' | tail -3").contains("tail"),
+        "no OOM kill of the step"
+    );
     machine.ends("job-succeeded", seconds(60));
 }
 
@@ -44,7 +47,8 @@ fn a_job_that_ignores_every_signal_is_killed_in_time() {
 #[test]
 fn daemons_that_a_job_leaves_do_not_outlive_it() {
     let mut machine = Machine::restored("debian-13");
-    machine.live(&job(&["for i in 1 2 3; do (setsid sh -c 'exec -a left-behind sleep 6000' >/dev/null 2>&1 &) ; done"]));
+    machine
+        .live(&job(&["for i in 1 2 3; do (setsid sh -c 'exec -a left-behind sleep 6000' >/dev/null 2>&1 &) ; done"]));
     machine.until_terminated(seconds(120));
     let left = machine.try_guest("pgrep -af left-behind").stdout;
     assert!(!left.contains("sleep 6000"), "a daemon of the job outlives it: {left}");
@@ -54,14 +58,17 @@ fn daemons_that_a_job_leaves_do_not_outlive_it() {
 #[test]
 fn containers_that_always_restart_do_not_keep_the_machine() {
     let mut machine = Machine::restored("debian-13");
-    machine.live(&job(&["docker run -d --restart=always --name stay mayfly-test sh -c 'trap \"\" TERM; while :; do sleep 1; done'"]));
+    machine.live(&job(&[
+        "docker run -d --restart=always --name stay mayfly-test sh -c 'trap \"\" TERM; while :; do sleep 1; done'",
+    ]));
     machine.ends("job-succeeded", seconds(240));
 }
 
 #[test]
 fn containers_are_inside_the_jobs_slice() {
     let mut machine = Machine::restored("debian-13");
-    machine.live(&job(&["docker run -d --name inside mayfly-test sleep 600; until [ -e /tmp/go ]; do sleep 0.2; done"]));
+    machine
+        .live(&job(&["docker run -d --name inside mayfly-test sleep 600; until [ -e /tmp/go ]; do sleep 0.2; done"]));
     machine.until("the container runs", seconds(60), "docker ps --format '{{.Names}}' | grep -q inside");
     let cgroup = machine.guest("cat /proc/$(docker inspect -f '{{.State.Pid}}' inside)/cgroup");
     assert!(cgroup.contains("mayfly-jobs.slice"), "a container escapes the jobs' limits: {cgroup}");

@@ -14,27 +14,52 @@ const PLACES: &[(&str, &str)] = &[
     ("docker-bridged", "docker run --rm -v /tmp/attempt:/attempt mayfly-test sh /attempt"),
     ("docker-host-network", "docker run --rm --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt"),
     ("docker-host-pid", "docker run --rm --pid host --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt"),
-    ("docker-privileged", "docker run --rm --privileged --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt"),
-    ("build-classic", "DOCKER_BUILDKIT=0 docker build --no-cache -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told"),
-    ("build-classic-host", "DOCKER_BUILDKIT=0 docker build --no-cache --network host -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told"),
-    ("build-buildkit", "DOCKER_BUILDKIT=1 docker build --no-cache -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told"),
-    ("build-buildkit-host", "DOCKER_BUILDKIT=1 docker build --no-cache --network host -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told"),
+    (
+        "docker-privileged",
+        "docker run --rm --privileged --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt",
+    ),
+    (
+        "build-classic",
+        "DOCKER_BUILDKIT=0 docker build --no-cache -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told",
+    ),
+    (
+        "build-classic-host",
+        "DOCKER_BUILDKIT=0 docker build --no-cache --network host -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told",
+    ),
+    (
+        "build-buildkit",
+        "DOCKER_BUILDKIT=1 docker build --no-cache -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told",
+    ),
+    (
+        "build-buildkit-host",
+        "DOCKER_BUILDKIT=1 docker build --no-cache --network host -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told",
+    ),
 ];
 
 /// The same, where a job may become root.
 const WITH_SUDO: &[(&str, &str)] = &[
     ("sudo", "sudo -n sh /tmp/attempt"),
     ("systemd-run", "sudo -n systemd-run --quiet --wait --pipe sh /tmp/attempt"),
-    ("systemd-run-user", "sudo -n loginctl enable-linger runner; export XDG_RUNTIME_DIR=/run/user/$(id -u); for i in 1 2 3 4 5 6 7 8 9 10; do [ -S $XDG_RUNTIME_DIR/bus ] && break; sleep 1; done; systemd-run --user --quiet --wait --pipe sh /tmp/attempt"),
-    ("cron", "echo '* * * * * sh /tmp/attempt >/tmp/cron-told' | crontab -; for i in $(seq 150); do [ -s /tmp/cron-told ] && break; [ -e /tmp/cron-told ] && sleep 4 && break; sleep 0.5; done; crontab -r; cat /tmp/cron-told"),
-    ("at", "echo 'sh /tmp/attempt >/tmp/at-told' | at now 2>/dev/null; for i in $(seq 80); do [ -e /tmp/at-told ] && sleep 4 && break; sleep 0.5; done; cat /tmp/at-told"),
+    (
+        "systemd-run-user",
+        "sudo -n loginctl enable-linger runner; export XDG_RUNTIME_DIR=/run/user/$(id -u); for i in 1 2 3 4 5 6 7 8 9 10; do [ -S $XDG_RUNTIME_DIR/bus ] && break; sleep 1; done; systemd-run --user --quiet --wait --pipe sh /tmp/attempt",
+    ),
+    (
+        "cron",
+        "echo '* * * * * sh /tmp/attempt >/tmp/cron-told' | crontab -; for i in $(seq 150); do [ -s /tmp/cron-told ] && break; [ -e /tmp/cron-told ] && sleep 4 && break; sleep 0.5; done; crontab -r; cat /tmp/cron-told",
+    ),
+    (
+        "at",
+        "echo 'sh /tmp/attempt >/tmp/at-told' | at now 2>/dev/null; for i in $(seq 80); do [ -e /tmp/at-told ] && sleep 4 && break; sleep 0.5; done; cat /tmp/at-told",
+    ),
 ];
 
 fn prepared(name: &str) -> Machine {
     let mut machine = Machine::restored(name);
     machine.put("/tmp/attempt", ATTEMPT);
     machine.guest("mkdir -p /tmp/build /tmp/told && cp /tmp/attempt /tmp/build/ && chmod -R a+rwX /tmp/attempt /tmp/build /tmp/told");
-    machine.put("/tmp/build/Dockerfile", "FROM mayfly-test\nCOPY attempt /attempt\nRUN sh /attempt >/told 2>&1; true\n");
+    machine
+        .put("/tmp/build/Dockerfile", "FROM mayfly-test\nCOPY attempt /attempt\nRUN sh /attempt >/told 2>&1; true\n");
     // Without the rules each of these gets through: else the refusals below would prove nothing.
     let control = machine.guest("sh /tmp/attempt; docker run --rm --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt; docker run --rm -v /tmp/attempt:/attempt mayfly-test sh /attempt");
     assert_eq!(control.matches("200 OK").count(), 3, "the double was not reachable before the rules: {control}");
@@ -60,7 +85,14 @@ fn all_refused(machine: &mut Machine, places: &[(&str, &str)]) {
     eprintln!("{report}");
     assert!(!report.contains("200 OK"), "a job got a session token of the instance:\n{report}");
     // An attempt that failed for want of a program or an image is no attempt.
-    for trouble in ["not found", "Unable to find image", "No such file", "Cannot connect to the Docker daemon", ": none\n", "permission denied"] {
+    for trouble in [
+        "not found",
+        "Unable to find image",
+        "No such file",
+        "Cannot connect to the Docker daemon",
+        ": none\n",
+        "permission denied",
+    ] {
         assert!(!report.contains(trouble), "an attempt was not made ({trouble}):\n{report}");
     }
 }
