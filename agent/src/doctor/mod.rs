@@ -2,15 +2,15 @@
 //!
 //! | file | tries |
 //! |---|---|
-//! | [`config`] | the configuration |
-//! | [`machine`] | firmware, power-off, swap, disks, clock |
-//! | [`units`] | systemd's units, as they are in force |
-//! | [`runner`] | GitHub's runner and the job's user |
-//! | [`docker`] | the Docker daemon |
-//! | [`isolation`] | the way to the instance's credentials: the rules, the job's user, sudo |
-//! | [`containers`] | the same from containers and builds |
-//! | [`cloud`] | what the cloud knows of this instance |
-//! | [`promises`] | nothing: what the level does not promise |
+//! | `config` | the configuration |
+//! | `machine` | firmware, power-off, swap, disks, clock |
+//! | `units` | systemd's units, as they are in force |
+//! | `runner` | GitHub's runner and the job's user |
+//! | `docker` | the Docker daemon |
+//! | `isolation` | the way to the instance's credentials: the rules, the job's user, sudo |
+//! | `containers` | the same from containers and builds |
+//! | `cloud` | what the cloud knows of this instance |
+//! | `promises` | nothing: what the level does not promise |
 //!
 //! A try that proves nothing is never told as one that holds. Every try has a deadline, and leaves nothing behind.
 

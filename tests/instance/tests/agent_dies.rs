@@ -1,7 +1,12 @@
 //! The agent dies, is restarted or upgraded. The job must not notice, and there is never a second listener.
 
 #![allow(missing_docs, reason = "scenarios say it by their names")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail there, and tells its figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test may fail there, and tells its figures"
+)]
 
 use mayfly_fake_runner::Scenario;
 use mayfly_fake_runner::scenario::{Act, JobResult};

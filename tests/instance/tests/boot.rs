@@ -1,7 +1,12 @@
 //! The machine itself: before Mayfly is tested on it, it must be what it claims to be.
 
 #![allow(missing_docs, reason = "scenarios say it by their names")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail there, and tells its figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test may fail there, and tells its figures"
+)]
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

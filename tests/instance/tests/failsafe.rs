@@ -1,7 +1,12 @@
 //! The agent cannot help itself: the machine still ends, and never while a job runs.
 
 #![allow(missing_docs, reason = "scenarios say it by their names")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail there, and tells its figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test may fail there, and tells its figures"
+)]
 
 use mayfly_instance::{Machine, job_until_let_go, named, seconds};
 

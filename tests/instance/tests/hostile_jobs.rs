@@ -1,7 +1,12 @@
 //! Jobs that want everything, or never want to end.
 
 #![allow(missing_docs, reason = "scenarios say it by their names")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail there, and tells its figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test may fail there, and tells its figures"
+)]
 
 use mayfly_instance::{Machine, Spec, job, named, seconds};
 

@@ -1,7 +1,12 @@
 //! The instance's credentials are out of reach of jobs: a real IMDSv2 session is tried from every place a job can get to.
 
 #![allow(missing_docs, reason = "scenarios say it by their names")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail there, and tells its figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test may fail there, and tells its figures"
+)]
 
 use mayfly_instance::{Machine, job, named, seconds};
 
