@@ -13,6 +13,9 @@ use crate::lifecycle::{Event, Phase};
 use crate::runner::watch::Seen;
 use crate::systemd::Manager;
 
+/// The daemon's unit.
+const SERVICE: &str = "docker.service";
+
 /// How long a restart of the daemon may take; a stuck one is killed by systemd within 90 s of its own.
 const RESTART_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -52,6 +55,14 @@ impl DockerWatch {
         let (restarts, wanted) = mpsc::channel(1);
         let (looks, seen) = watch::channel(None);
         tokio::spawn(crate::docker::watch(docker.clone(), mode, looks));
+        if let Some(manager) = manager.clone().filter(|_| mode == DockerMode::Required) {
+            // Stopped, or never enabled: the first job would wait for it in vain. One that runs or starts is left alone.
+            tokio::spawn(async move {
+                if let Err(error) = manager.start(SERVICE, RESTART_PATIENCE).await {
+                    warn!("every job here needs Docker, and {error}");
+                }
+            });
+        }
         let keeper = Keeper { mode, manager, gate, events, watch: Watch::default(), told: false };
         tokio::spawn(keeper.run(seen, job, wanted));
         Some(Self { docker, load, restarts })
@@ -146,7 +157,7 @@ impl Keeper {
                 .tell("Docker does not answer, and without systemd nobody here may restart it".to_owned())
                 .await;
         };
-        match manager.restart("docker.service", RESTART_PATIENCE).await {
+        match manager.restart(SERVICE, RESTART_PATIENCE).await {
             Ok(()) => {
                 info!("docker.service was restarted: it did not answer, and no job was running");
                 (self.watch, self.told) = (Watch::default(), false);

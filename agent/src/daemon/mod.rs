@@ -13,6 +13,7 @@ pub mod record;
 pub mod settings;
 mod signals;
 mod start;
+pub mod usage;
 
 use std::io;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use journal::{Entry, Journal};
 use performer::Performer;
 use record::Record;
 use settings::Settings;
+use usage::Usage;
 
 /// Why a life could not even begin. Nothing was started.
 #[derive(Debug, Error)]
@@ -158,6 +160,9 @@ impl Life {
     /// One step: decide, remember, act.
     fn take(&mut self, event: &Event) {
         self.record.rung(event);
+        if matches!(event, Event::Exited(_)) && self.performer.has_unit() {
+            self.record.usage = Usage::of_jobs();
+        }
         let (next, effects) = step(self.performer.policy(), &self.state, event, clock::now());
         let changed = next != self.state;
         let new_phase = next.phase.name() != self.state.phase.name();

@@ -96,6 +96,11 @@ impl Performer {
         }
     }
 
+    /// Whether systemd keeps the runner.
+    pub(super) fn has_unit(&self) -> bool {
+        self.unit.is_some()
+    }
+
     pub(super) fn policy(&self) -> &Policy {
         &self.policy
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::clock;
 use super::journal::{Binding, Entry};
+use super::usage::Usage;
 use crate::lifecycle::{End, Event, Rung, Time};
 
 /// What happened in a life, for people and machines.
@@ -30,6 +31,9 @@ pub struct Record {
     pub phases: Vec<PhaseTime>,
     /// Every rung that was tried to end the machine, and what came back.
     pub rungs: Vec<RungTried>,
+    /// What the job took of the machine, where systemd counts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// Console lines of the runner that this agent process read.
     pub console_lines: u64,
     /// Whether an earlier agent process of this life ended before its time.
@@ -67,6 +71,7 @@ impl Record {
             end: None,
             phases: Vec::new(),
             rungs: Vec::new(),
+            usage: None,
             console_lines: 0,
             agent_restarted,
         };
