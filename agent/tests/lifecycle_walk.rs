@@ -279,7 +279,6 @@ fn events(node: &Node, alphabet: &Alphabet) -> Vec<Event> {
             identity(false, false, Some(spot(4))),
             Event::InService,
             Event::InGroup,
-            Event::DockerDown { detail: String::new() },
             Event::NotIsolated { detail: String::new() },
             Event::Stop(Stop::Drain),
             Event::Stop(Stop::DrainNow),

@@ -26,3 +26,86 @@ impl Step<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use crate::lifecycle::{
+        Begin, Effect, Ending, Event, Identity, Limits, Outcome, Phase, Policy, Sign, State, Time, step,
+    };
+
+    fn policy(docker_required: bool) -> Policy {
+        let minute = Duration::from_secs(60);
+        Policy {
+            limits: Limits {
+                booting: minute,
+                jit_wait: minute,
+                listening: minute,
+                idle: minute,
+                assigned: minute,
+                job: minute,
+                finishing: minute,
+                orphaned: minute,
+                updating: minute,
+                draining: minute,
+                closing: minute,
+                terminating: minute,
+                lifetime: minute * 60,
+            },
+            stop_at: minute,
+            kill_at: minute,
+            drain_on_rebalance: true,
+            docker_required,
+            hold_on_failure: Duration::ZERO,
+            ending: Ending::Instance { decrement: true },
+        }
+    }
+
+    /// What is wanted at each of two failures of Docker, after these events.
+    fn two_failures(required: bool, events: &[Event]) -> (Vec<Effect>, Vec<Effect>, State) {
+        let policy = policy(required);
+        let identity = Identity { warm: false, in_group: false, launched: None, notice: None };
+        let begin = [Event::Begin(Begin::Fresh), Event::Identified(identity)];
+        let mut state = State::new(&policy, Time(1));
+        for event in begin.iter().chain(events) {
+            state = step(&policy, &state, event, Time(1)).0;
+        }
+        let down = Event::DockerDown { detail: "hung".to_owned() };
+        let (state, first) = step(&policy, &state, &down, Time(1));
+        let (state, second) = step(&policy, &state, &down, Time(1));
+        (first, second, state)
+    }
+
+    fn idle() -> Vec<Event> {
+        vec![Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)]
+    }
+
+    #[test]
+    fn while_nothing_runs_docker_is_restarted_once() {
+        for events in [vec![], idle()] {
+            let (first, second, state) = two_failures(false, &events);
+            assert_eq!(first, [Effect::RestartDocker]);
+            assert_eq!(second, [], "it is restarted for ever, or a machine that does not need it ends");
+            assert!(state.phase.end().is_none());
+        }
+    }
+
+    #[test]
+    fn where_every_job_needs_it_the_second_failure_is_the_end() {
+        let (_, _, state) = two_failures(true, &[]);
+        assert_eq!(state.phase.end().map(|end| end.outcome), Some(Outcome::DockerUnavailable));
+        let (_, second, state) = two_failures(true, &idle());
+        assert!(matches!(state.phase, Phase::Draining { reason: Outcome::DockerUnavailable, .. }));
+        assert!(second.contains(&Effect::Interrupt { machine_goes: false }), "the idle runner could still take a job");
+    }
+
+    #[test]
+    fn a_job_is_never_stopped_for_it() {
+        let mut events = idle();
+        events.push(Event::Saw(Sign::JobMessage));
+        let (first, second, _) = two_failures(true, &events);
+        assert_eq!((first, second), (vec![], vec![]));
+    }
+}
