@@ -50,12 +50,13 @@ fn the_package_alone_enables_and_starts_nothing() {
     let mut machine = Machine::restored("debian-13");
     let package = std::fs::read(std::env::var_os("MAYFLY_DEB").expect("MAYFLY_DEB names the package")).unwrap();
     machine.put("/root/mayfly.deb", package);
-    machine.guest("dpkg --purge mayfly; rm -rf /etc/systemd/system/*/mayfly* /etc/systemd/system/mayfly* /etc/systemd/system-preset; systemctl daemon-reload");
+    machine.guest("dpkg --purge mayfly; rm -rf /etc/systemd/system/*/mayfly.target /etc/systemd/system-preset; systemctl daemon-reload");
     machine.guest("dpkg --install /root/mayfly.deb");
-    let enabled = machine.try_guest("systemctl list-unit-files 'mayfly*' --state=enabled --no-legend").stdout;
+    let units = "mayfly.target 'mayfly-agent*' 'mayfly-runner*' 'mayfly-probe*' 'mayfly-deadline*' 'mayfly-failsafe*'";
+    let enabled = machine.try_guest(&format!("systemctl list-unit-files {units} --state=enabled --no-legend")).stdout;
     assert_eq!(enabled, "", "installing the package enables units");
-    let active = machine.guest("systemctl list-units 'mayfly*' --state=active,activating,failed --no-legend");
-    assert_eq!(active, "", "installing the package starts units");
+    let active = format!("systemctl list-units {units} --state=active,activating,failed --no-legend");
+    assert_eq!(machine.try_guest(&active).stdout, "", "installing the package starts units");
 }
 
 #[test]
