@@ -65,13 +65,10 @@ fn a_broken_configuration_leaves_ten_minutes_to_look_and_then_ends_the_machine()
     assert!(journal.contains("idel") && journal.contains("soon"), "not every problem is told:\n{journal}");
     let state = machine.guest("systemctl show -P ExecMainStatus -P ActiveState mayfly-agent");
     assert!(state.contains("78"), "a broken configuration is not told by exit code 78: {state}");
-    // Ten minutes later: the stamp of the first look is set back.
-    machine.guest("for stamp in /run/mayfly/failsafe/*; do case $stamp in */said) ;; *) echo 0 >$stamp;; esac; done;         ls /run/mayfly/failsafe; systemctl set-property --runtime mayfly-agent.service Description= 2>/dev/null; true");
-    machine.guest("until [ \"$(cut -d. -f1 /proc/uptime)\" -gt 1 ]; do sleep 1; done");
-    if machine.off(seconds(60)).unwrap().is_none() {
-        // The machine is younger than ten minutes: the rest of them has to pass.
-        machine.powers_itself_off("mayfly failsafe:", seconds(720));
-    }
+    // Ten minutes later: the stamp of the first look is set back, before the boot.
+    machine
+        .guest("for stamp in /run/mayfly/failsafe/*; do case $stamp in */said) ;; *) echo -600 >$stamp;; esac; done");
+    machine.powers_itself_off("mayfly failsafe:", seconds(180));
 }
 
 #[test]
