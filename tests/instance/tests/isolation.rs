@@ -11,7 +11,7 @@
 use mayfly_instance::{Machine, job, named, seconds};
 
 /// Asks for a session token, with nothing but a shell and netcat, and prints the status line.
-const ATTEMPT: &str = r"printf 'PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n' | busybox nc -w 3 169.254.169.254 80 2>&1 | head -n 1";
+const ATTEMPT: &str = r"printf 'PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n' | busybox nc -w 20 169.254.169.254 80 2>&1 | head -n 1";
 
 /// Every place that a job can get to without root, and with Docker: name and how the attempt is made there.
 const PLACES: &[(&str, &str)] = &[

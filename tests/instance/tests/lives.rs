@@ -57,11 +57,12 @@ fn every_console_line_of_a_flood_is_in_the_journal() {
 
 #[test]
 fn a_power_off_is_the_end_where_no_api_answers() {
-    let mut machine = Spec::new("debian-13").agent("[limits]\nterminating = \"5s\"\n").restore().unwrap();
-    machine.live(&named("success"));
+    let limits = "[limits]\nidle = \"20s\"\nterminating = \"5s\"\n";
+    let mut machine = Spec::new("debian-13").agent(limits).restore().unwrap();
+    machine.live(&named("no-job"));
     machine.until_state("Idle");
     machine.clouds.aws.refuse(None).unwrap();
-    machine.powers_itself_off("mayfly: job-succeeded", seconds(180));
+    machine.powers_itself_off("mayfly: idle-timeout", seconds(180));
 }
 
 #[test]
