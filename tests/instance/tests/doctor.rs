@@ -5,7 +5,7 @@
 
 use mayfly_instance::{Machine, named, seconds};
 
-fn doctor(machine: &mut Machine) -> (i32, String) {
+fn doctor(machine: &mut Machine) -> (i64, String) {
     let output = machine.run("mayfly doctor", &[], seconds(400)).unwrap();
     (output.status, output.stdout)
 }
