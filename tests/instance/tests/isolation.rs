@@ -11,7 +11,7 @@
 use mayfly_instance::{Machine, job, named, seconds};
 
 /// Asks for a session token, with nothing but a shell and netcat, and prints the status line.
-const ATTEMPT: &str = r"printf 'PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n' | busybox nc -w 20 169.254.169.254 80 2>&1 | head -n 1";
+const ATTEMPT: &str = r"printf 'PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n' | busybox nc -w ${W:-5} 169.254.169.254 80 2>&1 | head -n 1";
 
 /// Every place that a job can get to without root, and with Docker: name and how the attempt is made there.
 const PLACES: &[(&str, &str)] = &[
@@ -65,8 +65,12 @@ fn prepared(name: &str) -> Machine {
     machine.guest("mkdir -p /tmp/build /tmp/told && cp /tmp/attempt /tmp/build/ && chmod -R a+rwX /tmp/attempt /tmp/build /tmp/told");
     machine
         .put("/tmp/build/Dockerfile", "FROM mayfly-test\nCOPY attempt /attempt\nRUN sh /attempt >/told 2>&1; true\n");
-    // Without the rules each of these gets through: else the refusals below would prove nothing.
-    let control = machine.guest("sh /tmp/attempt; docker run --rm --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt; docker run --rm -v /tmp/attempt:/attempt mayfly-test sh /attempt");
+    // Without rules, and outside the jobs' slice, each of these gets through: else the refusals below would prove nothing.
+    let control = machine.guest(
+        "export W=20; sh /tmp/attempt; docker run --rm -e W --cgroup-parent mayflytest.slice --network host -v /tmp/attempt:/attempt \
+         mayfly-test sh /attempt; docker run --rm -e W --cgroup-parent mayflytest.slice -v /tmp/attempt:/attempt \
+         mayfly-test sh /attempt",
+    );
     assert_eq!(control.matches("200 OK").count(), 3, "the double was not reachable before the rules: {control}");
     machine
 }
