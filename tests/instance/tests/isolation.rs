@@ -65,13 +65,14 @@ fn prepared(name: &str) -> Machine {
     machine.guest("mkdir -p /tmp/build /tmp/told && cp /tmp/attempt /tmp/build/ && chmod -R a+rwX /tmp/attempt /tmp/build /tmp/told");
     machine
         .put("/tmp/build/Dockerfile", "FROM mayfly-test\nCOPY attempt /attempt\nRUN sh /attempt >/told 2>&1; true\n");
-    // Without rules, and outside the jobs' slice, each of these gets through: else the refusals below would prove nothing.
+    // Without rules, and outside the jobs' slice, host and host network get through: else the refusals below would prove
+    // nothing. Not so the bridged network, which this emulated network does not answer even then: that refusal (and the
+    // ones in builds on the default network) is shown here, but not that the rules are what refuses.
     let control = machine.guest(
-        "export W=20; sh /tmp/attempt; docker run --rm -e W --cgroup-parent mayflytest.slice --network host -v /tmp/attempt:/attempt \
-         mayfly-test sh /attempt; docker run --rm -e W --cgroup-parent mayflytest.slice -v /tmp/attempt:/attempt \
-         mayfly-test sh /attempt",
+        "export W=20; sh /tmp/attempt; docker run --rm -e W --cgroup-parent mayflytest.slice --network host \
+         -v /tmp/attempt:/attempt mayfly-test sh /attempt",
     );
-    assert_eq!(control.matches("200 OK").count(), 3, "the double was not reachable before the rules: {control}");
+    assert_eq!(control.matches("200 OK").count(), 2, "the double was not reachable before the rules: {control}");
     machine
 }
 
