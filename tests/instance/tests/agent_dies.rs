@@ -10,7 +10,7 @@
 
 use mayfly_fake_runner::Scenario;
 use mayfly_fake_runner::scenario::{Act, JobResult};
-use mayfly_instance::{Machine, job_until_let_go, named, seconds};
+use mayfly_instance::{Machine, Spec, job_until_let_go, named, seconds};
 
 const KILL: &str = "systemctl kill --signal=KILL mayfly-agent";
 /// systemd leaves a killed agent alone for an hour.
@@ -20,11 +20,7 @@ const NO_RESTART: &str = "mkdir -p /run/systemd/system/mayfly-agent.service.d; p
 fn killed_twice_in_a_row_in_the_middle_of_a_job() {
     let mut machine = Machine::restored("debian-13");
     machine.live(&job_until_let_go());
-    machine.until_state("Busy");
-    for _ in 0..2 {
-        machine.guest(KILL);
-        machine.until_state("Busy");
-    }
+    kill_twice(&mut machine, "Busy");
     machine.let_go();
     machine.until_terminated(seconds(120));
     let started =
@@ -36,44 +32,66 @@ fn killed_twice_in_a_row_in_the_middle_of_a_job() {
     assert_eq!(record["agent_restarted"], true, "the record hides that the agent was restarted");
 }
 
+/// Kills the agent, and the one that comes after it, in the same state.
+fn kill_twice(machine: &mut Machine, state: &str) {
+    machine.until_state(state);
+    for restarts in 1..=2 {
+        machine.guest(KILL);
+        let again = format!("[ \"$(systemctl show -P NRestarts mayfly-agent)\" = {restarts} ]");
+        machine.until("another agent is at work", seconds(60), &again);
+        machine.until_state(state);
+    }
+}
+
 #[test]
-fn killed_while_it_waits_for_the_jit_configuration() {
+fn killed_twice_while_it_waits_for_the_jit_configuration() {
     let mut machine = Machine::restored("debian-13");
     machine.play(&named("success"));
     machine.start_mayfly();
-    machine.until_state("WaitingForJitConfig");
-    machine.guest(KILL);
-    machine.until_state("WaitingForJitConfig");
+    kill_twice(&mut machine, "WaitingForJitConfig");
     machine.launch();
     machine.ends("job-succeeded", seconds(120));
 }
 
 #[test]
-fn killed_while_the_runner_starts() {
+fn killed_twice_while_the_runner_starts() {
     let mut machine = Machine::restored("debian-13");
-    machine.live(&Scenario { connect_ms: 8_000, ..named("success") });
-    machine.until_state("Starting");
-    machine.guest(KILL);
+    machine.live(&Scenario { connect_ms: 30_000, ..named("success") });
+    kill_twice(&mut machine, "Starting");
     machine.ends("job-succeeded", seconds(120));
 }
 
 #[test]
-fn killed_while_the_runner_is_idle() {
+fn killed_twice_while_the_runner_is_idle() {
     let mut machine = Machine::restored("debian-13");
-    machine.live(&Scenario { idle_ms: 12_000, ..named("success") });
-    machine.until_state("Idle");
-    machine.guest(KILL);
+    machine.live(&Scenario { idle_ms: 40_000, ..named("success") });
+    kill_twice(&mut machine, "Idle");
     machine.ends("job-succeeded", seconds(120));
 }
 
 #[test]
-fn killed_while_the_runner_finishes() {
+fn killed_twice_while_a_job_is_assigned_that_never_gets_a_worker() {
+    let mut machine = Spec::new("debian-13").agent("[limits]\nassigned = \"40s\"\n").restore().unwrap();
+    machine.live(&named("acknowledged-no-worker"));
+    kill_twice(&mut machine, "Assigned");
+    machine.ends("runner-wedged", seconds(180));
+}
+
+#[test]
+fn killed_twice_while_the_runner_finishes() {
     let mut machine = Machine::restored("debian-13");
     machine.live(&named("completes-never-exits"));
-    machine.until_state("Finishing");
-    machine.guest(KILL);
+    kill_twice(&mut machine, "Finishing");
     machine.guest("systemctl is-active mayfly-runner");
     machine.ends("job-succeeded", seconds(240));
+}
+
+#[test]
+fn killed_twice_while_the_runner_is_told_to_stop() {
+    let mut machine = Spec::new("debian-13").agent("[limits]\nidle = \"5s\"\ndraining = \"40s\"\n").restore().unwrap();
+    machine.live(&named("ignores-sigint"));
+    kill_twice(&mut machine, "Draining");
+    machine.ends("idle-timeout", seconds(180));
 }
 
 fn the_job_ends_while_the_agent_is_dead(scenario: &Scenario, outcome: &str) {

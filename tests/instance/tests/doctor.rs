@@ -19,6 +19,18 @@ fn an_idle_machine(level: &str) -> Machine {
 }
 
 #[test]
+fn compatible_everything_holds_until_the_rules_are_taken_away() {
+    let mut machine = an_idle_machine("compatible");
+    let (status, report) = doctor(&mut machine);
+    eprintln!("{report}");
+    assert_eq!(status, 0, "a machine that is as it should be is called broken:\n{report}");
+    assert!(report.contains("does not promise"), "the report hides what nobody promises:\n{report}");
+    machine.guest("nft delete table inet mayfly");
+    let (status, report) = doctor(&mut machine);
+    assert_eq!(status, 1, "the way to the instance's role is open and nothing is said:\n{report}");
+}
+
+#[test]
 fn restricted_everything_holds() {
     let mut machine = an_idle_machine("restricted");
     let (status, report) = doctor(&mut machine);

@@ -13,6 +13,52 @@ use mayfly_instance::{Machine, job, named, seconds};
 /// Asks for a session token, with nothing but a shell and netcat, and prints the status line.
 const ATTEMPT: &str = r"(printf 'PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'; sleep 3) | busybox nc -w ${W:-5} 169.254.169.254 80 2>&1 | head -n 1";
 
+/// Every place that a job can get to without root, and with Docker: name and how the attempt is made there.
+const PLACES: &[(&str, &str)] = &[
+    ("step", "sh /tmp/attempt"),
+    ("docker-bridged", "docker run --rm -v /tmp/attempt:/attempt mayfly-test sh /attempt"),
+    ("docker-host-network", "docker run --rm --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt"),
+    ("docker-host-pid", "docker run --rm --pid host --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt"),
+    (
+        "docker-privileged",
+        "docker run --rm --privileged --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt",
+    ),
+    (
+        "build-classic",
+        "DOCKER_BUILDKIT=0 docker build --no-cache -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told",
+    ),
+    (
+        "build-classic-host",
+        "DOCKER_BUILDKIT=0 docker build --no-cache --network host -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told",
+    ),
+    (
+        "build-buildkit",
+        "DOCKER_BUILDKIT=1 docker build --no-cache -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told",
+    ),
+    (
+        "build-buildkit-host",
+        "DOCKER_BUILDKIT=1 docker build --no-cache --network host -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told",
+    ),
+];
+
+/// The same, where a job may become root.
+const WITH_SUDO: &[(&str, &str)] = &[
+    ("sudo", "sudo -n sh /tmp/attempt"),
+    ("systemd-run", "sudo -n systemd-run --quiet --wait --pipe sh /tmp/attempt"),
+    (
+        "systemd-run-user",
+        "sudo -n loginctl enable-linger runner; export XDG_RUNTIME_DIR=/run/user/$(id -u); for i in 1 2 3 4 5 6 7 8 9 10; do [ -S $XDG_RUNTIME_DIR/bus ] && break; sleep 1; done; systemd-run --user --quiet --wait --pipe sh /tmp/attempt",
+    ),
+    (
+        "cron",
+        "echo '* * * * * sh /tmp/attempt >/tmp/cron-told' | crontab -; for i in $(seq 150); do [ -s /tmp/cron-told ] && break; [ -e /tmp/cron-told ] && sleep 4 && break; sleep 0.5; done; crontab -r; cat /tmp/cron-told",
+    ),
+    (
+        "at",
+        "echo 'sh /tmp/attempt >/tmp/at-told' | at now 2>/dev/null; for i in $(seq 80); do [ -e /tmp/at-told ] && sleep 4 && break; sleep 0.5; done; cat /tmp/at-told",
+    ),
+];
+
 fn prepared(name: &str) -> Machine {
     let mut machine = Machine::restored(name);
     machine.put("/tmp/attempt", ATTEMPT);
@@ -27,6 +73,87 @@ fn prepared(name: &str) -> Machine {
     );
     assert_eq!(control.matches("200 OK").count(), 3, "the double was not reachable before the rules: {control}");
     machine
+}
+
+fn attempts(places: &[(&str, &str)]) -> String {
+    let mut script = "cd /tmp\n".to_owned();
+    for (name, attempt) in places {
+        script.push_str(&format!("echo none >/tmp/told/{name}\n( {attempt} ) >/tmp/told/{name} 2>&1 </dev/null\n"));
+    }
+    script + "touch /tmp/attempted; until [ -e /tmp/go ]; do sleep 0.2; done\n"
+}
+
+/// Every attempt was made, and none got through.
+fn all_refused(machine: &mut Machine, places: &[(&str, &str)]) {
+    machine.until("every attempt is made", seconds(400), "test -e /tmp/attempted");
+    let mut report = String::new();
+    for (name, _) in places {
+        let told = machine.get(&format!("/tmp/told/{name}"));
+        report.push_str(&format!("{name}: {told}\n"));
+    }
+    eprintln!("{report}");
+    assert!(!report.contains("200 OK"), "a job got a session token of the instance:\n{report}");
+    // An attempt that failed for want of a program or an image is no attempt.
+    for trouble in [
+        "not found",
+        "Unable to find image",
+        "No such file",
+        "Cannot connect to the Docker daemon",
+        ": none\n",
+        "permission denied",
+    ] {
+        assert!(!report.contains(trouble), "an attempt was not made ({trouble}):\n{report}");
+    }
+}
+
+/// The agent itself still asks, and is answered.
+fn the_agent_gets_through(machine: &mut Machine) {
+    let before = machine.clouds.imds.requests().len();
+    machine.guest("systemctl kill --signal=KILL mayfly-agent");
+    machine.until_state("Busy");
+    let after = machine.clouds.imds.requests().len();
+    assert!(after > before, "the agent does not get through any more after kill -9");
+    machine.guest("systemctl restart mayfly-agent");
+    machine.until_state("Busy");
+    assert!(machine.clouds.imds.requests().len() > after, "the agent does not get through any more after a restart");
+    let told = machine.guest("runuser -u runner -- sh /tmp/attempt");
+    assert!(!told.contains("200 OK"), "the restarted agent left the door open: {told}");
+}
+
+fn no_job_reaches_the_metadata(name: &str) {
+    let mut machine = prepared(name);
+    let places = [PLACES, WITH_SUDO].concat();
+    machine.live(&job(&[&attempts(&places)]));
+    machine.until_state("Busy");
+    all_refused(&mut machine, &places);
+    the_agent_gets_through(&mut machine);
+    machine.let_go();
+    machine.ends("job-succeeded", seconds(120));
+}
+
+#[test]
+fn debian_13_compatible_no_job_reaches_the_metadata_service() {
+    no_job_reaches_the_metadata("debian-13");
+}
+
+#[test]
+fn debian_12_compatible_no_job_reaches_the_metadata_service() {
+    no_job_reaches_the_metadata("debian-12");
+}
+
+#[test]
+fn restricted_there_is_no_sudo_no_cron_and_no_way_to_the_metadata_service() {
+    let mut machine = prepared("debian-13");
+    machine.guest("/usr/lib/mayfly/provision --level restricted; rm -f /run/mayfly/building");
+    let tries = r#"for i in "sudo -n true" "crontab -l" "echo true | at now" "loginctl enable-linger"; do
+        if sh -c "$i" >/tmp/told/denied 2>&1; then echo "POSSIBLE: $i"; else echo "denied: $i"; fi; done >/tmp/told/ways"#;
+    machine.live(&job(&[tries, &attempts(PLACES)]));
+    machine.until_state("Busy");
+    all_refused(&mut machine, PLACES);
+    let ways = machine.get("/tmp/told/ways");
+    assert!(!ways.contains("POSSIBLE"), "the level restricted allows what it forbids:\n{ways}");
+    machine.let_go();
+    machine.ends("job-succeeded", seconds(120));
 }
 
 #[test]

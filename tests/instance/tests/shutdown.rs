@@ -43,3 +43,14 @@ fn the_power_key_tells_the_listener_first() {
     machine.press_power();
     the_job_is_told(&mut machine);
 }
+
+#[test]
+fn a_shutdown_that_hangs_is_forced() {
+    let mut machine = Machine::restored("debian-13");
+    // It lets nobody stop it, for ever: the machine would stay, and be paid for.
+    machine.guest("systemd-run --unit=stuck -p TimeoutStopSec=infinity -p ExecStop='/bin/sleep infinity' -p SendSIGKILL=no sleep infinity");
+    machine.live(&named("success"));
+    machine.until_terminated(seconds(120));
+    let ended = machine.wait_for_power_off(seconds(300));
+    assert!(ended.took > seconds(60), "the shutdown did not hang, so nothing was shown: {ended:?}");
+}
