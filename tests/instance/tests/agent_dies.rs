@@ -91,7 +91,7 @@ fn killed_twice_while_the_runner_is_told_to_stop() {
     let mut machine = Spec::new("debian-13").agent("[limits]\nidle = \"5s\"\ndraining = \"40s\"\n").restore().unwrap();
     machine.live(&named("ignores-sigint"));
     kill_twice(&mut machine, "Draining");
-    machine.ends("idle-timeout", seconds(180));
+    machine.ends("idle-timeout", seconds(240));
 }
 
 fn the_job_ends_while_the_agent_is_dead(scenario: &Scenario, outcome: &str) {
