@@ -71,11 +71,16 @@ impl Step<'_> {
             return;
         }
         self.state.in_group = identity.in_group && !identity.warm;
-        if let Some(launched) = identity.launched {
-            self.state.lifetime = Lifetime::Until(launched + self.policy.limits.lifetime);
+        // An agent that was restarted in the pool may learn only now that the instance has left it.
+        let counts_from = if self.state.phase == Phase::Warm { Some(self.now) } else { identity.launched };
+        if let Some(moment) = counts_from {
+            self.state.lifetime = Lifetime::Until(moment + self.policy.limits.lifetime);
         }
         if let Some(notice) = identity.notice {
-            return self.notice(notice);
+            self.notice(notice);
+            if self.state.phase.end().is_some() {
+                return;
+            }
         }
         if identity.warm {
             self.state.phase = Phase::Warm;

@@ -5,6 +5,10 @@ use super::{Effect, End, Ending, Lifetime, Outcome, Phase, Rung, Step, Time};
 impl Step<'_> {
     /// Begins the end: whatever happens from here on, the outcome stands.
     pub(super) fn close(&mut self, end: End) {
+        // A life that ends in the warm pool can be held, so from now on its time counts.
+        if self.state.lifetime == Lifetime::Paused {
+            self.state.lifetime = Lifetime::Until(self.now + self.policy.limits.lifetime);
+        }
         self.state.phase = Phase::Closing { deadline: self.now + self.policy.limits.closing, end: end.clone() };
         self.want(Effect::Close(end));
     }
@@ -68,10 +72,10 @@ impl Step<'_> {
         }
     }
 
-    /// The machine goes away; should it not, the power is next, whichever API said yes.
+    /// The machine goes away; should it not, the power is next, whichever API said yes. Told twice, it gets no more time.
     pub(super) fn rung_accepted(&mut self, accepted: Rung) {
         let until = self.now + self.policy.limits.terminating;
-        if let Phase::Terminating { deadline, rung, accepted: known, .. } = &mut self.state.phase
+        if let Phase::Terminating { deadline, rung, accepted: known @ false, .. } = &mut self.state.phase
             && *rung == accepted
         {
             (*deadline, *known) = (until, true);

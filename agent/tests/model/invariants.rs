@@ -1,0 +1,283 @@
+//! What must hold at every transition.
+
+use mayfly::lifecycle::*;
+use stateright::Property;
+
+use crate::world::{Asked, Life, World};
+
+macro_rules! invariants {
+    ($($name:ident $says:literal;)*) => {
+        /// One promise of the design.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Invariant { $($name),* }
+
+        impl Invariant {
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            pub const fn says(self) -> &'static str {
+                match self { $(Self::$name => $says),* }
+            }
+
+            pub fn properties() -> Vec<Property<Life>> {
+                vec![
+                    $(Property::always($says, |_, world: &World| world.broken != Some(Self::$name)),)*
+                    Property::sometimes("a life ends", |_, world: &World| matches!(world.life.phase, Phase::Ended { .. })),
+                ]
+            }
+        }
+    };
+}
+
+invariants! {
+    OneStart "at most one start";
+    HasDeadline "every state but Warm has a deadline within its limit";
+    AlarmIsNextDeadline "the loop's alarm is set to the next deadline";
+    TimerMovesOn "a timer that fires brings the life on";
+    LifetimeBounds "the lifetime bounds all";
+    EndGoesOn "an end that has begun is neither taken back nor put off";
+    NoWorkAfterStop "stopping never starts work";
+    StopIsObeyed "a stop is obeyed at once where no job is lost by it";
+    OutcomeStands "an outcome stands";
+    JobIsSafe "a running job is stopped only for a reason on the list";
+    AssignedIsNotIdle "a runner with a job is not ended as idle";
+    ExitEndsRun "the end of the listener is the end of the run";
+    FlushedFirst "the machine is kept or ended only after the flush or its deadline";
+    RebootEndsRun "a reboot after a start ends the life";
+    IdentityIsEnough "a life that learns who it is goes on";
+    AskedBeforeKilled "a listener is asked to stop before it is killed";
+}
+
+/// A step and its surroundings.
+pub struct Transition<'a> {
+    /// Before it.
+    pub world: &'a World,
+    pub from: &'a State,
+    pub event: &'a Event,
+    pub to: &'a State,
+    pub effects: &'a [Effect],
+    pub policy: &'a Policy,
+    pub now: Time,
+}
+
+/// The first invariant that a transition breaks.
+pub fn broken(transition: &Transition<'_>) -> Option<Invariant> {
+    // A planted test of each is in `planted.rs`; AlarmIsNextDeadline is the world's to see.
+    Invariant::ALL.iter().copied().find(|invariant| !transition.keeps(*invariant))
+}
+
+impl Transition<'_> {
+    fn keeps(&self, invariant: Invariant) -> bool {
+        match invariant {
+            Invariant::OneStart => self.one_start(),
+            Invariant::HasDeadline => self.has_deadline(),
+            Invariant::AlarmIsNextDeadline => true,
+            Invariant::TimerMovesOn => self.timer_moves_on(),
+            Invariant::LifetimeBounds => self.lifetime_bounds(),
+            Invariant::EndGoesOn => self.end_goes_on(),
+            Invariant::NoWorkAfterStop => {
+                let is_work =
+                    |effect: &Effect| matches!(effect, Effect::StartRunner | Effect::FetchJitConfig | Effect::Identify);
+                !is_stopping(self.from) || !self.wants(is_work)
+            }
+            Invariant::StopIsObeyed => self.stop_is_obeyed(),
+            Invariant::OutcomeStands => match (self.from.phase.end(), self.to.phase.end()) {
+                (Some(before), Some(after)) => before == after,
+                _ => true,
+            },
+            Invariant::JobIsSafe => self.job_is_safe(),
+            Invariant::AssignedIsNotIdle => {
+                let idle = matches!(self.to.phase, Phase::Draining { reason: Outcome::IdleTimeout, .. });
+                !idle || is_stopping(self.from) || !self.from.phase.run().is_some_and(|run| run.evidence.assigned())
+            }
+            Invariant::ExitEndsRun => match (self.event, self.from.phase.run()) {
+                (Event::Exited(_), Some(run)) => run.evidence.worker == Worker::Alive || self.to.phase.end().is_some(),
+                _ => true,
+            },
+            Invariant::FlushedFirst => self.flushed_first(),
+            Invariant::RebootEndsRun => {
+                *self.event != Event::Begin(Begin::SecondBoot { marked: true }) || self.to.phase.end().is_some()
+            }
+            Invariant::IdentityIsEnough => {
+                !matches!(self.event, Event::Identified(_)) || !matches!(self.to.phase, Phase::Booting { .. })
+            }
+            Invariant::AskedBeforeKilled => {
+                let exited = self.from.phase.run().is_some_and(|run| run.exit.is_some());
+                !self.wants(|effect| *effect == Effect::Kill)
+                    || exited
+                    || matches!(self.from.phase, Phase::Draining { .. } | Phase::Finishing { .. })
+            }
+        }
+    }
+
+    fn wants(&self, wanted: impl Fn(&Effect) -> bool) -> bool {
+        self.effects.iter().any(wanted)
+    }
+
+    /// Asked for once by an agent process, and by none that knows of a start. (Of two that do not know of each other,
+    /// the marker lets one start: that is the shim's and the unit's promise.)
+    fn one_start(&self) -> bool {
+        let starts = self.effects.iter().filter(|effect| **effect == Effect::StartRunner).count();
+        starts == 0 || (starts == 1 && self.world.asked != Asked::Now && !self.world.told)
+    }
+
+    fn has_deadline(&self) -> bool {
+        let Policy { limits, stop_at, kill_at, .. } = self.policy;
+        let limit = match self.to.phase {
+            Phase::Warm | Phase::Ended { .. } => return true,
+            Phase::Held { .. } => return self.to.phase.deadline().is_some(), // as asked; the lifetime bounds it
+            Phase::Booting { .. } => limits.booting,
+            Phase::WaitingForJitConfig { .. } => limits.jit_wait,
+            Phase::Starting { .. } => limits.listening,
+            // A failed update goes on with what was left before.
+            Phase::Idle { .. } => limits.idle.max(limits.listening),
+            Phase::Assigned { .. } => limits.assigned,
+            Phase::Busy { .. } => limits.job,
+            Phase::Finishing { .. } => limits.finishing.max(limits.orphaned),
+            Phase::Updating { .. } => limits.updating,
+            Phase::Draining { .. } => limits.draining.max(KILL_GRACE).max(*stop_at - *kill_at),
+            Phase::Closing { .. } => limits.closing,
+            Phase::Terminating { .. } => limits.terminating,
+        };
+        self.to.phase.deadline().is_some_and(|deadline| deadline <= self.now + limit)
+    }
+
+    /// With [`Invariant::LifetimeBounds`] and [`Invariant::EndGoesOn`], this is why every life ends: see `main.rs`.
+    fn timer_moves_on(&self) -> bool {
+        let Event::Passed(timer) = self.event else { return true };
+        let due = |state: &State| state.timers().any(|(running, at)| running == *timer && at <= self.now);
+        !due(self.from) || !due(self.to) || position(&self.to.phase) > position(&self.from.phase)
+    }
+
+    fn lifetime_bounds(&self) -> bool {
+        let still = self.to.lifetime == Lifetime::Paused;
+        if still && self.to.phase != Phase::Warm {
+            return false; // time stands still only in the warm pool
+        }
+        if self.to.lifetime == Lifetime::Passed && !is_stopping(self.to) {
+            return false;
+        }
+        if matches!(self.to.phase, Phase::Held { .. }) && !matches!(self.to.lifetime, Lifetime::Until(_)) {
+            return false; // nothing would end a machine that is held again and again
+        }
+        let learning = matches!(self.from.phase, Phase::Booting { .. } | Phase::Warm);
+        let renewed = learning || matches!(self.event, Event::Begin(Begin::SecondBoot { .. }));
+        match (self.from.lifetime, self.to.lifetime) {
+            (Lifetime::Until(before), Lifetime::Until(after)) => after <= before || renewed,
+            (Lifetime::Passed, Lifetime::Until(_) | Lifetime::Paused) => renewed,
+            _ => true,
+        }
+    }
+
+    fn end_goes_on(&self) -> bool {
+        let (from, to) = (&self.from.phase, &self.to.phase);
+        if !is_stopping(self.from) {
+            return true;
+        }
+        match self.event {
+            // A machine that is still there, or there again, is ended once more.
+            Event::Begin(_) if from.end().is_some() => to.end().is_some(),
+            // A person may keep a held machine for longer, as long as its lifetime.
+            Event::Hold(_) if matches!((from, to), (Phase::Held { .. }, Phase::Held { .. })) => true,
+            _ => position(to) > position(from) || (position(to) == position(from) && to.deadline() <= from.deadline()),
+        }
+    }
+
+    fn stop_is_obeyed(&self) -> bool {
+        let run = self.from.phase.run();
+        let has_job = run.is_some_and(|run| run.evidence.assigned());
+        let obeyed = match self.event {
+            Event::Stop(Stop::Shutdown | Stop::DrainNow) | Event::Resumed => true,
+            Event::Stop(Stop::Drain)
+            | Event::Notice(Notice::Spot { .. } | Notice::SpotHibernate | Notice::GroupTerminates) => !has_job,
+            _ => false,
+        };
+        let in_the_pool = self.from.phase == Phase::Warm && *self.event == Event::Resumed;
+        !obeyed || in_the_pool || is_stopping(self.to)
+    }
+
+    fn job_is_safe(&self) -> bool {
+        let run = self.from.phase.run();
+        let worker_alive =
+            run.is_some_and(|run| run.evidence.worker == Worker::Alive) && *self.event != Event::Saw(Sign::WorkerGone);
+        let stops = |effect: &Effect| matches!(effect, Effect::Interrupt { .. } | Effect::Kill | Effect::Close(_));
+        if !worker_alive || !self.wants(stops) {
+            return true;
+        }
+        let told_before = matches!(self.from.phase, Phase::Draining { .. });
+        let reason = match &self.to.phase {
+            Phase::Draining { reason, .. } => Some(*reason),
+            phase => phase.end().map(|end| end.outcome),
+        };
+        // The list.
+        let listed = matches!(
+            reason,
+            Some(
+                Outcome::JobTimeout
+                    | Outcome::Lifetime
+                    | Outcome::SpotInterruption
+                    | Outcome::ScheduledEvent
+                    | Outcome::ExternalShutdown
+                    | Outcome::OperatorDrain
+                    | Outcome::SecondBoot
+                    | Outcome::Resumed
+            )
+        );
+        let cause = matches!(
+            self.event,
+            Event::Passed(_)
+                | Event::Stop(Stop::Shutdown | Stop::DrainNow)
+                | Event::Notice(Notice::Spot { .. } | Notice::SpotHibernate | Notice::Scheduled { .. })
+                | Event::Resumed
+                | Event::Begin(Begin::SecondBoot { .. })
+        );
+        // A worker without its listener can lose only what it has left to report.
+        let orphan = run.is_some_and(|run| run.exit.is_some());
+        told_before || (cause && (listed || orphan))
+    }
+
+    fn flushed_first(&self) -> bool {
+        let closing = matches!(self.from.phase, Phase::Closing { .. });
+        let closed = match self.event {
+            Event::Closed => closing,
+            Event::Passed(Timer::Phase) => closing && self.from.phase.deadline() <= Some(self.now),
+            _ => false,
+        };
+        let after =
+            |phase: &Phase| matches!(phase, Phase::Held { .. } | Phase::Terminating { .. } | Phase::Ended { .. });
+        let ends = self.wants(|effect| matches!(effect, Effect::Terminate(_)));
+        (!after(&self.to.phase) && !ends) || closed || after(&self.from.phase)
+    }
+}
+
+/// The life is on its way out, and nothing turns it around.
+fn is_stopping(state: &State) -> bool {
+    position(&state.phase) > (0, 0)
+}
+
+/// How far on its way out a life is. There are 13 positions.
+const fn position(phase: &Phase) -> (u8, u8) {
+    match phase {
+        Phase::Booting { .. }
+        | Phase::Warm
+        | Phase::WaitingForJitConfig { .. }
+        | Phase::Starting { .. }
+        | Phase::Idle { .. }
+        | Phase::Assigned { .. }
+        | Phase::Busy { .. }
+        | Phase::Finishing { .. }
+        | Phase::Updating { .. } => (0, 0),
+        Phase::Draining { killed, .. } => (1, *killed as u8),
+        Phase::Closing { .. } => (2, 0),
+        Phase::Held { .. } => (3, 0),
+        Phase::Terminating { rung, accepted, .. } => {
+            let rung = match rung {
+                Rung::AutoScaling { decrement: true } => 0,
+                Rung::AutoScaling { decrement: false } => 2,
+                Rung::Ec2 => 4,
+                Rung::PowerOff => 6,
+            };
+            (4, rung + *accepted as u8)
+        }
+        Phase::Ended { .. } => (5, 0),
+    }
+}

@@ -1,0 +1,35 @@
+//! The variants of the lifecycle's own enums, so that none is forgotten.
+//!
+//! A new variant does not compile here until somebody has put it on its list; from then on the model is not complete
+//! until an alphabet offers it (`every_event_and_sign_is_let_happen`).
+
+use mayfly::lifecycle::{Effect, Event, Notice, Sign, Stop};
+
+macro_rules! variants {
+    ($($name:ident of $enum:ident: $($variant:ident)*;)*) => {$(
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($variant),* }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            pub const fn of(value: &$enum) -> Self {
+                match value { $($enum::$variant { .. } => Self::$variant),* }
+            }
+        }
+    )*};
+}
+
+variants! {
+    EventKind of Event:
+        Begin Identified NotIdentified NotIsolated InService DockerDown InGroup JitConfigReady JitConfigFailed Started
+        NotStarted Saw Looked Exited Passed Stop Notice Hold Release Resumed Closed RungAccepted RungRefused;
+    SignKind of Sign:
+        Listening JobMessage Running WorkerSeen WorkerGone HookStarted HookCompleted Completed UpdateStarted
+        UpdateFailed Trouble Reconnected;
+    NoticeKind of Notice: Spot SpotHibernate Rebalance Scheduled GroupTerminates;
+    StopKind of Stop: Shutdown Drain DrainNow;
+    EffectKind of Effect:
+        Arm Identify FetchJitConfig RestartDocker StartRunner Attach DeleteJitConfig Look Interrupt Kill Announce Close
+        Terminate;
+}
