@@ -24,8 +24,12 @@ pub(super) fn run(hook: Hook) -> u8 {
     let Some(socket) = path("MAYFLY_HOOK_SOCKET") else { return 0 };
     let answer = ask::<Reply>(&socket, &call);
     match (hook, answer) {
-        (Hook::JobStarted, Ok(Reply { docker })) => wait_for_docker(&socket, &call, docker),
-        _ => 0,
+        (Hook::JobStarted, Ok(Reply { docker, .. })) => wait_for_docker(&socket, &call, docker),
+        (Hook::JobCompleted, Ok(Reply { annotations, .. })) => {
+            super::print(|out| annotations.iter().try_for_each(|annotation| writeln!(out, "{}", annotation.command())));
+            0
+        }
+        (_, Err(_)) => 0,
     }
 }
 

@@ -49,6 +49,48 @@ pub struct Reply {
     /// Whether the job may go on to use Docker.
     #[serde(default)]
     pub docker: DockerGate,
+    /// What the job's log should say about this machine; for the job-completed hook.
+    #[serde(default)]
+    pub annotations: Vec<Annotation>,
+}
+
+/// A remark on the job's page at GitHub, about the machine that it ran on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Annotation {
+    /// How serious it is.
+    pub level: Level,
+    /// Its heading, such as `Mayfly`.
+    pub title: String,
+    /// The remark.
+    pub text: String,
+}
+
+/// How serious an annotation is, in GitHub's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// For information.
+    Notice,
+    /// May explain what went wrong.
+    Warning,
+    /// Explains what went wrong.
+    Error,
+}
+
+impl Annotation {
+    /// The runner's workflow command for it. A line break or a colon in the text must not make another command of it.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let level = match self.level {
+            Level::Notice => "notice",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        let text = self.text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        let title = self.title.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        let title = title.replace(':', "%3A").replace(',', "%2C");
+        format!("::{level} title={title}::{text}")
+    }
 }
 
 /// Where a job waits for a Docker daemon that is still coming up.
@@ -162,4 +204,19 @@ fn script(mayfly: &str, operators: Option<&Path>, hook: Hook) -> String {
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Annotation, Level};
+
+    #[test]
+    fn an_annotation_is_one_workflow_command_whatever_is_in_it() {
+        let annotation = Annotation {
+            level: Level::Warning,
+            title: "Disk: 100%, full".to_owned(),
+            text: "at 3%\n::error::forged".to_owned(),
+        };
+        assert_eq!(annotation.command(), "::warning title=Disk%3A 100%25%2C full::at 3%25%0A::error::forged");
+    }
 }

@@ -24,7 +24,7 @@ use crate::daemon::record::Record;
 use crate::daemon::settings::Places;
 use crate::lifecycle::{Event, State};
 use crate::runner::watch::Seen;
-use hooks::DockerGate;
+use hooks::{Annotation, DockerGate, Hook};
 use status::Status;
 
 /// How long either side waits for the other. An agent that does not answer in this time never fails a job.
@@ -59,7 +59,12 @@ impl Query {
 
 /// Opens both sockets. A life goes on without them: a full disk must not keep a machine from ending.
 #[must_use]
-pub fn serve(places: &Places, gate: watch::Receiver<DockerGate>, events: mpsc::Sender<Seen>) -> mpsc::Receiver<Query> {
+pub fn serve(
+    places: &Places,
+    gate: watch::Receiver<DockerGate>,
+    annotations: watch::Receiver<Vec<Annotation>>,
+    events: mpsc::Sender<Seen>,
+) -> mpsc::Receiver<Query> {
     let (queries, inbox) = mpsc::channel(4);
     match listen(&places.control_socket(), 0o600) {
         Ok(socket) => drop(tokio::spawn(accept(socket, move |stream| answer_control(stream, queries.clone())))),
@@ -67,7 +72,11 @@ pub fn serve(places: &Places, gate: watch::Receiver<DockerGate>, events: mpsc::S
     }
     match hooks::make_runtime_directory(places).and_then(|()| listen(&places.hook_socket(), 0o666)) {
         Ok(socket) => {
-            drop(tokio::spawn(accept(socket, move |stream| answer_hook(stream, gate.borrow().clone(), events.clone()))))
+            let answer = move |stream| {
+                let reply = hooks::Reply { docker: gate.borrow().clone(), annotations: annotations.borrow().clone() };
+                answer_hook(stream, reply, events.clone())
+            };
+            drop(tokio::spawn(accept(socket, answer)));
         }
         Err(error) => warn!("job hooks will not be answered: {error}"),
     }
@@ -123,10 +132,13 @@ async fn answer_control(mut stream: UnixStream, queries: mpsc::Sender<Query>) ->
     send(&mut stream, &answer.await.map_err(io::Error::other)?).await
 }
 
-async fn answer_hook(mut stream: UnixStream, docker: DockerGate, events: mpsc::Sender<Seen>) -> io::Result<()> {
+async fn answer_hook(mut stream: UnixStream, mut reply: hooks::Reply, events: mpsc::Sender<Seen>) -> io::Result<()> {
     let call: hooks::Call = receive(&mut stream).await?;
+    if call.hook != Hook::JobCompleted {
+        reply.annotations.clear(); // said once, when all is known
+    }
     events.send(Seen::Event(Event::Saw(call.sign()))).await.map_err(io::Error::other)?;
-    send(&mut stream, &hooks::Reply { docker }).await
+    send(&mut stream, &reply).await
 }
 
 async fn receive<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> {

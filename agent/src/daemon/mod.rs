@@ -67,8 +67,9 @@ pub async fn live(settings: Settings) -> Result<Lived, CannotBegin> {
     let (events, inbox) = mpsc::channel(256);
     signals::forward(events.clone(), settings.unit.as_ref().map(|unit| unit.manager().clone()))?;
     let (gate, docker) = watch::channel(DockerGate::default());
-    let queries = control::serve(&settings.places, docker, events.clone());
-    let performer = Performer::new(settings, gate, events, &start);
+    let (annotations, annotated) = watch::channel(Vec::new());
+    let queries = control::serve(&settings.places, docker, annotated, events.clone());
+    let performer = Performer::new(settings, gate, annotations, events, &start);
     Ok(Life::new(start, performer, inbox, queries).run().await)
 }
 

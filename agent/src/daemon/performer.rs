@@ -21,7 +21,7 @@ use super::record::Record;
 use super::settings::{Places, Settings};
 use super::start::Start;
 use crate::config::DockerMode;
-use crate::control::hooks::{self, DockerGate};
+use crate::control::hooks::{self, Annotation, DockerGate};
 use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, State, Worker};
 use crate::runner::environment;
 use crate::runner::jit::JitConfig;
@@ -48,6 +48,7 @@ pub(super) struct Performer {
     operators: Option<PathBuf>,
     docker_mode: DockerMode,
     gate: watch::Sender<DockerGate>,
+    annotations: watch::Sender<Vec<Annotation>>,
     docker: Option<DockerWatch>,
     binding: Binding,
     machine: Machine,
@@ -67,6 +68,7 @@ impl Performer {
     pub(super) fn new(
         settings: Settings,
         gate: watch::Sender<DockerGate>,
+        annotations: watch::Sender<Vec<Annotation>>,
         events: mpsc::Sender<Seen>,
         start: &Start,
     ) -> Self {
@@ -81,6 +83,7 @@ impl Performer {
             operators: settings.operators,
             docker_mode: settings.docker,
             gate,
+            annotations,
             docker: None,
             binding: settings.binding,
             machine: Machine::new(settings.platform),
@@ -367,6 +370,17 @@ impl Performer {
         if let Some(told) = &self.told {
             let _ = told.write_all_at(&end.to_le_bytes(), 0);
         }
+    }
+
+    /// Something that the job's log should say about this machine, once.
+    pub(super) fn annotate(&self, annotation: Annotation) {
+        self.annotations.send_if_modified(|all| {
+            let new = !all.contains(&annotation);
+            if new {
+                all.push(annotation);
+            }
+            new
+        });
     }
 
     /// The very last act: the record with its last phases, and a goodbye to the person who looks.
