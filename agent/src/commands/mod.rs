@@ -4,6 +4,7 @@ mod agent;
 mod config;
 mod doctor;
 mod hook;
+mod operators;
 mod probe;
 mod run;
 mod status;
@@ -15,8 +16,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use serde::de::DeserializeOwned;
 
+use crate::config::load;
 use crate::control::hooks::Hook;
+use crate::control::{Request, ask};
+use crate::daemon::settings::control_socket;
 
 /// Exit codes of `sysexits.h`.
 pub mod exit {
@@ -55,6 +60,14 @@ enum Command {
     Run(run::Args),
     /// Show what the agent on this machine is doing
     Status(status::Args),
+    /// End this machine: after its job if one is running, else now
+    Drain(operators::DrainArgs),
+    /// Keep this machine for a while after its life, so that a person can look
+    ///
+    /// It is kept until DURATION from now, however its life ends, but never beyond its lifetime.
+    Hold(operators::HoldArgs),
+    /// Keep this machine no longer
+    Release(operators::ReleaseArgs),
     /// Check, show or describe the configuration
     Config(config::Args),
     /// Try each promise on this machine, and say what holds and what to do about the rest
@@ -100,6 +113,27 @@ pub(crate) struct LifeArgs {
     state_directory: Option<PathBuf>,
 }
 
+impl LifeArgs {
+    /// Asks the agent of this life. The exit code says why there is no answer.
+    fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, u8> {
+        let state = match &self.state_directory {
+            Some(directory) => directory.clone(),
+            None => match load(&self.config, environment(), &[]) {
+                Ok(config) => config.state_directory,
+                Err(problems) => return Err(fail(exit::CONFIG, problems)),
+            },
+        };
+        let socket = control_socket(&state);
+        ask(&socket, &request).map_err(|error| {
+            let advice = match error.kind() {
+                io::ErrorKind::PermissionDenied => "try it as root".to_owned(),
+                _ => format!("the last record, if there is one, is {}", state.join("record.json").display()),
+            };
+            fail(exit::UNAVAILABLE, format_args!("no agent answers at {}: {error}; {advice}", socket.display()))
+        })
+    }
+}
+
 /// Runs the command line and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -114,6 +148,9 @@ pub fn main() -> ExitCode {
         Command::Agent(args) => agent::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Drain(args) => operators::drain(&args),
+        Command::Hold(args) => operators::hold(&args),
+        Command::Release(args) => operators::release(&args),
         Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Hook { hook } => hook::run(hook),

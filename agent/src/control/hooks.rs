@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::daemon::settings::Places;
 use crate::lifecycle::{JobInfo, Sign};
@@ -75,6 +76,35 @@ pub enum Level {
     Warning,
     /// Explains what went wrong.
     Error,
+}
+
+/// The list of annotations that the agent holds for the job. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Annotations(watch::Sender<Vec<Annotation>>);
+
+impl Default for Annotations {
+    fn default() -> Self {
+        Self(watch::Sender::new(Vec::new()))
+    }
+}
+
+impl Annotations {
+    /// Adds one, unless it is there.
+    pub fn add(&self, annotation: Annotation) {
+        self.0.send_if_modified(|all| {
+            let new = !all.contains(&annotation);
+            if new {
+                all.push(annotation);
+            }
+            new
+        });
+    }
+
+    /// All of them, oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Annotation> {
+        self.0.borrow().clone()
+    }
 }
 
 impl Annotation {

@@ -4,6 +4,7 @@
 //! runs the job, and what comes from it is a hint, never trusted.
 
 pub mod hooks;
+pub mod operators;
 pub mod status;
 
 use std::fs::{self, Permissions};
@@ -20,15 +21,18 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
-use crate::daemon::record::Record;
 use crate::daemon::settings::Places;
-use crate::lifecycle::{Event, State};
+use crate::lifecycle::Event;
 use crate::runner::watch::Seen;
-use hooks::{Annotation, DockerGate, Hook};
+use hooks::{Annotations, DockerGate, Hook};
+use operators::{Answer, Order};
 use status::Status;
 
 /// How long either side waits for the other. An agent that does not answer in this time never fails a job.
 pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the loop waits for an answer to be written. It goes into the socket's buffer, so this is never used up.
+const WRITING: Duration = Duration::from_millis(500);
 
 /// The longest request that is read.
 const MAX_REQUEST: u64 = 64 * 1024;
@@ -42,18 +46,34 @@ const MAX_CONNECTIONS: usize = 8;
 pub enum Request {
     /// The life's [`Status`].
     Status,
+    /// Something that changes the life: an [`Answer`].
+    Order(Order),
 }
 
 /// A question to the loop, which owns the state.
 #[derive(Debug)]
 pub struct Query {
-    reply: oneshot::Sender<Status>,
+    /// What is asked.
+    pub request: Request,
+    reply: oneshot::Sender<Reply>,
+    written: oneshot::Receiver<()>,
+}
+
+/// What the loop answers.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Order`].
+    Answer(Answer),
 }
 
 impl Query {
-    /// Answers it.
-    pub fn answer(self, state: &State, record: &Record) {
-        let _ = self.reply.send(Status::of(state, record));
+    /// Answers it, and waits until that is written: the order may have been the last thing in this life.
+    pub async fn answer(self, reply: Reply) {
+        let _ = self.reply.send(reply);
+        let _ = tokio::time::timeout(WRITING, self.written).await;
     }
 }
 
@@ -62,18 +82,18 @@ impl Query {
 pub fn serve(
     places: &Places,
     gate: watch::Receiver<DockerGate>,
-    annotations: watch::Receiver<Vec<Annotation>>,
+    annotations: Annotations,
     events: mpsc::Sender<Seen>,
 ) -> mpsc::Receiver<Query> {
     let (queries, inbox) = mpsc::channel(4);
     match listen(&places.control_socket(), 0o600) {
         Ok(socket) => drop(tokio::spawn(accept(socket, move |stream| answer_control(stream, queries.clone())))),
-        Err(error) => warn!("mayfly status will not work: {error}"),
+        Err(error) => warn!("mayfly status, drain, hold and release will not work: {error}"),
     }
     match hooks::make_runtime_directory(places).and_then(|()| listen(&places.hook_socket(), 0o666)) {
         Ok(socket) => {
             let answer = move |stream| {
-                let reply = hooks::Reply { docker: gate.borrow().clone(), annotations: annotations.borrow().clone() };
+                let reply = hooks::Reply { docker: gate.borrow().clone(), annotations: annotations.all() };
                 answer_hook(stream, reply, events.clone())
             };
             drop(tokio::spawn(accept(socket, answer)));
@@ -126,10 +146,12 @@ where
 }
 
 async fn answer_control(mut stream: UnixStream, queries: mpsc::Sender<Query>) -> io::Result<()> {
-    let Request::Status = receive(&mut stream).await?;
-    let (reply, answer) = oneshot::channel();
-    queries.send(Query { reply }).await.map_err(io::Error::other)?;
-    send(&mut stream, &answer.await.map_err(io::Error::other)?).await
+    let request = receive(&mut stream).await?;
+    let ((reply, answer), (done, written)) = (oneshot::channel(), oneshot::channel());
+    queries.send(Query { request, reply, written }).await.map_err(io::Error::other)?;
+    let sent = send(&mut stream, &answer.await.map_err(io::Error::other)?).await;
+    let _ = done.send(());
+    sent
 }
 
 async fn answer_hook(mut stream: UnixStream, mut reply: hooks::Reply, events: mpsc::Sender<Seen>) -> io::Result<()> {

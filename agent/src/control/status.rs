@@ -25,6 +25,9 @@ pub struct Status {
     pub next_seconds: Option<u64>,
     /// Seconds until the lifetime ends.
     pub lifetime_seconds: Option<u64>,
+    /// Until when the machine is kept for a person, or will be if its life ends before; RFC 3339.
+    #[serde(default)]
+    pub held_until: Option<String>,
     /// The job's display name.
     pub job_name: Option<String>,
     /// What the job-started hook told.
@@ -52,6 +55,7 @@ impl Status {
                 Lifetime::Until(at) => Some(at.since(now).as_secs()),
                 Lifetime::Paused | Lifetime::Passed => None,
             },
+            held_until: state.held_until().filter(|until| *until > now).map(clock::timestamp_of),
             job_name: job_name.or_else(|| end.and_then(|end| end.job_name.clone())),
             job: job.or_else(|| end.and_then(|end| end.job.clone())),
             outcome: end.map(|end| end.outcome),
@@ -74,6 +78,10 @@ impl Status {
         }
         if let Some(outcome) = self.outcome {
             lines.push(format!("{:<10}{outcome}: {}", "outcome", outcome.meaning()));
+        }
+        if let Some(until) = &self.held_until {
+            let kept = if self.state == "Held" { "until" } else { "if the life ends before" };
+            lines.push(format!("{:<10}{kept} {until}; mayfly release ends it", "held"));
         }
         if let Some(seconds) = self.next_seconds {
             lines.push(format!("{:<10}in {}", "deadline", span(seconds)));

@@ -1,5 +1,7 @@
 //! The boot clock and the wall clock.
 
+use std::time::SystemTime;
+
 use nix::time::{ClockId, clock_gettime};
 
 use crate::lifecycle::Time;
@@ -16,13 +18,24 @@ pub fn now() -> Time {
 /// Now, as RFC 3339 in UTC with milliseconds.
 #[must_use]
 pub fn timestamp() -> String {
-    humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string()
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 /// A moment on the boot clock, as RFC 3339 in UTC with milliseconds, by today's wall clock.
 #[must_use]
 pub fn timestamp_of(moment: Time) -> String {
-    let ago = now().since(moment);
-    let wall = std::time::SystemTime::now();
-    humantime::format_rfc3339_millis(wall.checked_sub(ago).unwrap_or(wall)).to_string()
+    humantime::format_rfc3339_millis(wall(moment)).to_string()
+}
+
+/// A moment on the boot clock, as a person says it: `14:05 UTC`.
+#[must_use]
+pub fn hour_of(moment: Time) -> String {
+    let text = humantime::format_rfc3339_seconds(wall(moment)).to_string();
+    format!("{} UTC", text.get(11..16).unwrap_or(&text))
+}
+
+fn wall(moment: Time) -> SystemTime {
+    let (now, wall) = (now(), SystemTime::now());
+    let shifted = if moment < now { wall.checked_sub(now.since(moment)) } else { wall.checked_add(moment.since(now)) };
+    shifted.unwrap_or(wall)
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use tracing::debug;
 
+use super::clock;
 use super::record::Record;
+use crate::lifecycle::{Outcome, Time};
 
 /// A serial line is slow, and a stuck one must not keep the machine.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -18,13 +20,22 @@ pub(super) async fn tell(record: &Record) {
     let Some(end) = &record.end else { return };
     let Ok(document) = serde_json::to_string(record) else { return };
     let detail = if end.detail.is_empty() { end.outcome.meaning() } else { &end.detail };
-    let text = format!("\r\nmayfly: {}: {detail}\r\nmayfly-record: {document}\r\n", end.outcome);
+    write(format!("\r\nmayfly: {}: {detail}\r\nmayfly-record: {document}\r\n", end.outcome)).await;
+}
+
+/// Says that the machine is kept, for whoever wonders why it is still there.
+pub(super) async fn tell_held(outcome: Outcome, until: Time) {
+    let until = clock::timestamp_of(until);
+    write(format!("\r\nmayfly: {outcome}: this machine is held until {until}; mayfly release ends it\r\n")).await;
+}
+
+async fn write(text: String) {
     let writing = tokio::task::spawn_blocking(move || {
         let mut console = OpenOptions::new().write(true).custom_flags(OFlag::O_NOCTTY.bits()).open("/dev/console")?;
         console.write_all(text.as_bytes())
     });
     match tokio::time::timeout(PATIENCE, writing).await {
         Ok(Ok(Ok(()))) => {}
-        other => debug!("the console did not take the record: {other:?}"),
+        other => debug!("the console did not take the news: {other:?}"),
     }
 }

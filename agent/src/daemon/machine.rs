@@ -10,9 +10,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::clock;
 use super::settings::{JitSource, Platform};
 use crate::jit_source;
-use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung};
+use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Time};
 use crate::platform::ec2::{Ec2, tagger};
 use crate::runner::jit::JitConfig;
 use crate::runner::watch::Seen;
@@ -136,7 +137,6 @@ impl Machine {
                 on.tag([("mayfly:phase", "idle".to_owned())]);
             }
             Phase::Busy { .. } => on.tag([("mayfly:phase", "busy".to_owned())]),
-            Phase::Held { .. } => on.tag([("mayfly:phase", "held".to_owned())]),
             _ => {}
         }
     }
@@ -149,6 +149,16 @@ impl Machine {
         {
             end.detail = on.ec2.last_answer();
         }
+    }
+
+    /// Whoever lists the instances sees that this one is there on purpose.
+    pub(super) fn held(&mut self, until: Time) {
+        let Self::Ec2(on) = self else { return };
+        if on.wanted.receiver_count() == 0 {
+            // The one before ended when the life was settled.
+            (on.wanted, on.tagging) = tagger(Arc::clone(&on.ec2));
+        }
+        on.tag([("mayfly:phase", "held".to_owned()), ("mayfly:held-until", clock::timestamp_of(until))]);
     }
 
     /// Tells the platform how the life ended, and waits for what is under way, each part no longer than `patience`.

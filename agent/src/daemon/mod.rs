@@ -22,8 +22,10 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info};
 
-use crate::control::hooks::DockerGate;
-use crate::control::{self, Query};
+use crate::control::hooks::{Annotations, DockerGate};
+use crate::control::operators::{Answer, Order};
+use crate::control::status::Status;
+use crate::control::{self, Query, Reply, Request};
 use crate::lifecycle::{Effect, Event, Outcome, Phase, State, Timer, step};
 use crate::runner::watch::Seen;
 use crate::systemd::notify;
@@ -67,8 +69,8 @@ pub async fn live(settings: Settings) -> Result<Lived, CannotBegin> {
     let (events, inbox) = mpsc::channel(256);
     signals::forward(events.clone(), settings.unit.as_ref().map(|unit| unit.manager().clone()))?;
     let (gate, docker) = watch::channel(DockerGate::default());
-    let (annotations, annotated) = watch::channel(Vec::new());
-    let queries = control::serve(&settings.places, docker, annotated, events.clone());
+    let annotations = Annotations::default();
+    let queries = control::serve(&settings.places, docker, annotations.clone(), events.clone());
     let performer = Performer::new(settings, gate, annotations, events, &start);
     Ok(Life::new(start, performer, inbox, queries).run().await)
 }
@@ -128,7 +130,13 @@ impl Life {
                     self.record.console_lines += 1;
                     self.performer.console_line(&line, end);
                 }
-                Next::Query(query) => query.answer(&self.state, &self.record),
+                Next::Query(query) => {
+                    let reply = match query.request {
+                        Request::Status => Reply::Status(Box::new(Status::of(&self.state, &self.record))),
+                        Request::Order(order) => Reply::Answer(self.obey(order)),
+                    };
+                    query.answer(reply).await;
+                }
                 Next::Detach => {
                     info!("told to stop, but the machine is not shutting down: the runner goes on without this agent");
                     return Lived::Detached;
@@ -154,6 +162,15 @@ impl Life {
         }
     }
 
+    /// Carries an operator's order out, and tells what that means.
+    fn obey(&mut self, order: Order) -> Answer {
+        let (before, now) = (self.state.clone(), clock::now());
+        self.take(&order.event(now));
+        let answer = Answer::of(order, self.performer.policy(), &before, &self.state, now);
+        info!(?order, "an operator's order: {}", answer.message);
+        answer
+    }
+
     fn due(&self) -> Next {
         Next::Event(Event::Passed(self.alarm.unwrap_or(Timer::Phase)))
     }
@@ -167,6 +184,7 @@ impl Life {
         let (next, effects) = step(self.performer.policy(), &self.state, event, clock::now());
         let changed = next != self.state;
         let new_phase = next.phase.name() != self.state.phase.name();
+        let newly_held = matches!(next.phase, Phase::Held { .. }) && next.phase != self.state.phase;
         self.state = next;
         let remembered = !changed || self.remember();
         if new_phase {
@@ -176,6 +194,9 @@ impl Life {
             info!(state = phase.name(), "{about}");
             notify::status(&format!("{}: {about}", phase.name()));
             self.performer.phase_entered(&self.state.phase);
+        }
+        if newly_held {
+            self.performer.held(&self.state.phase);
         }
         for effect in effects {
             match effect {

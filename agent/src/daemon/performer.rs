@@ -21,7 +21,7 @@ use super::record::Record;
 use super::settings::{Places, Settings};
 use super::start::Start;
 use crate::config::DockerMode;
-use crate::control::hooks::{self, Annotation, DockerGate};
+use crate::control::hooks::{self, Annotations, DockerGate};
 use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, State, Worker};
 use crate::runner::environment;
 use crate::runner::jit::JitConfig;
@@ -48,7 +48,7 @@ pub(super) struct Performer {
     operators: Option<PathBuf>,
     docker_mode: DockerMode,
     gate: watch::Sender<DockerGate>,
-    annotations: watch::Sender<Vec<Annotation>>,
+    annotations: Annotations,
     docker: Option<DockerWatch>,
     binding: Binding,
     machine: Machine,
@@ -68,7 +68,7 @@ impl Performer {
     pub(super) fn new(
         settings: Settings,
         gate: watch::Sender<DockerGate>,
-        annotations: watch::Sender<Vec<Annotation>>,
+        annotations: Annotations,
         events: mpsc::Sender<Seen>,
         start: &Start,
     ) -> Self {
@@ -358,6 +358,16 @@ impl Performer {
         }
     }
 
+    /// The machine is kept for a person, or for longer or shorter than before.
+    pub(super) fn held(&mut self, phase: &Phase) {
+        let Phase::Held { deadline, end } = phase else { return };
+        self.machine.held(*deadline);
+        if self.unit.is_some() {
+            let (outcome, until) = (end.outcome, *deadline);
+            tokio::spawn(console::tell_held(outcome, until));
+        }
+    }
+
     pub(super) fn console_line(&mut self, line: &str, end: u64) {
         crate::log::console_line(line);
         if let Some(progress) = &self.progress {
@@ -370,17 +380,6 @@ impl Performer {
         if let Some(told) = &self.told {
             let _ = told.write_all_at(&end.to_le_bytes(), 0);
         }
-    }
-
-    /// Something that the job's log should say about this machine, once.
-    pub(super) fn annotate(&self, annotation: Annotation) {
-        self.annotations.send_if_modified(|all| {
-            let new = !all.contains(&annotation);
-            if new {
-                all.push(annotation);
-            }
-            new
-        });
     }
 
     /// The very last act: the record with its last phases, and a goodbye to the person who looks.

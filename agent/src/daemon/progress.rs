@@ -153,7 +153,9 @@ pub(super) fn about(phase: &Phase) -> String {
         Phase::Draining { reason, killed: false, .. } => format!("stopping the runner: {reason}"),
         Phase::Draining { reason, .. } => format!("killing what is left of the runner: {reason}"),
         Phase::Closing { end, .. } => format!("clearing away, writing the record: {}", end.outcome),
-        Phase::Held { .. } => "kept for a person".to_owned(),
+        Phase::Held { deadline, .. } => {
+            format!("kept for a person until {}; mayfly release ends it", clock::hour_of(*deadline))
+        }
         Phase::Terminating { end, .. } => format!("ending the machine: {}", end.outcome),
         Phase::Ended { end } => format!("the life is over: {}", end.outcome),
     }

@@ -30,48 +30,13 @@ impl Step<'_> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::Duration;
-
-    use crate::lifecycle::{
-        Begin, Effect, Ending, Event, Identity, Limits, Outcome, Phase, Policy, Sign, State, Time, step,
-    };
-
-    fn policy(docker_required: bool) -> Policy {
-        let minute = Duration::from_secs(60);
-        Policy {
-            limits: Limits {
-                booting: minute,
-                jit_wait: minute,
-                listening: minute,
-                idle: minute,
-                assigned: minute,
-                job: minute,
-                finishing: minute,
-                orphaned: minute,
-                updating: minute,
-                draining: minute,
-                closing: minute,
-                terminating: minute,
-                lifetime: minute * 60,
-            },
-            stop_at: minute,
-            kill_at: minute,
-            drain_on_rebalance: true,
-            docker_required,
-            hold_on_failure: Duration::ZERO,
-            ending: Ending::Instance { decrement: true },
-        }
-    }
+    use crate::lifecycle::testing::{after, policy};
+    use crate::lifecycle::{Effect, Event, Outcome, Phase, Policy, Sign, State, Time, step};
 
     /// What is wanted at each of two failures of Docker, after these events.
     fn two_failures(required: bool, events: &[Event]) -> (Vec<Effect>, Vec<Effect>, State) {
-        let policy = policy(required);
-        let identity = Identity { warm: false, in_group: false, launched: None, notice: None };
-        let begin = [Event::Begin(Begin::Fresh), Event::Identified(identity)];
-        let mut state = State::new(&policy, Time(1));
-        for event in begin.iter().chain(events) {
-            state = step(&policy, &state, event, Time(1)).0;
-        }
+        let policy = Policy { docker_required: required, ..policy() };
+        let state = after(&policy, events);
         let down = Event::DockerDown { detail: "hung".to_owned() };
         let (state, first) = step(&policy, &state, &down, Time(1));
         let (state, second) = step(&policy, &state, &down, Time(1));

@@ -1,6 +1,6 @@
 //! From the runner's end to the machine's.
 
-use super::{Effect, End, Ending, Lifetime, Outcome, Phase, Rung, Step, Time};
+use super::{Effect, End, Ending, Lifetime, Phase, Rung, Step, Time};
 
 impl Step<'_> {
     /// Begins the end: whatever happens from here on, the outcome stands.
@@ -35,19 +35,24 @@ impl Step<'_> {
         let on_failure = self.policy.hold_on_failure;
         let failed = end.outcome.is_failure() && !on_failure.is_zero();
         match wanted.max(failed.then(|| self.now + on_failure)) {
-            // An instance that EC2 takes away, or that lived too long, is not kept.
-            Some(until) if self.may_be_kept(end.outcome) => self.keep(until, end),
+            Some(until) if self.state.lifetime != Lifetime::Passed && end.outcome.may_be_held() => {
+                self.keep(until, end);
+            }
             _ => self.terminate(end),
         }
     }
 
-    fn may_be_kept(&self, outcome: Outcome) -> bool {
-        self.state.lifetime != Lifetime::Passed
-            && !matches!(outcome, Outcome::SpotInterruption | Outcome::AsgTermination | Outcome::ExternalShutdown)
+    pub(super) fn keep(&mut self, until: Time, end: End) {
+        self.state.phase = Phase::Held { deadline: self.within_lifetime(until), end };
     }
 
-    pub(super) fn keep(&mut self, until: Time, end: End) {
-        self.state.phase = Phase::Held { deadline: until, end };
+    /// No machine is kept beyond its lifetime: the timer of systemd would end it all the same.
+    pub(super) fn within_lifetime(&self, until: Time) -> Time {
+        match self.state.lifetime {
+            Lifetime::Until(end) => until.min(end),
+            Lifetime::Paused => until.min(self.now + self.policy.limits.lifetime),
+            Lifetime::Passed => until.min(self.now),
+        }
     }
 
     pub(super) fn terminate(&mut self, end: End) {
@@ -104,5 +109,53 @@ impl Step<'_> {
             Phase::Terminating { end, .. } => self.climb(Some(Rung::PowerOff), end),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::lifecycle::testing::{after, policy};
+    use crate::lifecycle::{Event, Lifetime, Outcome, Phase, Policy, Stop, Time, step};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn failed() -> Event {
+        Event::JitConfigFailed { outcome: Outcome::JitConfigDenied, detail: String::new() }
+    }
+
+    #[test]
+    fn a_hold_is_never_longer_than_the_lifetime() {
+        let policy = policy();
+        let state = after(&policy, &[Event::Hold(Time(1) + HOUR * 10), failed(), Event::Closed]);
+        let end = Time(1) + policy.limits.lifetime;
+        assert_eq!(state.lifetime, Lifetime::Until(end));
+        assert!(matches!(state.phase, Phase::Held { deadline, .. } if deadline == end), "{state:?}");
+        assert_eq!(state.held_until(), Some(end), "people are told another moment than the one that counts");
+    }
+
+    #[test]
+    fn a_failed_machine_is_held_within_its_lifetime_and_a_later_hold_moves_the_end() {
+        let policy = Policy { hold_on_failure: HOUR * 10, ..policy() };
+        let state = after(&policy, &[failed(), Event::Closed]);
+        assert_eq!(state.held_until(), Some(Time(1) + policy.limits.lifetime));
+        let (state, _) = step(&policy, &state, &Event::Hold(Time(1000)), Time(2));
+        assert_eq!(state.held_until(), Some(Time(1000)));
+    }
+
+    #[test]
+    fn a_drain_takes_a_hold_back() {
+        let policy = policy();
+        let state = after(&policy, &[Event::Hold(Time(1) + HOUR), Event::Stop(Stop::Drain), Event::Closed]);
+        assert!(matches!(state.phase, Phase::Terminating { .. }), "{state:?}");
+    }
+
+    #[test]
+    fn a_machine_that_ec2_takes_is_not_held() {
+        let policy = policy();
+        let notice = Event::Notice(crate::lifecycle::Notice::SpotHibernate);
+        let state = after(&policy, &[Event::Hold(Time(1) + HOUR), notice, Event::Closed]);
+        assert!(matches!(state.phase, Phase::Terminating { .. }), "{state:?}");
     }
 }

@@ -13,6 +13,8 @@ mod policy;
 mod runner;
 mod state;
 mod stop;
+#[cfg(test)]
+mod testing;
 mod time;
 
 pub use event::{Begin, Effect, Event, Found, Identity, Notice, Stop};

@@ -105,6 +105,12 @@ impl Outcome {
                 | Self::SpotInterruption
         )
     }
+
+    /// Whether the machine may be kept for a person afterwards: not one that is taken away from outside.
+    #[must_use]
+    pub const fn may_be_held(self) -> bool {
+        !matches!(self, Self::SpotInterruption | Self::AsgTermination | Self::ExternalShutdown)
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -238,6 +238,15 @@ impl State {
         }
     }
 
+    /// Until when the machine is kept for a person, or will be if its life ends before.
+    #[must_use]
+    pub const fn held_until(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Held { deadline, .. } => Some(*deadline),
+            _ => self.hold,
+        }
+    }
+
     /// Every timer this state has running.
     pub fn timers(&self) -> impl Iterator<Item = (Timer, Time)> + '_ {
         let lifetime = match self.lifetime {

@@ -12,6 +12,9 @@ impl Step<'_> {
             Stop::Drain => (Outcome::OperatorDrain, true),
             Stop::DrainNow => (Outcome::OperatorDrain, false),
         };
+        if outcome == Outcome::OperatorDrain {
+            self.state.hold = None; // the last word counts
+        }
         match self.state.phase.clone() {
             Phase::Draining { killed: false, reason, run, .. } if stop == Stop::Shutdown => self.kill(reason, run),
             Phase::Draining { .. } => {}
@@ -186,6 +189,7 @@ impl Step<'_> {
     }
 
     pub(super) fn hold(&mut self, until: Time) {
+        let until = self.within_lifetime(until);
         self.state.hold = Some(until);
         if let Phase::Held { end, .. } = self.state.phase.clone() {
             self.keep(until, end);
