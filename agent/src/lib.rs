@@ -17,6 +17,7 @@ pub mod control;
 pub mod daemon;
 pub mod docker;
 pub mod doctor;
+pub mod host;
 pub mod jit_source;
 pub mod lifecycle;
 pub mod log;

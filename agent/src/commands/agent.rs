@@ -67,6 +67,7 @@ async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Setting
         policy,
         binding: binding.map_err(|error| format!("cannot find out which machine this is: {error}"))?,
         docker: config.docker,
+        host: config.host,
         unit: manager.map(|manager| RunnerUnit::new(manager, places.clone())),
         places,
         runner_directory: config.runner.directory.clone(),

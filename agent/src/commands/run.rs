@@ -94,6 +94,7 @@ fn settings(args: &Args, config: &Config) -> Result<Settings, u8> {
         runner_user: args.user.clone(),
         unit: None,
         docker: config.docker,
+        host: config.host,
         platform: Platform::Local(jit),
         operators: beside(args.config.as_deref()),
         may_follow: true,

@@ -184,6 +184,13 @@ pub const KEYS: &[Key] = &[
         DockerMode::parse(v).map(|v| c.docker = v)
     }),
     key(
+        "host.min_disk",
+        Kind::Size,
+        "2GiB",
+        "What must be free for runner, state and Docker each before a job is fetched, with 1 % of the inodes; below a quarter of it a running job's log gets a warning.",
+        |c, v| size(v).map(|v| c.host.min_disk = v),
+    ),
+    key(
         "isolation.level",
         Kind::Word(Level::WORDS),
         "compatible",

@@ -19,6 +19,7 @@ pub use problem::{Origin, Problem, Problems};
 pub use schema::schema;
 pub use values::{DockerMode, Level, Platform, PowerOff, Rebalance, Sink, Supervisor};
 
+use crate::host::Thresholds;
 use crate::lifecycle::{Ending, Limits, Policy};
 
 /// The whole configuration, checked.
@@ -44,6 +45,8 @@ pub struct Config {
     pub interruption: Interruption,
     /// `docker.mode`
     pub docker: DockerMode,
+    /// `[host]`
+    pub host: Thresholds,
     /// `isolation.level`
     pub isolation: Level,
     /// `logs.sink`

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::daemon::clock;
 use crate::daemon::record::Record;
+use crate::host::{Marks, Warning};
 use crate::lifecycle::{Evidence, JobInfo, Lifetime, Outcome, State};
 
 /// A life, as it is right now.
@@ -34,6 +35,9 @@ pub struct Status {
     pub job: Option<JobInfo>,
     /// How the life ended, once it is ending.
     pub outcome: Option<Outcome>,
+    /// What the agent saw of the machine.
+    #[serde(default)]
+    pub host: Option<Marks>,
 }
 
 impl Status {
@@ -59,6 +63,7 @@ impl Status {
             job_name: job_name.or_else(|| end.and_then(|end| end.job_name.clone())),
             job: job.or_else(|| end.and_then(|end| end.job.clone())),
             outcome: end.map(|end| end.outcome),
+            host: record.host.clone(),
         }
     }
 
@@ -88,6 +93,9 @@ impl Status {
         }
         if let Some(seconds) = self.lifetime_seconds {
             lines.push(format!("{:<10}ends in {}", "lifetime", span(seconds)));
+        }
+        for Warning { at, text, .. } in self.host.iter().flat_map(|host| &host.warnings) {
+            lines.push(format!("{:<10}{text}  ({at})", "warning"));
         }
         lines.push(format!("{:<10}mayfly {}, process {}", "agent", self.version, self.pid));
         lines.join("\n")

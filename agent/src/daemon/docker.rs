@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use super::clock;
 use crate::config::DockerMode;
 use crate::control::hooks::DockerGate;
 use crate::docker::{Docker, Health, Label, Load, State, Verdict, Watch};
@@ -21,9 +20,6 @@ const RESTART_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long clearing up after a killed job may take.
 const REMOVAL_BUDGET: Duration = Duration::from_secs(60);
-
-/// With less room than this for images and containers a job rarely gets far.
-const LITTLE_ROOM: u64 = 1 << 30;
 
 /// The watch over the daemon. Dropping it ends the watch.
 #[derive(Debug)]
@@ -77,11 +73,9 @@ impl DockerWatch {
     pub(super) fn phase_entered(&self, phase: &Phase, label: Option<String>) {
         let busy = phase.run().is_some_and(|run| run.evidence.assigned());
         let _ = self.load.send(if busy { Load::Busy } else { Load::Idle });
-        let docker = self.docker.clone();
-        match (phase, label) {
-            (Phase::Starting { .. }, _) => drop(tokio::spawn(async move { look_for_room(&docker).await })),
-            (Phase::Held { .. }, Some(label)) => drop(tokio::spawn(async move { clear_up(&docker, &label).await })),
-            _ => {}
+        if let (Phase::Held { .. }, Some(label)) = (phase, label) {
+            let docker = self.docker.clone();
+            tokio::spawn(async move { clear_up(&docker, &label).await });
         }
     }
 }
@@ -164,20 +158,6 @@ impl Keeper {
             }
             Err(error) => self.tell(format!("Docker does not answer, and {error}")).await,
         }
-    }
-}
-
-async fn look_for_room(docker: &Docker) {
-    let begun = clock::now();
-    if let Ok(room) = docker.data_root_room().await
-        && room.free_bytes < LITTLE_ROOM
-    {
-        let path = room.path.display();
-        warn!(
-            "Docker's data root {path} has {} MiB free (seen {:?} into the start)",
-            room.free_bytes >> 20,
-            clock::now().since(begun)
-        );
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod clock;
 mod console;
 mod docker;
+mod host;
 pub mod journal;
 mod machine;
 pub mod performer;
@@ -132,7 +133,10 @@ impl Life {
                 }
                 Next::Query(query) => {
                     let reply = match query.request {
-                        Request::Status => Reply::Status(Box::new(Status::of(&self.state, &self.record))),
+                        Request::Status => {
+                            self.record.host = self.performer.host_marks();
+                            Reply::Status(Box::new(Status::of(&self.state, &self.record)))
+                        }
                         Request::Order(order) => Reply::Answer(self.obey(order)),
                     };
                     query.answer(reply).await;
@@ -205,6 +209,7 @@ impl Life {
                 Effect::StartRunner if !remembered => self.refuse_to_start(),
                 Effect::Close(mut end) => {
                     self.performer.explain(&mut end);
+                    self.record.host = self.performer.host_marks();
                     self.record.end(&end);
                     self.performer.close(&end, &self.record);
                 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -14,14 +15,16 @@ use tracing::{debug, warn};
 
 use super::console;
 use super::docker::DockerWatch;
+use super::host::{HostSettings, HostWatch};
 use super::journal::Binding;
 use super::machine::Machine;
 use super::progress::Progress;
 use super::record::Record;
-use super::settings::{Places, Settings};
+use super::settings::{Places, Platform, Settings};
 use super::start::Start;
 use crate::config::DockerMode;
 use crate::control::hooks::{self, Annotations, DockerGate};
+use crate::host::{Marks, Place};
 use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, State, Worker};
 use crate::runner::environment;
 use crate::runner::jit::JitConfig;
@@ -38,6 +41,9 @@ use crate::systemd::Manager;
 /// How long the watcher may take to pass on the last console lines once the tree is dead.
 const LAST_LINES: Duration = Duration::from_secs(3);
 
+/// Where GitHub's runner has its jobs work, unless the JIT configuration says otherwise.
+const WORK_DIRECTORY: &str = "_work";
+
 /// See the module.
 pub(super) struct Performer {
     policy: Policy,
@@ -48,7 +54,7 @@ pub(super) struct Performer {
     operators: Option<PathBuf>,
     docker_mode: DockerMode,
     gate: watch::Sender<DockerGate>,
-    annotations: Annotations,
+    host: HostWatch,
     docker: Option<DockerWatch>,
     binding: Binding,
     machine: Machine,
@@ -73,6 +79,7 @@ impl Performer {
         start: &Start,
     ) -> Self {
         let (decoded, decoded_inbox) = mpsc::channel(1);
+        let host = HostWatch::new(host_settings(&settings, annotations));
         Self {
             traces: start.traces.clone(),
             policy: settings.policy,
@@ -83,7 +90,7 @@ impl Performer {
             operators: settings.operators,
             docker_mode: settings.docker,
             gate,
-            annotations,
+            host,
             docker: None,
             binding: settings.binding,
             machine: Machine::new(settings.platform),
@@ -113,6 +120,7 @@ impl Performer {
             Effect::Identify => self.machine.identify(self.isolation_probe(), self.events.clone()),
             Effect::FetchJitConfig => {
                 self.watch_docker();
+                self.host.begin();
                 self.fetch_jit_config();
             }
             Effect::RestartDocker => {
@@ -139,9 +147,11 @@ impl Performer {
 
     fn fetch_jit_config(&mut self) {
         let (fetching, decoded, events) = (self.machine.fetch(), self.decoded.clone(), self.events.clone());
+        let host = self.host.clone();
         self.fetch = Some(tokio::spawn(async move {
-            let event = match fetching.await {
-                Ok(config) => {
+            let event = match host.guard(fetching).await {
+                Err(unfit) => unfit,
+                Ok(Ok(config)) => {
                     config.unknown_names().for_each(|name| {
                         warn!(
                             "the JIT configuration has a file {name:?} that is new to this version; it is put in place"
@@ -150,7 +160,7 @@ impl Performer {
                     let _ = decoded.send(config).await;
                     Event::JitConfigReady
                 }
-                Err((outcome, detail)) => Event::JitConfigFailed { outcome, detail },
+                Ok(Err((outcome, detail))) => Event::JitConfigFailed { outcome, detail },
             };
             let _ = events.send(Seen::Event(event)).await;
         }));
@@ -276,6 +286,7 @@ impl Performer {
 
     fn attach(&mut self, state: &State) {
         self.watch_docker();
+        self.host.begin();
         let worker_told = state.phase.run().is_some_and(|run| run.evidence.worker == Worker::Alive);
         let (watch, looks) = self.watcher(worker_told);
         self.looks = Some(looks);
@@ -321,6 +332,7 @@ impl Performer {
             fetch.abort();
         }
         self.jit_config = None;
+        self.host.end();
         let (traces, watch, record) = (self.traces.clone(), self.watch.take(), record.clone());
         let (directory, path) = (self.runner_directory.clone(), self.places.record());
         let (ran, unit) = (end.ran, self.unit.clone());
@@ -342,6 +354,11 @@ impl Performer {
             settling.await;
             Event::Closed
         });
+    }
+
+    /// What was seen of the machine, if it was looked at.
+    pub(super) fn host_marks(&self) -> Option<Marks> {
+        Some(self.host.marks()).filter(|marks| *marks != Marks::default())
     }
 
     pub(super) fn explain(&self, end: &mut End) {
@@ -401,6 +418,27 @@ impl Performer {
             let event = event.await;
             let _ = events.send(Seen::Event(event)).await;
         });
+    }
+}
+
+/// The disks that a job needs are those of the runner, of its work directory (often a volume of its own) and of the
+/// agent's state.
+fn host_settings(settings: &Settings, annotations: Annotations) -> HostSettings {
+    let (runner, state) = (&settings.runner_directory, &settings.places.state);
+    let place = |of, path: PathBuf| Place { of, path };
+    HostSettings {
+        thresholds: settings.host,
+        places: vec![
+            place("the runner", runner.clone()),
+            place("the work directory", runner.join(WORK_DIRECTORY)),
+            place("the agent's state", state.clone()),
+        ],
+        docker: settings.docker != DockerMode::Off,
+        ec2: match &settings.platform {
+            Platform::Ec2(ec2) => Some(Arc::clone(ec2)),
+            Platform::Local(_) => None,
+        },
+        annotations,
     }
 }
 

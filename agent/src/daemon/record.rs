@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::clock;
 use super::journal::{Binding, Entry};
 use super::usage::Usage;
+use crate::host::Marks;
 use crate::lifecycle::{End, Event, Rung, Time};
 
 /// What happened in a life, for people and machines.
@@ -34,6 +35,9 @@ pub struct Record {
     /// What the job took of the machine, where systemd counts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// What this agent process saw of the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Marks>,
     /// Console lines of the runner that this agent process read.
     pub console_lines: u64,
     /// Whether an earlier agent process of this life ended before its time.
@@ -72,6 +76,7 @@ impl Record {
             phases: Vec::new(),
             rungs: Vec::new(),
             usage: None,
+            host: None,
             console_lines: 0,
             agent_restarted,
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::journal::Binding;
 use super::progress::Progress;
 use crate::config::DockerMode;
+use crate::host::Thresholds;
 use crate::lifecycle::Policy;
 use crate::platform::ec2::Ec2;
 use crate::runner::unit::RunnerUnit;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub unit: Option<RunnerUnit>,
     /// What jobs need of Docker.
     pub docker: DockerMode,
+    /// What the machine must have before a job is fetched for it.
+    pub host: Thresholds,
     /// What the machine stands on.
     pub platform: Platform,
     /// Where the operators' own job hooks are: `job-started.d` and `job-completed.d`.

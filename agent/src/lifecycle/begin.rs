@@ -103,6 +103,13 @@ impl Step<'_> {
         }
     }
 
+    /// A runner that was started makes the best of its machine: whatever is short then is told, and stops nothing.
+    pub(super) fn not_fit(&mut self, outcome: Outcome, detail: &str) {
+        if matches!(self.state.phase, Phase::Booting { .. } | Phase::Warm | Phase::WaitingForJitConfig { .. }) {
+            self.close(End::without_runner(outcome, detail));
+        }
+    }
+
     pub(super) fn in_service(&mut self) {
         if self.state.phase == Phase::Warm {
             self.state.in_group = true;
@@ -152,5 +159,32 @@ impl Step<'_> {
             _ => Outcome::JitConfigTimeout,
         };
         self.close(End::without_runner(outcome, ""));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lifecycle::testing::{after, policy};
+    use crate::lifecycle::{Event, Outcome, Sign, Time, step};
+
+    fn full() -> Event {
+        Event::NotFit { outcome: Outcome::DiskFull, detail: "3 bytes free".to_owned() }
+    }
+
+    #[test]
+    fn a_machine_that_is_not_fit_ends_before_it_has_a_runner() {
+        let state = after(&policy(), &[full()]);
+        let end = state.phase.end().map(|end| (end.outcome, end.detail.as_str(), end.ran));
+        assert_eq!(end, Some((Outcome::DiskFull, "3 bytes free", false)));
+    }
+
+    #[test]
+    fn a_runner_is_never_stopped_for_it() {
+        let policy = policy();
+        let with_runner = [Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)];
+        for events in [&with_runner[..1], &with_runner[..2], &with_runner[..]] {
+            let state = after(&policy, events);
+            assert_eq!(step(&policy, &state, &full(), Time(2)), (state, vec![]));
+        }
     }
 }

@@ -24,6 +24,13 @@ pub enum Event {
         /// What was tried and what came back.
         detail: String,
     },
+    /// The machine cannot run a job as it is.
+    NotFit {
+        /// Why.
+        outcome: Outcome,
+        /// What was seen of it.
+        detail: String,
+    },
     /// The instance left the warm pool.
     InService,
     /// The Docker daemon does not come, or does not come back.

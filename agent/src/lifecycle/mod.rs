@@ -53,6 +53,7 @@ impl Step<'_> {
             Event::Identified(identity) => self.identified(identity),
             Event::NotIdentified { detail } => self.not_identified(detail),
             Event::NotIsolated { detail } => self.not_isolated(detail),
+            Event::NotFit { outcome, detail } => self.not_fit(*outcome, detail),
             Event::InService => self.in_service(),
             Event::DockerDown { detail } => self.docker_down(detail),
             Event::InGroup => self.state.in_group |= self.state.phase != Phase::Warm,

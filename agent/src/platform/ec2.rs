@@ -154,6 +154,12 @@ impl Ec2 {
         fetched.map(|fetched| fetched.value).map_err(|error| refused(&error))
     }
 
+    /// AWS's clock minus this machine's in whole seconds: by the last answer of AWS, else of the metadata service.
+    #[must_use]
+    pub fn clock_difference(&self) -> Option<i64> {
+        self.aws.get().and_then(Aws::clock_difference).or_else(|| self.imds.clock_difference())
+    }
+
     /// What SSM said last, for a JIT configuration that never came.
     #[must_use]
     pub fn last_answer(&self) -> String {
@@ -330,8 +336,9 @@ fn boot_time_of_future(moment: SystemTime) -> Time {
     clock::now() + moment.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
-/// `MAYFLY_TIME_SCALE` makes the pauses between calls to AWS shorter. For tests: an hour of throttling in a minute.
-fn time_scale() -> Option<f64> {
+/// `MAYFLY_TIME_SCALE` makes the pauses between calls to AWS, and between looks at the machine, shorter. For tests: an
+/// hour of throttling in a minute.
+pub(crate) fn time_scale() -> Option<f64> {
     std::env::var("MAYFLY_TIME_SCALE").ok()?.parse().ok().filter(|scale: &f64| scale.is_finite() && *scale > 0.0)
 }
 

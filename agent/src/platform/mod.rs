@@ -1,6 +1,7 @@
 //! What the machine stands on.
 
 pub mod aws;
+mod clock;
 pub mod ec2;
 pub mod imds;
 pub mod power;

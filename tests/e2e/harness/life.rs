@@ -94,6 +94,8 @@ impl Life {
             ("lifetime", "60s"),
         ])
         .set("MAYFLY_JIT_WAIT", "5s")
+        // Whoever runs the tests may have a small disk.
+        .set("MAYFLY_HOST_MIN_DISK", "1MiB")
     }
 
     /// Sets limits, by the names of the configuration.

@@ -11,7 +11,6 @@
 //!   logs by itself is capped: [`LOG_CAPS`].
 
 mod call;
-mod clock;
 mod connect;
 mod failure;
 pub mod group;
@@ -40,8 +39,9 @@ use aws_smithy_runtime_api::client::retries::classifiers::SharedRetryClassifier;
 use ssm::config::SharedCredentialsProvider;
 use thiserror::Error;
 
+use super::clock::Clock;
+
 pub use call::CallError;
-use clock::Clock;
 pub use failure::Class;
 pub use settings::{ATTEMPT_TIMEOUT, AwsSettings, CONNECT_TIMEOUT, DENIED_PATIENCE, Endpoints};
 

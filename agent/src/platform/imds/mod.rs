@@ -19,7 +19,7 @@ mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{DATE, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, redirect};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
@@ -29,6 +29,8 @@ use error::Setback;
 pub use identity::{Details, Identity, InstanceId, LifeCycle};
 pub use settings::{IPV4_ENDPOINT, IPV6_ENDPOINT, ImdsSettings, LONGEST_TOKEN};
 use token::{Session, Token};
+
+use super::clock::Clock;
 
 /// How many requests of a client are under way at most. The service limits connections and packets per instance.
 pub const CONCURRENT: usize = 2;
@@ -61,6 +63,7 @@ struct Inner {
     http: Client,
     session: Session,
     slots: Semaphore,
+    clock: Clock,
 }
 
 /// An answer of the service.
@@ -115,8 +118,8 @@ impl ImdsClient {
             .user_agent(concat!("mayfly/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ImdsError::NoClient(error.to_string()))?;
-        let (session, slots) = (Session::default(), Semaphore::new(CONCURRENT));
-        Ok(Self { inner: Arc::new(Inner { settings, base, http, session, slots }) })
+        let (session, slots, clock) = (Session::default(), Semaphore::new(CONCURRENT), Clock::default());
+        Ok(Self { inner: Arc::new(Inner { settings, base, http, session, slots, clock }) })
     }
 
     /// Makes a client for the endpoint that the environment names: see [`ImdsSettings::from_environment`].
@@ -125,6 +128,12 @@ impl ImdsClient {
     /// [`ImdsError::BadEndpoint`] and [`ImdsError::NoClient`].
     pub fn from_environment() -> Result<Self, ImdsError> {
         Self::new(ImdsSettings::from_environment()?)
+    }
+
+    /// The service's clock minus this machine's in whole seconds, by the last answer.
+    #[must_use]
+    pub fn clock_difference(&self) -> Option<i64> {
+        self.inner.clock.difference()
     }
 
     /// The value at a path, whatever its bytes; `None` if there is none (404). Repeats what is worth repeating for as
@@ -240,6 +249,9 @@ impl ImdsClient {
     async fn exchange(&self, request: &str, asking: RequestBuilder) -> Result<Answer, Setback> {
         let response = asking.send().await.map_err(|error| Setback::of_transport(request, error))?;
         let status = response.status().as_u16();
+        if let Some(date) = response.headers().get(DATE).and_then(|value| value.to_str().ok()) {
+            self.inner.clock.note(date);
+        }
         let granted = response.headers().get(TOKEN_TTL).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         Ok(Answer { status, granted, body: self.body(request, response).await })
     }

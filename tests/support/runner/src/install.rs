@@ -119,6 +119,14 @@ impl Recording {
         })
     }
 
+    /// The workflow commands that became annotations.
+    pub fn annotations(&self) -> Vec<&str> {
+        self.pick(|event| match event {
+            Event::Annotation { command } => Some(command.as_str()),
+            _ => None,
+        })
+    }
+
     /// The hooks that ran, with their exit codes.
     pub fn hooks(&self) -> Vec<(&str, Option<i32>)> {
         self.pick(|event| match event {

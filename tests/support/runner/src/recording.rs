@@ -74,6 +74,12 @@ pub enum Event {
         /// Its exit code; `None` if it could not be run or died of a signal.
         exit: Option<i32>,
     },
+    /// A step or hook printed a workflow command that becomes an annotation on
+    /// the job's page.
+    Annotation {
+        /// The command, such as `::warning title=Disk::It is full`.
+        command: String,
+    },
     /// The `completed` line was printed.
     Completed {
         /// The result on it.

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mayfly_fake_runner::Scenario;
+use mayfly_fake_runner::recording::{Event, Recorder};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -18,6 +19,9 @@ const TICK: Duration = Duration::from_millis(5);
 const LADDER: [(Signal, u64); 2] = [(Signal::SIGINT, 7_500), (Signal::SIGTERM, 2_500)];
 /// How long inherited output may stay open after the child's end, upstream.
 const OUTPUT_GRACE_MS: u64 = 5_000;
+
+/// The workflow commands that become annotations.
+const ANNOTATIONS: [&str; 3] = ["::notice ", "::warning ", "::error "];
 
 /// The exit code, or minus the signal's number.
 pub(crate) fn status_number(status: ExitStatus) -> i32 {
@@ -31,12 +35,15 @@ pub(crate) fn run(
     command: &mut Command,
     scenario: &Scenario,
     pages: &Pages,
+    recorder: &Recorder,
     mut cancelled: impl FnMut() -> bool,
 ) -> Option<ExitStatus> {
     let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().ok()?;
-    let readers =
-        [child.stdout.take().map(|stream| copy(stream, pages)), child.stderr.take().map(|stream| copy(stream, pages))];
+    let readers = [
+        child.stdout.take().map(|stream| copy(stream, pages, recorder)),
+        child.stderr.take().map(|stream| copy(stream, pages, recorder)),
+    ];
     let status = loop {
         if let Ok(Some(status)) = child.try_wait() {
             break status;
@@ -71,13 +78,18 @@ fn stop(child: &mut Child, scenario: &Scenario) -> Option<ExitStatus> {
     child.wait().ok()
 }
 
-fn copy(stream: impl Read + Send + 'static, pages: &Pages) -> JoinHandle<()> {
-    let pages = pages.clone();
+fn copy(stream: impl Read + Send + 'static, pages: &Pages, recorder: &Recorder) -> JoinHandle<()> {
+    let (pages, recorder) = (pages.clone(), recorder.clone());
     thread::spawn(move || {
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
         while matches!(lines.read_until(b'\n', &mut line), Ok(1..)) {
-            pages.line(String::from_utf8_lossy(&line).trim_end());
+            let text = String::from_utf8_lossy(&line);
+            let text = text.trim_end();
+            pages.line(text);
+            if ANNOTATIONS.iter().any(|command| text.starts_with(command)) {
+                recorder.write(Event::Annotation { command: text.to_owned() });
+            }
             line.clear();
         }
     })

@@ -237,7 +237,7 @@ impl Job<'_> {
     fn child(&mut self, command: &mut Command, pages: &Pages) -> Option<i32> {
         command.current_dir(&self.workspace).env_clear().envs(self.environment.variables());
         let scenario = self.scenario.clone();
-        child::run(command, &scenario, pages, || self.is_cancelled())?.code()
+        child::run(command, &scenario, pages, self.recorder, || self.is_cancelled())?.code()
     }
 
     /// Marks the job, and lets the step's files go a moment later.

@@ -1,0 +1,204 @@
+//! The machine beside a life: fit before a JIT configuration is fetched, watched while a job runs.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use super::clock;
+use crate::control::hooks::{Annotation, Annotations, Level};
+use crate::docker::Docker;
+use crate::host::{Marks, Place, Sample, Thresholds};
+use crate::lifecycle::{Event, Outcome};
+use crate::platform::ec2::{Ec2, time_scale};
+
+/// How often the machine is looked at. A look takes a fraction of a millisecond.
+const PACE: Duration = Duration::from_secs(5);
+
+/// How long a wrong clock may take to be set right: time synchronisation starts with the machine, as the agent does.
+const CLOCK_GRACE: Duration = Duration::from_secs(20);
+
+/// How often Docker is asked for its data root before what its configuration says is believed for good.
+const DOCKER_TRIES: u32 = 24;
+
+/// Where Docker keeps its data unless told otherwise.
+const DOCKER_ROOT: &str = "/var/lib/docker";
+
+/// Docker's configuration.
+const DOCKER_CONFIG: &str = "/etc/docker/daemon.json";
+
+/// What is looked at.
+#[derive(Debug)]
+pub(super) struct HostSettings {
+    pub(super) thresholds: Thresholds,
+    pub(super) places: Vec<Place>,
+    /// Whether jobs may use Docker, so that its disk matters.
+    pub(super) docker: bool,
+    /// Who knows AWS's clock.
+    pub(super) ec2: Option<Arc<Ec2>>,
+    pub(super) annotations: Annotations,
+}
+
+/// The watch over the machine. Clones share it.
+#[derive(Clone)]
+pub(super) struct HostWatch(Arc<Inner>);
+
+struct Inner {
+    settings: HostSettings,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    marks: Marks,
+    docker_root: Option<PathBuf>,
+    watching: Option<JoinHandle<()>>,
+}
+
+impl HostWatch {
+    pub(super) fn new(settings: HostSettings) -> Self {
+        Self(Arc::new(Inner { settings, seen: Mutex::default() }))
+    }
+
+    /// Begins to look again and again, once.
+    pub(super) fn begin(&self) {
+        let watch = self.clone();
+        self.with(|seen| {
+            seen.watching.get_or_insert_with(|| tokio::spawn(watch.run()));
+        });
+    }
+
+    /// Looks no more: what comes now is no job's business.
+    pub(super) fn end(&self) {
+        if let Some(watching) = self.with(|seen| seen.watching.take()) {
+            watching.abort();
+        }
+    }
+
+    /// What was seen so far.
+    pub(super) fn marks(&self) -> Marks {
+        self.with(|seen| seen.marks.clone())
+    }
+
+    /// Fetches only for a machine that is fit: before, while it takes, and by the clock of the answer.
+    pub(super) async fn guard<T>(&self, fetching: impl Future<Output = T>) -> Result<T, Event> {
+        self.fit().await?;
+        let fetched = tokio::select! {
+            event = self.until_unfit() => return Err(event),
+            fetched = fetching => fetched,
+        };
+        self.fit().await?;
+        Ok(fetched)
+    }
+
+    /// Whether the machine is fit; a wrong clock gets a moment to be set.
+    async fn fit(&self) -> Result<(), Event> {
+        let patience = Instant::now() + scaled(CLOCK_GRACE);
+        loop {
+            match self.0.settings.thresholds.unfit(&self.look()) {
+                None => return Ok(()),
+                Some((Outcome::ClockSkew, _)) if Instant::now() < patience => sleep(scaled(PACE)).await,
+                Some((outcome, detail)) => return Err(Event::NotFit { outcome, detail }),
+            }
+        }
+    }
+
+    async fn until_unfit(&self) -> Event {
+        loop {
+            sleep(scaled(PACE)).await;
+            if let Err(event) = self.fit().await {
+                return event;
+            }
+        }
+    }
+
+    async fn run(self) {
+        if self.0.settings.docker {
+            tokio::spawn(self.clone().ask_docker());
+        }
+        loop {
+            self.note();
+            sleep(scaled(PACE)).await;
+        }
+    }
+
+    fn note(&self) {
+        let (sample, now) = (self.look(), clock::now());
+        let thresholds = self.0.settings.thresholds;
+        let new = self.with(|seen| seen.marks.note(&sample, thresholds, &clock::timestamp_of(now)));
+        for warning in new {
+            warn!(kind = ?warning.kind, "this machine is in trouble: {}", warning.text);
+            self.0.settings.annotations.add(Annotation {
+                level: Level::Warning,
+                title: "Mayfly".to_owned(),
+                text: format!("The machine of this job was in trouble at {}: {}.", clock::hour_of(now), warning.text),
+            });
+        }
+    }
+
+    fn look(&self) -> Sample {
+        let Inner { settings, .. } = &*self.0;
+        let mut places = settings.places.clone();
+        if settings.docker {
+            let told = self.with(|seen| seen.docker_root.clone());
+            let root = told.unwrap_or_else(|| configured_root(Path::new(DOCKER_CONFIG)));
+            // A machine without Docker has no such directory, and its parent's disk is no business of a job.
+            places.extend(root.exists().then_some(Place { of: "Docker", path: root }));
+        }
+        let clock = settings.ec2.as_ref().and_then(|ec2| ec2.clock_difference());
+        Sample { clock, ..Sample::take(&places) }
+    }
+
+    /// The daemon's own word on where its data is, once it gives it.
+    async fn ask_docker(self) {
+        let Ok(docker) = Docker::from_environment() else { return };
+        for _ in 0..DOCKER_TRIES {
+            if let Ok(room) = docker.data_root_room().await {
+                return self.with(|seen| seen.docker_root = Some(room.path));
+            }
+            sleep(scaled(PACE)).await;
+        }
+    }
+
+    /// Nothing is awaited while the lock is held.
+    fn with<T>(&self, act: impl FnOnce(&mut Seen) -> T) -> T {
+        act(&mut self.0.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn scaled(pause: Duration) -> Duration {
+    pause.mul_f64(time_scale().unwrap_or(1.0))
+}
+
+/// Where Docker will keep its data, by its configuration: it may not be up yet.
+fn configured_root(config: &Path) -> PathBuf {
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(rename = "data-root")]
+        root: Option<PathBuf>,
+    }
+    let read = std::fs::read(config).ok().and_then(|text| serde_json::from_slice::<Config>(&text).ok());
+    read.and_then(|config| config.root).unwrap_or_else(|| PathBuf::from(DOCKER_ROOT))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn dockers_data_root_is_where_its_configuration_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("daemon.json");
+        assert_eq!(configured_root(&config), Path::new(DOCKER_ROOT));
+        std::fs::write(&config, r#"{"data-root": "/mnt/docker", "log-level": "warn"}"#).unwrap();
+        assert_eq!(configured_root(&config), Path::new("/mnt/docker"));
+        std::fs::write(&config, r#"{"log-level": "warn"}"#).unwrap();
+        assert_eq!(configured_root(&config), Path::new(DOCKER_ROOT));
+    }
+}

@@ -1,0 +1,149 @@
+//! What a life remembers of its machine: how low it got, and what was crossed.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::sample::Sample;
+use super::thresholds::Thresholds;
+
+/// What can be in trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The room on a disk.
+    Disk,
+    /// The files that a disk can still take.
+    Inodes,
+    /// Memory that is available.
+    Memory,
+    /// Waiting for memory.
+    MemoryPressure,
+    /// Waiting for disks.
+    IoPressure,
+    /// The way out.
+    Network,
+}
+
+/// A threshold that was crossed, for the first time in this life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// When, RFC 3339.
+    pub at: String,
+    /// What.
+    pub kind: Kind,
+    /// For people.
+    pub text: String,
+}
+
+/// How low a disk got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskMark {
+    /// A place on it.
+    pub path: PathBuf,
+    /// The fewest free bytes.
+    pub free_bytes: u64,
+    /// The fewest free inodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_inodes: Option<u64>,
+}
+
+/// The lowest of what a machine can have too little of, the highest of what it can have too much of, over what this
+/// agent process saw.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Marks {
+    /// The lowest, of each disk.
+    pub disks: Vec<DiskMark>,
+    /// The lowest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_available_bytes: Option<u64>,
+    /// The highest share of a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_pressure_percent: Option<f32>,
+    /// The highest share of a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io_pressure_percent: Option<f32>,
+    /// AWS's clock minus this machine's, by the last look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_difference_seconds: Option<i64>,
+    /// What was crossed, once per kind.
+    pub warnings: Vec<Warning>,
+    /// Only what was there can be lost.
+    #[serde(skip)]
+    was_online: bool,
+}
+
+impl Marks {
+    /// Takes one more sample in, and returns what is newly wrong.
+    pub fn note(&mut self, sample: &Sample, thresholds: Thresholds, at: &str) -> Vec<Warning> {
+        for disk in &sample.disks {
+            let inodes = disk.inodes.map(|(free, _)| free);
+            match self.disks.iter_mut().find(|mark| mark.path == disk.place.path) {
+                Some(mark) => {
+                    mark.free_bytes = mark.free_bytes.min(disk.free_bytes);
+                    mark.free_inodes = lower(mark.free_inodes, inodes);
+                }
+                None => self.disks.push(DiskMark {
+                    path: disk.place.path.clone(),
+                    free_bytes: disk.free_bytes,
+                    free_inodes: inodes,
+                }),
+            }
+        }
+        self.memory_available_bytes = lower(self.memory_available_bytes, sample.memory.map(|memory| memory.available));
+        self.memory_pressure_percent = higher(self.memory_pressure_percent, sample.memory_pressure);
+        self.io_pressure_percent = higher(self.io_pressure_percent, sample.io_pressure);
+        self.clock_difference_seconds = sample.clock.or(self.clock_difference_seconds);
+        self.was_online |= sample.online == Some(true);
+        let mut new = Vec::new();
+        for (kind, text) in thresholds.troubles(sample) {
+            let known = self.warnings.iter().any(|warning| warning.kind == kind);
+            if !known && (kind != Kind::Network || self.was_online) {
+                let warning = Warning { at: at.to_owned(), kind, text };
+                self.warnings.push(warning.clone());
+                new.push(warning);
+            }
+        }
+        new
+    }
+}
+
+fn lower(known: Option<u64>, seen: Option<u64>) -> Option<u64> {
+    known.into_iter().chain(seen).min()
+}
+
+fn higher(known: Option<f32>, seen: Option<f32>) -> Option<f32> {
+    known.into_iter().chain(seen).reduce(f32::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Disk, Place};
+    use super::*;
+
+    const THRESHOLDS: Thresholds = Thresholds { min_disk: 400 };
+
+    fn sample(free_bytes: u64, online: bool) -> Sample {
+        let place = Place { of: "the runner", path: "/r".into() };
+        Sample { disks: vec![Disk { place, free_bytes, inodes: None }], online: Some(online), ..Sample::default() }
+    }
+
+    #[test]
+    fn the_lowest_is_kept_and_a_kind_is_told_once() {
+        let mut marks = Marks::default();
+        let told: Vec<usize> =
+            [500, 99, 300, 7, 200].map(|free| marks.note(&sample(free, true), THRESHOLDS, "now").len()).to_vec();
+        assert_eq!(told, [0, 1, 0, 0, 0], "the log fills with the same warning");
+        assert_eq!(marks.disks[0].free_bytes, 7);
+        assert_eq!(marks.warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_network_that_never_was_is_not_lost() {
+        let mut marks = Marks::default();
+        assert_eq!(marks.note(&sample(500, false), THRESHOLDS, "now"), []);
+        assert_eq!(marks.note(&sample(500, true), THRESHOLDS, "now"), []);
+        let lost = marks.note(&sample(500, false), THRESHOLDS, "later");
+        assert_eq!(lost.first().map(|warning| warning.kind), Some(Kind::Network));
+    }
+}

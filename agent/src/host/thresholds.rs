@@ -1,0 +1,160 @@
+//! When a machine is not fit for a job, and when a running job's machine is in trouble.
+
+use bytesize::ByteSize;
+
+use super::marks::Kind;
+use super::sample::{Disk, Sample};
+use crate::lifecycle::Outcome;
+
+/// GitHub refuses a runner whose clock is off by more than five minutes.
+pub const CLOCK_TOLERANCE: i64 = 300;
+
+/// Of a hundred inodes this many must be free. On ext4 with its 16 KiB to an inode that is 19,000 files on a 30 GB disk:
+/// one checkout with its dependencies takes more.
+const INODES_PERCENT: u64 = 1;
+
+/// While a job runs, a disk with less than this part of `min_disk` is nearly full. What a job writes is its own business.
+const NEARLY_FULL: u64 = 4;
+
+/// Of all memory this much must be available while a job runs, in percent.
+const MEMORY_PERCENT: u64 = 3;
+
+/// For how much of a minute everything may wait for memory before the machine counts as thrashing.
+const MEMORY_PRESSURE: f32 = 20.0;
+
+/// The same for disks; builds wait for disks a lot.
+const IO_PRESSURE: f32 = 80.0;
+
+/// What a machine must have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    /// `host.min_disk`, in bytes.
+    pub min_disk: u64,
+}
+
+impl Thresholds {
+    /// Why no job may be fetched for this machine.
+    #[must_use]
+    pub fn unfit(self, sample: &Sample) -> Option<(Outcome, String)> {
+        let full = sample.disks.iter().find_map(|disk| self.too_full(disk)).map(|text| (Outcome::DiskFull, text));
+        full.or_else(|| clock_skew(sample.clock?).map(|text| (Outcome::ClockSkew, text)))
+    }
+
+    fn too_full(self, disk: &Disk) -> Option<String> {
+        let place = place(disk);
+        if disk.free_bytes < self.min_disk {
+            let (free, least) = (ByteSize(disk.free_bytes), ByteSize(self.min_disk));
+            return Some(format!("{place} has {free} free, and host.min_disk is {least}"));
+        }
+        few_inodes(disk).map(|inodes| format!("{place} has {inodes}; at least {INODES_PERCENT} % must be"))
+    }
+
+    /// What is wrong with the machine of a running job, for the job's log: each what and why it matters.
+    #[must_use]
+    pub fn troubles(self, sample: &Sample) -> Vec<(Kind, String)> {
+        let mut troubles = Vec::new();
+        for disk in &sample.disks {
+            if disk.free_bytes < self.min_disk / NEARLY_FULL {
+                let text = format!("the disk was nearly full: {} had {} free", place(disk), ByteSize(disk.free_bytes));
+                troubles.push((Kind::Disk, text));
+            }
+            if let Some(inodes) = few_inodes(disk) {
+                troubles
+                    .push((Kind::Inodes, format!("the disk had no room for more files: {} had {inodes}", place(disk))));
+            }
+        }
+        if let Some(memory) = sample.memory
+            && memory.available < memory.total / 100 * MEMORY_PERCENT
+        {
+            let (available, total) = (ByteSize(memory.available), ByteSize(memory.total));
+            troubles.push((Kind::Memory, format!("memory ran out: {available} of {total} were available")));
+        }
+        if let Some(percent) = sample.memory_pressure.filter(|percent| *percent >= MEMORY_PRESSURE) {
+            let text =
+                format!("everything waited for memory for {percent:.0} % of a minute: a larger machine would help");
+            troubles.push((Kind::MemoryPressure, text));
+        }
+        if let Some(percent) = sample.io_pressure.filter(|percent| *percent >= IO_PRESSURE) {
+            let text =
+                format!("everything waited for the disk for {percent:.0} % of a minute: a faster volume would help");
+            troubles.push((Kind::IoPressure, text));
+        }
+        if sample.online == Some(false) {
+            troubles.push((Kind::Network, "the network was gone: no default route with a carrier".to_owned()));
+        }
+        troubles
+    }
+}
+
+fn place(disk: &Disk) -> String {
+    format!("{} ({})", disk.place.path.display(), disk.place.of)
+}
+
+fn few_inodes(disk: &Disk) -> Option<String> {
+    let (free, all) = disk.inodes?;
+    (free.saturating_mul(100) < all.saturating_mul(INODES_PERCENT)).then(|| format!("{free} of {all} inodes free"))
+}
+
+fn clock_skew(difference: i64) -> Option<String> {
+    let (off, direction) = (difference.abs(), if difference > 0 { "behind" } else { "ahead of" });
+    (off >= CLOCK_TOLERANCE).then(|| {
+        format!("this machine's clock is {off} s {direction} AWS's; GitHub refuses a runner at {CLOCK_TOLERANCE} s")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Memory, Place};
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn disk(free_bytes: u64, inodes: Option<(u64, u64)>) -> Disk {
+        Disk { place: Place { of: "the runner", path: "/opt/actions-runner".into() }, free_bytes, inodes }
+    }
+
+    fn sample(disk: Disk) -> Sample {
+        Sample { disks: vec![disk], ..Sample::default() }
+    }
+
+    const THRESHOLDS: Thresholds = Thresholds { min_disk: 2 * GIB };
+
+    #[test]
+    fn room_files_and_clock_decide_before_a_job() {
+        let unfit = |sample: Sample| THRESHOLDS.unfit(&sample).map(|(outcome, _)| outcome);
+        assert_eq!(unfit(sample(disk(2 * GIB, Some((1_000, 100_000))))), None);
+        assert_eq!(unfit(sample(disk(2 * GIB - 1, None))), Some(Outcome::DiskFull));
+        assert_eq!(unfit(sample(disk(9 * GIB, Some((999, 100_000))))), Some(Outcome::DiskFull));
+        for (seconds, wrong) in [(299, false), (-299, false), (300, true), (-300, true), (i64::MIN + 1, true)] {
+            let skewed = Sample { clock: Some(seconds), ..sample(disk(9 * GIB, None)) };
+            assert_eq!(unfit(skewed), wrong.then_some(Outcome::ClockSkew), "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn a_person_is_told_where_how_much_and_which_key() {
+        let (_, text) = THRESHOLDS.unfit(&sample(disk(GIB, None))).unwrap_or((Outcome::AgentFailed, String::new()));
+        assert_eq!(text, "/opt/actions-runner (the runner) has 1.0 GiB free, and host.min_disk is 2.0 GiB");
+    }
+
+    #[test]
+    fn memory_pressure_and_network_never_keep_a_job_away_and_are_told_while_one_runs() {
+        let bad = Sample {
+            memory: Some(Memory { available: 2, total: 100 }),
+            memory_pressure: Some(20.0),
+            io_pressure: Some(80.0),
+            online: Some(false),
+            ..sample(disk(GIB / 4, Some((0, 100))))
+        };
+        let kinds: Vec<_> = THRESHOLDS.troubles(&bad).into_iter().map(|(kind, _)| kind).collect();
+        let all = [Kind::Disk, Kind::Inodes, Kind::Memory, Kind::MemoryPressure, Kind::IoPressure, Kind::Network];
+        assert_eq!(kinds, all);
+        assert_eq!(THRESHOLDS.unfit(&Sample { disks: vec![], ..bad }), None);
+    }
+
+    #[test]
+    fn a_kernel_that_tells_nothing_is_no_trouble() {
+        assert_eq!(THRESHOLDS.troubles(&Sample::default()), []);
+        assert_eq!(THRESHOLDS.unfit(&Sample::default()), None);
+    }
+}
