@@ -142,6 +142,25 @@ fn a_last_moment_job_that_is_seen_in_time_is_not_stopped() {
     assert_never_asked(&life);
 }
 
+#[test]
+fn a_listener_that_prints_nothing_at_all_is_stopped_at_the_listening_deadline() {
+    let life = playing(vec![Act::Forever]).limits(&[("listening", "500ms")]);
+    let ended = ends(&life, "runner-not-listening", 69);
+    assert_went(&life, 0);
+    assert!(!was_in(&ended, "Idle"), "silence was taken for listening");
+}
+
+/// Newer runners end here; one that does not waits for a job that cannot come.
+#[test]
+fn a_listener_that_stays_after_its_registration_is_gone_is_not_taken_for_idle() {
+    let gone = Act::Print { stream: Stream::Err, line: strings::RUNNER_GONE.to_owned() };
+    let life = playing(vec![Act::Connect, Act::Listening, Act::Idle, gone, Act::Forever]);
+    let life = life.limits(&[("idle", "20s"), ("finishing", "400ms")]);
+    let ended = ends(&life, "registration-removed", 69);
+    assert_went(&life, 0);
+    assert!(ended.took.as_secs() < 15, "it idled on without a registration: {:?}", ended.took);
+}
+
 // Assigned, and then nothing.
 
 #[test]

@@ -66,6 +66,14 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Whether no job can come to a runner that listened and then said this.
+    const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::NotConfigured | Self::RegistrationDeleted | Self::RegistrationRemoved | Self::VersionDeprecated
+        )
+    }
+
     const fn outcome(self) -> Outcome {
         match self {
             Self::Unreachable => Outcome::NetworkUnreachable,
@@ -209,6 +217,12 @@ impl Evidence {
         self.message || self.job_name.is_some() || self.completed.is_some() || self.at_work()
     }
 
+    /// Why no job can come any more, if the listener said so. It should have ended then.
+    #[must_use]
+    pub fn cut_off(&self) -> Option<Outcome> {
+        self.trouble.filter(|trouble| trouble.is_final()).map(Trouble::outcome)
+    }
+
     /// Whether anything says that a worker works, or has worked.
     #[must_use]
     pub const fn at_work(&self) -> bool {
@@ -276,6 +290,11 @@ impl Evidence {
         self.job.is_some() && !self.hook_completed && self.stopped.is_none()
     }
 
+    /// Whether this is the reason to stop a runner that listened and had no job.
+    fn stopped_idle(&self, reason: Outcome) -> bool {
+        reason == Outcome::IdleTimeout || Some(reason) == self.cut_off()
+    }
+
     /// The outcome of a runner that was told to stop for `reason`, or did not start listening in time.
     #[must_use]
     pub fn verdict_stopped(&self, reason: Outcome, exit: Option<Exit>) -> Outcome {
@@ -290,7 +309,7 @@ impl Evidence {
             return reported.map_or(result, |code| code.worse(result)).outcome();
         }
         match reason {
-            Outcome::IdleTimeout if self.assigned() || reported.is_some() => Outcome::IdleRaced,
+            _ if self.stopped_idle(reason) && (self.assigned() || reported.is_some()) => Outcome::IdleRaced,
             Outcome::RunnerNotListening => self.trouble.map_or(reason, Trouble::outcome),
             _ => reason,
         }

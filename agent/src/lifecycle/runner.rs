@@ -41,6 +41,12 @@ impl Step<'_> {
             Phase::Idle { deadline, .. } if updating => {
                 Phase::Updating { deadline: self.now + limits.updating, idle: *deadline, run }
             }
+            // No job can come, and the listener, which should end then, gets no longer than after a job.
+            Phase::Idle { deadline, last_look: false, .. }
+                if run.evidence.cut_off().is_some() && *deadline > self.now + limits.finishing =>
+            {
+                Phase::Idle { deadline: self.now + limits.finishing, last_look: false, run }
+            }
             Phase::Updating { idle, .. } if !updating => Phase::Idle { deadline: *idle, last_look: false, run },
             _ => return,
         };
@@ -84,8 +90,13 @@ impl Step<'_> {
 
     pub(super) fn looked(&mut self) {
         if let Phase::Idle { last_look: true, .. } = self.state.phase {
-            self.drain(Outcome::IdleTimeout);
+            self.stop_idle();
         }
+    }
+
+    fn stop_idle(&mut self) {
+        let cut_off = self.state.phase.run().and_then(|run| run.evidence.cut_off());
+        self.drain(cut_off.unwrap_or(Outcome::IdleTimeout));
     }
 
     pub(super) fn runner_passed(&mut self) {
@@ -95,7 +106,7 @@ impl Step<'_> {
                 self.state.phase = Phase::Idle { deadline: self.now + LOOK_GRACE, last_look: true, run };
                 self.want(Effect::Look);
             }
-            Phase::Idle { .. } => self.drain(Outcome::IdleTimeout),
+            Phase::Idle { .. } => self.stop_idle(),
             Phase::Assigned { .. } => self.drain(Outcome::RunnerWedged),
             Phase::Busy { .. } => self.drain(Outcome::JobTimeout),
             Phase::Updating { .. } => self.drain(Outcome::RunnerUpdating),
@@ -128,5 +139,84 @@ fn explain(outcome: Outcome, exit: Exit) -> String {
     match outcome {
         Outcome::RunnerCrashed | Outcome::JobUnknown | Outcome::WorkerCrashed => format!("the listener ended: {exit}"),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::lifecycle::testing::{after, policy};
+    use crate::lifecycle::{Effect, Event, Exit, Outcome, Phase, Policy, Sign, State, Time, Timer, Trouble, step};
+
+    /// Lives on by the timers alone, and says how it ended and when.
+    fn by_itself(policy: &Policy, mut state: State) -> (Option<Outcome>, Time) {
+        let mut now = Time(1);
+        while state.phase.run().is_some() {
+            let Some((timer, at)) = state.next_timer() else { break };
+            now = at;
+            state = step(policy, &state, &Event::Passed(timer), now).0;
+        }
+        (state.phase.end().map(|end| end.outcome), now)
+    }
+
+    fn listening() -> Vec<Event> {
+        vec![Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)]
+    }
+
+    fn long_idle() -> Policy {
+        let mut policy = policy();
+        policy.limits.idle = Duration::from_secs(1800);
+        policy
+    }
+
+    #[test]
+    fn a_listener_that_stays_without_its_registration_is_not_waited_for_as_if_idle() {
+        for (trouble, outcome) in [
+            (Trouble::RegistrationRemoved, Outcome::RegistrationRemoved),
+            (Trouble::VersionDeprecated, Outcome::RunnerVersionDeprecated),
+        ] {
+            let gone = Event::Saw(Sign::Trouble(trouble));
+            let state = after(&long_idle(), &[listening(), vec![gone.clone(), gone]].concat());
+            let (end, at) = by_itself(&long_idle(), state);
+            assert_eq!(end, Some(outcome));
+            assert!(at.since(Time(1)) < Duration::from_secs(300), "it idled on, without a chance of a job: {at}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_lost_while_idle_may_come_back() {
+        let state = after(&long_idle(), &[listening(), vec![Event::Saw(Sign::Trouble(Trouble::Unreachable))]].concat());
+        let (end, at) = by_itself(&long_idle(), state);
+        assert_eq!(end, Some(Outcome::IdleTimeout));
+        assert!(at.since(Time(1)) >= Duration::from_secs(1800), "a runner that retries was given up: {at}");
+    }
+
+    #[test]
+    fn a_job_that_comes_to_a_listener_given_up_is_told_as_lost() {
+        let policy = long_idle();
+        let state =
+            after(&policy, &[listening(), vec![Event::Saw(Sign::Trouble(Trouble::RegistrationRemoved))]].concat());
+        let due = state.phase.deadline().unwrap_or(Time(1));
+        let (state, looked) = step(&policy, &state, &Event::Passed(Timer::Phase), due);
+        assert!(looked.contains(&Effect::Look), "it was stopped without a last look for a job");
+        let (state, _) = step(&policy, &state, &Event::Looked, due);
+        let (state, _) = step(&policy, &state, &Event::Saw(Sign::JobMessage), due);
+        let (state, _) = step(&policy, &state, &Event::Exited(Exit::Code(0)), due);
+        assert_eq!(state.phase.end().map(|end| end.outcome), Some(Outcome::IdleRaced));
+    }
+
+    #[test]
+    fn a_worker_without_its_listener_is_killed_once_github_gave_its_job_up() {
+        let mut policy = policy();
+        policy.limits.orphaned = Duration::from_secs(600);
+        let job = [Event::Saw(Sign::WorkerSeen), Event::Exited(Exit::Signal(9))];
+        let state = after(&policy, &[listening(), job.to_vec()].concat());
+        assert!(
+            matches!(state.phase, Phase::Finishing { deadline, .. } if deadline == Time(1) + Duration::from_secs(600))
+        );
+        let (end, at) = by_itself(&policy, state);
+        assert_eq!(end, Some(Outcome::RunnerWedged), "an orphaned worker that hangs is not told as one");
+        assert!(at.since(Time(1)) < Duration::from_secs(660), "it was waited for until {at}");
     }
 }
