@@ -226,6 +226,22 @@ fn a_full_disk_refuses_the_start_and_nothing_else() {
     assert!(!life.root().join(".credentials").exists(), "the JIT configuration was left behind");
 }
 
+/// The kernel gives each user so many notifiers (inotify), and jobs use them too.
+#[test]
+fn a_job_is_watched_without_any_notice_of_changed_files() {
+    let life = life("failed");
+    let plain = life.command();
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--map-root-user", "sh", "-c", "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$@\"", "sh"]);
+    command.arg(plain.get_program()).args(plain.get_args());
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(record["outcome"], "job-failed", "the job's result was lost: {record:#}\n{stderr}");
+    assert!(stderr.contains("no notice of changed files"), "notifiers were there: {stderr}");
+}
+
 #[test]
 fn a_journal_that_is_no_file_ends_the_life_without_a_runner() {
     let life = life("success");

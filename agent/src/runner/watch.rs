@@ -10,6 +10,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::tail::Tail;
 use super::traces::{Ending, Traces};
@@ -117,9 +118,11 @@ impl Watch {
     /// Watches until the listener has ended, and then its worker.
     ///
     /// # Errors
-    /// Files cannot be watched (a limit of inotify, usually), or the receiver is gone.
+    /// The console cannot be read, or the receiver is gone.
     pub async fn run(mut self) -> io::Result<()> {
-        let changes = changes(&[self.traces.directory(), &self.perf])?;
+        let changes = changes(&[self.traces.directory(), &self.perf])
+            .inspect_err(|error| warn!("no notice of changed files: {error}; they are looked at ten times a second"))
+            .ok();
         let mut unit_changes = match &self.keeper {
             Keeper::Unit(unit) => unit.changes().await,
             Keeper::Shim(_) => Changes::none(),
@@ -136,6 +139,7 @@ impl Watch {
                 return self.tell_end(ending).await;
             }
             let pace = match self.looks_for_worker {
+                _ if changes.is_none() => SEARCH_PACE,
                 _ if self.worker.is_some() => WORK_PACE,
                 Some(looks) if looks < SEARCH_LOOKS => SEARCH_PACE,
                 Some(_) => WORK_PACE,
@@ -143,11 +147,7 @@ impl Watch {
             };
             tokio::select! {
                 biased;
-                ready = changes.readable() => {
-                    let mut ready = ready?;
-                    let _ = ready.get_inner().0.read_events();
-                    ready.clear_ready();
-                }
+                ready = next_change(changes.as_ref()) => ready?,
                 look = self.looks.recv(), if looks_open => {
                     looks_open = look.is_some();
                     self.read().await?;
@@ -330,6 +330,16 @@ fn changes(directories: &[&Path]) -> io::Result<AsyncFd<Notifications>> {
         inotify.add_watch(*directory, flags)?;
     }
     AsyncFd::new(Notifications(inotify))
+}
+
+/// Waits for a change. The kernel has only so many notifiers for each user, and jobs use them too: without one it waits
+/// for ever, and the caller looks by itself.
+async fn next_change(changes: Option<&AsyncFd<Notifications>>) -> io::Result<()> {
+    let Some(changes) = changes else { return std::future::pending().await };
+    let mut ready = changes.readable().await?;
+    let _ = ready.get_inner().0.read_events();
+    ready.clear_ready();
+    Ok(())
 }
 
 /// [`Inotify`], as tokio wants it.
