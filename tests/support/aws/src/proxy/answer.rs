@@ -34,6 +34,9 @@ pub(crate) async fn answer(
     };
     let body = body.to_bytes();
     let call = Call::of(&head.headers, head.uri.query(), &body);
+    if let Some(witness) = shared.witness.get() {
+        witness(&call);
+    }
     let (fate, latency, skew, key_matched) = {
         let mut state = lock(&shared.state);
         let mut fate = state.rules.fate(&call, &body);

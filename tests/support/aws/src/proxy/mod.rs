@@ -25,7 +25,7 @@ mod upstream;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -96,11 +96,20 @@ struct State {
     expected_key: Option<String>,
 }
 
-#[derive(Debug)]
+/// Is shown every call the moment it arrives.
+type Witness = Box<dyn Fn(&Call) + Send + Sync>;
+
 struct Shared {
     started: Instant,
     state: Mutex<State>,
     log: Log<AwsRequest>,
+    witness: OnceLock<Witness>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("state", &self.state).field("log", &self.log).finish_non_exhaustive()
+    }
 }
 
 /// The running proxy; it stops when dropped.
@@ -134,6 +143,7 @@ impl AwsProxy {
                 expected_key: None,
             }),
             log: Log::default(),
+            witness: OnceLock::new(),
         });
         let answering = shared.clone();
         let server = Server::start("aws-proxy", port, move || {
@@ -210,6 +220,12 @@ impl AwsProxy {
     /// afterwards, as after lost packets.
     pub fn black_hole(&self, period: Option<Duration>) -> io::Result<()> {
         self.server.black_hole(period)
+    }
+
+    /// Shows every call to `witness` the moment it arrives, before anything befalls it: the time to look whether what
+    /// must be done before such a call is done. The first witness stays.
+    pub fn witness(&self, witness: impl Fn(&Call) + Send + Sync + 'static) {
+        let _ = self.shared.witness.set(Box::new(witness));
     }
 
     /// Every request so far.

@@ -47,6 +47,23 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// How long a port that was let go may stay taken.
+const LET_GO: Duration = Duration::from_secs(2);
+
+/// Binds a port that was let go this moment. A process that another thread forks holds all sockets until it executes
+/// its program, so the port may be taken for a few milliseconds yet.
+async fn bound_again(address: SocketAddr) -> io::Result<TcpSocket> {
+    let end = Instant::now() + LET_GO;
+    loop {
+        match bound(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
+                sleep_until(Instant::now() + Duration::from_millis(1)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Listens with room for bursts of clients.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     bound(address)?.listen(1024)
@@ -54,22 +71,22 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 impl Gate {
     async fn change(self, stance: Stance, address: SocketAddr) -> io::Result<Self> {
-        let bound_again = match self {
+        let socket = match self {
             Self::Refusing(socket) => socket,
             Self::Serving(listener) => {
                 drop(listener);
-                bound(address)?
+                bound_again(address).await?
             }
             Self::Silent(listener, filler) => {
                 drop((listener, filler));
-                bound(address)?
+                bound_again(address).await?
             }
         };
         Ok(match stance {
-            Stance::Serving => Self::Serving(bound_again.listen(1024)?),
-            Stance::Refusing => Self::Refusing(bound_again),
+            Stance::Serving => Self::Serving(socket.listen(1024)?),
+            Stance::Refusing => Self::Refusing(socket),
             Stance::Silent => {
-                let listener = bound_again.listen(0)?;
+                let listener = socket.listen(0)?;
                 let connecting = timeout(Duration::from_millis(200), TcpStream::connect(address));
                 let filler = connecting.await.ok().and_then(Result::ok);
                 Self::Silent(listener, filler)
