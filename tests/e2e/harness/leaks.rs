@@ -14,10 +14,24 @@ pub fn find(secrets: &[String], directories: &[&Path], allowed: impl Fn(&Path) -
         let directory = Path::new("/proc").join(process.pid.to_string());
         places.extend([directory.join("cmdline"), directory.join("environ")]);
     }
+    places.retain(|place| !allowed(place));
+    let mut found = in_places(secrets, &places);
+    found.extend(in_files(secrets, directories, allowed));
+    found
+}
+
+/// The same, but files only.
+#[must_use]
+pub fn in_files(secrets: &[String], directories: &[&Path], allowed: impl Fn(&Path) -> bool) -> Vec<String> {
+    let mut places = Vec::new();
     for directory in directories {
         files_below(directory, &mut places);
     }
     places.retain(|place| !allowed(place));
+    in_places(secrets, &places)
+}
+
+fn in_places(secrets: &[String], places: &[PathBuf]) -> Vec<String> {
     let mut found = Vec::new();
     for place in places {
         let Ok(content) = fs::read(&place) else { continue };

@@ -18,7 +18,13 @@ pub struct Process {
 /// directory, or their environment names it. The `mayfly` process of the test itself is one of them while it runs.
 #[must_use]
 pub fn of_life(life: &Life) -> Vec<Process> {
-    all().filter(|process| belongs(process.pid, life.directory())).collect()
+    inside(life.directory())
+}
+
+/// The same for any directory.
+#[must_use]
+pub fn inside(directory: &Path) -> Vec<Process> {
+    all().filter(|process| belongs(process.pid, directory)).collect()
 }
 
 /// Every living process.

@@ -1,0 +1,94 @@
+//! One start, one end, in time, and nothing left.
+
+use std::time::Duration;
+
+use super::{BLUR, Verdict};
+use crate::limits;
+use crate::plan::{Disk, Machine, Plan, What};
+use crate::witness::{End, Exit, Witness};
+use crate::world::TERMINATIONS;
+
+const SIGTERM: i32 = 15;
+
+/// How long a process may take to begin on a loaded machine.
+const YOUNG: Duration = Duration::from_millis(100);
+
+pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
+    let starts = witness.recording.starts().len();
+    verdict.unless(starts <= 1, "one JIT configuration starts one listener", || format!("{starts} were started"));
+    verdict.unless(witness.end != End::Hung, "every life ends in time", || {
+        format!(
+            "not ended after {:?}; bound {:?}; states {:?}",
+            witness.took,
+            limits::bound(plan),
+            last_states(witness)
+        )
+    });
+    verdict.unless(witness.end != End::Clung, "the agent goes with its machine", || {
+        format!("it was still there after SIGTERM; states {:?}", last_states(witness))
+    });
+    // SIGTERM may come before the process can catch it.
+    let too_young = |exit: &Exit| exit.signal == Some(SIGTERM) && exit.lived < YOUNG;
+    let well = witness.exits.iter().all(|exit| exit.code == Some(0) || too_young(exit));
+    verdict.unless(well, "the agent ends by itself with 0", || format!("it ended with {:?}", witness.exits));
+    accepted(plan, witness, verdict);
+    twice(witness, verdict);
+    before_end(plan, witness, verdict);
+    if witness.end == End::Gone {
+        verdict.unless(witness.left.is_empty(), "no process of the runner outlives the life", || {
+            format!("{:#?}", witness.left)
+        });
+        verdict.unless(witness.files_left.is_empty(), "no file of the JIT configuration outlives the life", || {
+            format!("{:?}", witness.files_left)
+        });
+    }
+    verdict.unless(witness.secrets.is_empty(), "no secret is shown", || format!("{:#?}", witness.secrets));
+}
+
+fn last_states(witness: &Witness) -> Vec<String> {
+    let from = witness.states.len().saturating_sub(4);
+    witness.states[from..].iter().map(|(at, state)| format!("{state} at {at:?}")).collect()
+}
+
+/// An agent that ends by itself has ended its machine, unless nobody let it.
+fn accepted(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
+    let accepted = witness.terminations.iter().any(|termination| termination.accepted);
+    let nobody_let_it = plan.machine == Machine::StaysOn
+        && witness.did(|what| match what {
+            What::Aws { action, .. } => TERMINATIONS.contains(action),
+            // No identity or no credentials, and no call without them.
+            What::AwsSilent(_) | What::Imds { .. } | What::ImdsSilent(_) | What::ImdsRefuses(_) => true,
+            What::ImdsForgetsTokens => true,
+            _ => false,
+        });
+    verdict.unless(accepted || nobody_let_it || witness.end != End::Gone, "the machine is ended", || {
+        format!("the agent ended, and nothing ended the machine: {:?}", witness.terminations)
+    });
+}
+
+/// While an accepted end may still come, no other is asked for. An agent process that never got the answer may ask again.
+fn twice(witness: &Witness, verdict: &mut Verdict) {
+    let accepted: Vec<_> = witness.terminations.iter().filter(|termination| termination.accepted).collect();
+    for pair in accepted.windows(2) {
+        let (first, second) = (pair[0], pair[1]);
+        let restarted = witness.agents.iter().any(|began| (first.at..=second.at).contains(began));
+        let waited = second.at.saturating_sub(first.at) + BLUR >= limits::TERMINATING;
+        verdict.unless(restarted || waited, "an accepted end is not asked for again", || format!("{accepted:?}"));
+    }
+}
+
+fn before_end(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
+    let Some(tidiness) = &witness.before_end else { return };
+    let entered = |state: &str| witness.states.iter().find(|(_, name)| name == state).map(|(at, _)| *at);
+    let gave_up = entered("Closing").is_some_and(|at| tidiness.at.saturating_sub(at) + BLUR >= limits::CLOSING);
+    // A disk that takes no record, and journals that were spoilt, are not this promise's.
+    if gave_up || plan.disk != Disk::Plain {
+        return;
+    }
+    verdict.unless(tidiness.recorded, "the record is written before the machine is ended", || format!("{tidiness:?}"));
+    verdict.unless(
+        tidiness.files.is_empty() && tidiness.processes.is_empty(),
+        "the runner is cleared away before the machine is ended",
+        || format!("{tidiness:?}"),
+    );
+}

@@ -1,0 +1,416 @@
+//! Carries a plan out: one agent's life on real processes, and everything that befalls it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, SystemTime};
+
+use mayfly_e2e::{leaks, processes};
+use mayfly_fake_aws::Limit;
+use mayfly_fake_aws::imds::event_date;
+use mayfly_fake_aws::proxy::{Fault as AwsFault, Match};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::limits;
+use crate::plan::{Between, Fault, Jit, Machine, Plan, What, When};
+use crate::witness::{End, Exit, Termination, Witness};
+use crate::world::{TERMINATIONS, World};
+
+/// How often the driver looks.
+const PACE: Duration = Duration::from_millis(4);
+
+/// How long an agent may take to go with its machine before the power is gone.
+const GOODBYE: Duration = Duration::from_secs(4);
+
+/// An agent that fails is started again after this, as systemd does, and so often.
+const RESTART: Duration = Duration::from_millis(100);
+const RESTARTS: usize = 3;
+
+/// Lives a life of this plan, and keeps what tells of it in `evidence` if `wanted` says so.
+#[must_use]
+pub fn play(plan: &Plan, evidence: &Path, wanted: impl FnOnce(&Witness) -> bool) -> Witness {
+    let mut playing = Playing::new(plan);
+    let end = playing.live();
+    let witness = playing.testify(end);
+    if wanted(&witness) {
+        playing.world.keep(evidence);
+    }
+    witness
+}
+
+struct Playing<'a> {
+    plan: &'a Plan,
+    world: World,
+    bound: Duration,
+    agent: Option<Child>,
+    starts_at: Option<Duration>,
+    pending: Vec<Fault>,
+    /// What ends something that was begun, and when.
+    after: Vec<(Duration, After)>,
+    log: Tail,
+    entered: BTreeMap<String, Duration>,
+    states: Vec<(Duration, String)>,
+    done: Vec<(Duration, What)>,
+    undone: Vec<(What, String)>,
+    agents: Vec<Duration>,
+    exits: Vec<Exit>,
+    goes_at: Option<Duration>,
+    told_to_go: bool,
+}
+
+enum After {
+    Continue(i32),
+    FreeDisk,
+    PutParameter,
+}
+
+impl<'a> Playing<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        let world = World::new(plan);
+        let log = Tail::new(world.log_path());
+        Self {
+            plan,
+            bound: limits::bound(plan),
+            agent: None,
+            starts_at: Some(Duration::ZERO),
+            pending: plan.faults.clone(),
+            after: Vec::new(),
+            log,
+            entered: BTreeMap::new(),
+            states: Vec::new(),
+            done: Vec::new(),
+            undone: Vec::new(),
+            agents: Vec::new(),
+            exits: Vec::new(),
+            goes_at: None,
+            told_to_go: false,
+            world,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.world.began.elapsed()
+    }
+
+    fn live(&mut self) -> End {
+        self.due_faults();
+        match self.plan.jit {
+            Jit::Ready | Jit::Invalid => {}
+            Jit::Never => self.world.no_parameter_yet(),
+            Jit::Late(time) => {
+                self.world.no_parameter_yet();
+                self.after.push((time, After::PutParameter));
+            }
+        }
+        loop {
+            let now = self.now();
+            if let Some(end) = self.look_at_agent(now) {
+                return end;
+            }
+            self.read_log(now);
+            self.due_faults();
+            self.due_afters(now);
+            if let Some(end) = self.machine(now) {
+                return end;
+            }
+            if now > self.bound {
+                return End::Hung;
+            }
+            std::thread::sleep(PACE);
+        }
+    }
+
+    /// Starts an agent when it is time, and sees how one ended.
+    fn look_at_agent(&mut self, now: Duration) -> Option<End> {
+        if self.starts_at.is_some_and(|at| at <= now) {
+            self.starts_at = None;
+            self.agents.push(now);
+            self.agent = Some(self.world.start_agent());
+        }
+        let status = self.agent.as_mut()?.try_wait().unwrap()?;
+        self.agent = None;
+        let lived = now.saturating_sub(self.agents.last().copied().unwrap_or_default());
+        self.exits.push(Exit { code: status.code(), signal: status.signal(), lived });
+        if status.success() || self.told_to_go || self.exits.len() > RESTARTS {
+            return Some(End::Gone);
+        }
+        self.starts_at = Some(now + RESTART);
+        None
+    }
+
+    fn read_log(&mut self, now: Duration) {
+        for state in self.log.states() {
+            self.entered.entry(state.clone()).or_insert(now);
+            self.states.push((now, state));
+        }
+    }
+
+    /// EC2's side of the end.
+    fn machine(&mut self, now: Duration) -> Option<End> {
+        if self.goes_at.is_none() && self.entered.contains_key("Terminating") {
+            let carried_out = |lost: &Termination| lost.accepted;
+            let power = self.world.power_log().exists();
+            let asked = self.terminations().iter().any(carried_out);
+            self.goes_at = match self.plan.machine {
+                Machine::Goes(time) if asked => Some(now + time),
+                Machine::Goes(_) | Machine::Stays if power => Some(now + Duration::from_millis(20)),
+                _ => None,
+            };
+        }
+        let goes_at = self.goes_at.filter(|at| *at <= now)?;
+        let Some(agent) = &self.agent else { return Some(End::Gone) };
+        if !self.told_to_go {
+            self.told_to_go = true;
+            signal(agent.id(), Signal::SIGTERM);
+        }
+        (now > goes_at + GOODBYE).then_some(End::Clung)
+    }
+
+    fn due_faults(&mut self) {
+        let mut waiting = Vec::new();
+        for fault in std::mem::take(&mut self.pending) {
+            let now = self.now();
+            let due = match fault.when {
+                When::AtStart => true,
+                When::After(time) => now >= time && !self.agents.is_empty(),
+                When::In(state, time) => self.entered.get(state).is_some_and(|entered| now >= *entered + time),
+            };
+            if due {
+                self.perform(fault.what);
+            } else {
+                waiting.push(fault);
+            }
+        }
+        self.pending = waiting;
+    }
+
+    fn due_afters(&mut self, now: Duration) {
+        let (due, later) = std::mem::take(&mut self.after).into_iter().partition(|(at, _)| *at <= now);
+        self.after = later;
+        let due: Vec<(Duration, After)> = due;
+        for (_, after) in due {
+            match after {
+                After::Continue(pid) => signal(pid.unsigned_abs(), Signal::SIGCONT),
+                After::FreeDisk => self.world.free_disk(),
+                After::PutParameter => self.world.put_parameter(),
+            }
+        }
+    }
+
+    fn perform(&mut self, what: What) {
+        let at = self.now();
+        match self.try_to(&what) {
+            Ok(()) => self.done.push((at, what)),
+            Err(reason) => self.undone.push((what, reason)),
+        }
+    }
+
+    fn try_to(&mut self, what: &What) -> Result<(), String> {
+        let refused = |error: std::io::Error| error.to_string();
+        let (imds, aws) = (&self.world.imds, &self.world.aws);
+        match what {
+            What::Imds { path, fault, times } => {
+                imds.fault(path, Limit::times(*times), fault.parse()?);
+            }
+            What::ImdsSilent(time) => imds.black_hole(Some(*time)).map_err(refused)?,
+            What::ImdsRefuses(time) => imds.refuse(Some(*time)).map_err(refused)?,
+            What::ImdsForgetsTokens => imds.invalidate_tokens(),
+            What::Aws { action, fault, times } => {
+                let limit = Limit { times: *times, ..Limit::default() };
+                aws.fault(Match::action(action), limit, fault.parse()?);
+            }
+            What::AwsSilent(time) => aws.black_hole(Some(*time)).map_err(refused)?,
+            What::KillAgent { down, between } => self.kill_agent(*down, *between)?,
+            What::TermAgent => signal(self.agent_pid()?, Signal::SIGTERM),
+            What::FreezeAgent { time } => self.freeze(self.agent_pid()?, *time),
+            What::FreezeListener { time } => self.freeze(self.listener()?, *time),
+            What::KillListener => signal(self.listener()?, Signal::SIGKILL),
+            What::KillWorker => {
+                let workers = self.world.life.recording().workers();
+                signal(living(workers.first().copied())?, Signal::SIGKILL);
+            }
+            What::NoHookSocket => {
+                fs::remove_file(self.world.life.state().join("run/hook.sock")).map_err(refused)?;
+            }
+            What::Spot { action, lead } => imds.spot_action(action, SystemTime::now() + *lead),
+            What::Rebalance => imds.rebalance(SystemTime::now()),
+            What::Scheduled { lead } => imds.scheduled_events(&maintenance(SystemTime::now() + *lead)),
+            What::GroupTerminates => imds.target_lifecycle_state("Terminated"),
+            What::NoticesVanish => self.world.no_notices(),
+            What::Drain { now: false } => self.operator(&["drain"])?,
+            What::Drain { now: true } => self.operator(&["drain", "--now"])?,
+            What::Hold { time } => self.operator(&["hold", &format!("{}ms", time.as_millis())])?,
+            What::Release => self.operator(&["release"])?,
+            What::DiskFull { time } => {
+                self.world.fill_disk();
+                let until = self.now() + *time;
+                self.after.push((until, After::FreeDisk));
+            }
+            What::DiskWritable => self.world.make_disk_writable(),
+        }
+        Ok(())
+    }
+
+    fn agent_pid(&self) -> Result<u32, String> {
+        self.agent.as_ref().map(Child::id).ok_or_else(|| "no agent was running".to_owned())
+    }
+
+    fn listener(&self) -> Result<u32, String> {
+        living(self.world.life.recording().starts().first().map(|start| start.pid))
+    }
+
+    fn kill_agent(&mut self, down: Duration, between: Between) -> Result<(), String> {
+        let mut agent = self.agent.take().ok_or("no agent was running")?;
+        agent.kill().map_err(|error| error.to_string())?;
+        agent.wait().map_err(|error| error.to_string())?;
+        self.world.between(between);
+        self.starts_at = Some(self.now() + down);
+        Ok(())
+    }
+
+    fn freeze(&mut self, pid: u32, time: Duration) {
+        signal(pid, Signal::SIGSTOP);
+        let until = self.now() + time;
+        self.after.push((until, After::Continue(i32::try_from(pid).unwrap())));
+    }
+
+    /// What an operator types. In the background: it waits for an agent that may stand still.
+    fn operator(&mut self, words: &[&str]) -> Result<(), String> {
+        let known = crate::campaign::operator_commands();
+        if !known.contains(&words[0]) {
+            return Err(format!("mayfly {}: this binary does not know it", words[0]));
+        }
+        self.agent_pid()?;
+        let mut command = self.world.command(words).spawn().map_err(|error| error.to_string())?;
+        std::thread::spawn(move || command.wait());
+        Ok(())
+    }
+
+    fn terminations(&self) -> Vec<Termination> {
+        let requests = self.world.aws.requests();
+        let asked = requests.into_iter().filter(|request| TERMINATIONS.contains(&request.call.action.as_str()));
+        asked
+            .map(|request| Termination {
+                at: self.world.aws_began + request.at,
+                // The agent never learns of an answer that was lost.
+                accepted: request.status == Some(200) && request.fault == Some(AwsFault::EmptySuccess),
+                how: request.call.action,
+            })
+            .collect()
+    }
+
+    fn testify(&mut self, end: End) -> Witness {
+        self.read_log(self.now());
+        let took = self.now();
+        if end == End::Hung
+            && let Some(agent) = &mut self.agent
+        {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+        // Before anything of it is cleared away here.
+        let left = if end == End::Gone { processes::of_life(&self.world.life) } else { Vec::new() };
+        let mut terminations = self.terminations();
+        let powered = fs::read_to_string(self.world.power_log()).unwrap_or_default();
+        for unix_ms in powered.lines().filter_map(|line| line.parse::<u64>().ok()) {
+            let at = Duration::from_millis(unix_ms.saturating_sub(self.world.began_unix_ms));
+            terminations.push(Termination { at, how: "power-off".to_owned(), accepted: true });
+        }
+        terminations.sort_by_key(|termination| termination.at);
+        let life = &self.world.life;
+        let record = fs::read(life.state().join("record.json")).unwrap_or_default();
+        let witness = Witness {
+            done: std::mem::take(&mut self.done),
+            undone: std::mem::take(&mut self.undone),
+            states: std::mem::take(&mut self.states),
+            agents: std::mem::take(&mut self.agents),
+            exits: std::mem::take(&mut self.exits),
+            terminations,
+            before_end: self.world.before_end.lock().unwrap().clone(),
+            end,
+            took,
+            recording: life.recording(),
+            began_unix_ms: self.world.began_unix_ms,
+            record: serde_json::from_slice(&record).unwrap_or_default(),
+            journal: life.journal().iter().filter_map(|line| serde_json::from_str(line).ok()).collect(),
+            left,
+            files_left: self.world.files_left(),
+            secrets: leaks::in_files(&self.world.secrets, &[life.directory()], |path| {
+                path.components().any(|part| part.as_os_str() == "bin")
+                    || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".credentials"))
+            }),
+        };
+        self.world.power_cut();
+        witness
+    }
+}
+
+impl Drop for Playing<'_> {
+    fn drop(&mut self) {
+        if let Some(agent) = &mut self.agent {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+    }
+}
+
+fn maintenance(at: SystemTime) -> Value {
+    json!([{
+        "Code": "system-reboot", "State": "active", "EventId": "instance-event-0d59937288b749b32",
+        "Description": "scheduled reboot", "NotBefore": event_date(at), "NotAfter": event_date(at + Duration::from_secs(7200)),
+    }])
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal);
+}
+
+/// A process of this number that has not ended.
+fn living(pid: Option<u32>) -> Result<u32, String> {
+    let there = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    };
+    pid.filter(there).ok_or_else(|| "there was no such process".to_owned())
+}
+
+/// The agent's log, read as it grows.
+struct Tail {
+    path: std::path::PathBuf,
+    file: Option<File>,
+    at: u64,
+    rest: Vec<u8>,
+}
+
+impl Tail {
+    fn new(path: std::path::PathBuf) -> Self {
+        Self { path, file: None, at: 0, rest: Vec::new() }
+    }
+
+    /// The states that were entered since the last look.
+    fn states(&mut self) -> Vec<String> {
+        if self.file.is_none() {
+            self.file = File::open(&self.path).ok();
+        }
+        let Some(file) = &self.file else { return Vec::new() };
+        let mut block = [0; 16384];
+        while let Ok(count @ 1..) = file.read_at(&mut block, self.at) {
+            self.at += count as u64;
+            self.rest.extend_from_slice(&block[..count]);
+        }
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
+        let whole: Vec<u8> = self.rest.drain(..=end).collect();
+        let lines = String::from_utf8_lossy(&whole).into_owned();
+        lines.lines().filter(|line| line.contains("mayfly::daemon")).filter_map(state_of).collect()
+    }
+}
+
+fn state_of(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("state=\"")?;
+    rest.split_once('"').map(|(state, _)| state.to_owned())
+}

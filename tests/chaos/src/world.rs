@@ -1,0 +1,379 @@
+//! The world around one agent: metadata service, AWS, Docker, the runner's double, the disk.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use mayfly_e2e::processes::{self, Process};
+use mayfly_e2e::{Life, life::mayfly_binary};
+use mayfly_fake_aws::imds::{ImdsDouble, Instance};
+use mayfly_fake_aws::proxy::{AwsError, AwsProxy, Fault, Match};
+use mayfly_fake_aws::{Limit, RuleId};
+use mayfly_fake_docker::{DockerDouble, Fault as DockerFault};
+use mayfly_fake_runner::{Act, JitConfig, Scenario, scenarios};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::limits;
+use crate::plan::{Between, Disk, Docker, Jit, Machine, Plan};
+use crate::stories;
+use crate::witness::Tidiness;
+
+const INSTANCE: &str = "i-0c4a05c4a05c4a05c";
+const GROUP: &str = "runners";
+
+/// The actions that end an instance.
+pub(crate) const TERMINATIONS: [&str; 2] = ["TerminateInstances", "TerminateInstanceInAutoScalingGroup"];
+
+/// Pauses between calls to AWS are this much shorter than in life.
+const SCALE: &str = "0.05";
+
+/// See the module.
+pub(crate) struct World {
+    pub(crate) life: Life,
+    pub(crate) imds: ImdsDouble,
+    pub(crate) aws: AwsProxy,
+    /// When the proxy's clock began, on this life's clock.
+    pub(crate) aws_began: Duration,
+    pub(crate) began: Instant,
+    pub(crate) began_unix_ms: u64,
+    pub(crate) before_end: Arc<Mutex<Option<Tidiness>>>,
+    pub(crate) secrets: Vec<String>,
+    in_group: bool,
+    absent: Option<RuleId>,
+    disk: Disk,
+    _docker: Option<DockerDouble>,
+}
+
+impl World {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let began = Instant::now();
+        let began_unix_ms = unix_ms(SystemTime::now());
+        let jit = JitConfig::new(plan.seed);
+        let mut described = Instance::new(INSTANCE, "eu-central-1");
+        described.pending_time = SystemTime::now();
+        described.auto_scaling_group = plan.in_group.then(|| GROUP.to_owned());
+        // Nobody is behind the proxy: what a life needs of AWS is answered by rules.
+        let aws = AwsProxy::start(([127, 0, 0, 1], 9).into()).unwrap();
+        let aws_began = began.elapsed();
+        let mut life = Life::with(&scenario(plan)).jit(jit.encode()).set("MAYFLY_TIME_SCALE", SCALE);
+        for (name, limit) in limits::ALL {
+            life = life.limits(&[(name, &format!("{}ms", limit.as_millis()))]);
+        }
+        life = life.set("MAYFLY_JIT_WAIT", &format!("{}ms", limits::JIT_WAIT.as_millis()));
+        let (docker, life) = docker(plan.docker, life);
+        let world = Self {
+            imds: ImdsDouble::start(described).unwrap(),
+            aws,
+            aws_began,
+            began,
+            began_unix_ms,
+            before_end: Arc::default(),
+            secrets: jit.secrets(),
+            in_group: plan.in_group,
+            absent: None,
+            disk: plan.disk,
+            _docker: docker,
+            life,
+        };
+        world.mount();
+        world.answers(plan);
+        world.look_before_the_end();
+        fs::write(world.config(), world.configuration(plan)).unwrap();
+        world
+    }
+
+    /// What the services answer when nothing goes wrong.
+    fn answers(&self, plan: &Plan) {
+        let value = if plan.jit == Jit::Invalid { "bm90IGEgY29uZmlndXJhdGlvbg==" } else { &self.life.jit };
+        let parameter = serde_json::json!({ "Parameter": {
+            "Name": format!("/mayfly/runners/{INSTANCE}"), "Type": "SecureString", "Value": value, "Version": 1,
+            "DataType": "text", "LastModifiedDate": 1_767_225_600.0,
+        }});
+        let attribute = "<DescribeInstanceAttributeResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">\
+            <instanceInitiatedShutdownBehavior><value>terminate</value></instanceInitiatedShutdownBehavior>\
+            </DescribeInstanceAttributeResponse>";
+        let answer = |content_type, body: String| Fault::Answer { status: 200, content_type, body: body.into() };
+        self.aws.canned(Match::action("GetParameter"), answer("application/x-amz-json-1.1", parameter.to_string()));
+        self.aws.canned(Match::action("DescribeInstanceAttribute"), answer("text/xml", attribute.to_owned()));
+        for action in TERMINATIONS.into_iter().chain(["DeleteParameter", "CreateTags"]) {
+            self.aws.canned(Match::action(action), Fault::EmptySuccess);
+        }
+    }
+
+    /// From now on there is no parameter. Faults that were installed before go first.
+    pub(crate) fn no_parameter_yet(&mut self) {
+        let absent = AwsError::Code { status: 400, code: "ParameterNotFound".to_owned(), message: String::new() };
+        self.absent = Some(self.aws.fault(Match::action("GetParameter"), Limit::default(), Fault::Error(absent)));
+    }
+
+    /// The launcher puts the parameter there.
+    pub(crate) fn put_parameter(&mut self) {
+        if let Some(absent) = self.absent.take() {
+            self.aws.clear(absent);
+        }
+    }
+
+    /// Notes what the machine is like at the very moment its end is first asked for.
+    fn look_before_the_end(&self) {
+        let (noted, began) = (Arc::clone(&self.before_end), self.began);
+        let (directory, record, root) =
+            (self.life.directory().to_owned(), self.life.state().join("record.json"), self.life.root().to_owned());
+        self.aws.witness(move |call| {
+            if !TERMINATIONS.contains(&call.action.as_str()) || noted.lock().unwrap().is_some() {
+                return;
+            }
+            let at = began.elapsed();
+            let record: serde_json::Value =
+                serde_json::from_slice(&fs::read(&record).unwrap_or_default()).unwrap_or_default();
+            let tidiness = Tidiness {
+                at,
+                recorded: record["outcome"].is_string(),
+                files: registration_files(&root),
+                processes: of_runner(&directory),
+            };
+            *noted.lock().unwrap() = Some(tidiness);
+        });
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.life.directory().join("agent.toml")
+    }
+
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.life.directory().join("agent.log")
+    }
+
+    /// Has a line for each time the power was switched off.
+    pub(crate) fn power_log(&self) -> PathBuf {
+        self.life.directory().join("powered-off")
+    }
+
+    fn configuration(&self, plan: &Plan) -> String {
+        let docker = match plan.docker {
+            Docker::Off => "off",
+            Docker::Absent | Docker::Hung => "if-present",
+            Docker::RequiredAndHung => "required",
+        };
+        let power_off = match plan.machine {
+            Machine::StaysOn => "false".to_owned(),
+            _ => format!("date +%s%3N >>{}", self.power_log().display()),
+        };
+        format!(
+            "platform = \"ec2\"\nstate_directory = {:?}\n[runner]\ndirectory = {:?}\nuser = \"\"\nsupervisor = \"process\"\n\
+             [docker]\nmode = \"{docker}\"\n[logs]\nsink = \"none\"\n[metrics]\nlisten = \"\"\n[interruption]\n\
+             spot_poll = \"100ms\"\nstop_at = \"600ms\"\nkill_at = \"300ms\"\n[terminate]\npoweroff = \"always\"\n\
+             poweroff_command = {power_off:?}\n",
+            self.life.state(),
+            self.life.root(),
+        )
+    }
+
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(mayfly_binary());
+        command.args(words).arg("--config").arg(self.config()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/tmp");
+        command.env("AWS_ENDPOINT_URL", self.aws.url()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.url());
+        command.envs(self.life.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(planted) = std::env::var_os("MAYFLY_PLANTED") {
+            command.env("MAYFLY_PLANTED", planted);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    pub(crate) fn start_agent(&self) -> Child {
+        let log = fs::OpenOptions::new().append(true).create(true).open(self.log_path()).unwrap();
+        self.command(&["agent"]).stderr(log).spawn().unwrap()
+    }
+
+    /// Ends every process of the life, as the end of the machine does.
+    pub(crate) fn power_cut(&self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let living = processes::of_life(&self.life);
+            if living.is_empty() || Instant::now() > deadline {
+                return;
+            }
+            for process in living {
+                let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// What happens to the disk while no agent looks.
+    pub(crate) fn between(&self, between: Between) {
+        let journal = self.life.state().join("journal.jsonl");
+        let lines = self.life.journal();
+        let end: usize = lines.iter().map(String::len).sum();
+        match (between, lines.last()) {
+            (Between::Nothing, _) => {}
+            (Between::Reboot, _) => {
+                self.power_cut();
+                let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+                for path in [journal, self.life.state().join("runner.started")] {
+                    let Ok(content) = fs::read(&path) else { continue };
+                    let other = replace(&content, boot.trim().as_bytes(), b"00000000-0000-4000-8000-000000000000");
+                    let _ = fs::write(&path, other);
+                }
+            }
+            (_, None) => {}
+            (Between::HalfLine, Some(last)) => overwrite(&journal, &last.as_bytes()[..last.len() / 2], end),
+            (Between::LineLost, Some(last)) => overwrite(&journal, &vec![0; last.len()], end - last.len()),
+            (Between::Garbage, Some(last)) => overwrite(&journal, b"\x1b[0m?!", end - last.len()),
+        }
+    }
+
+    fn mount(&self) {
+        if self.disk == Disk::Plain {
+            return;
+        }
+        fs::create_dir_all(self.life.state()).unwrap();
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=700", "chaos"]).arg(self.life.state()));
+        if self.disk == Disk::ReadOnly {
+            run(Command::new("mount").args(["-o", "remount,ro"]).arg(self.life.state()));
+        }
+    }
+
+    pub(crate) fn fill_disk(&self) {
+        let filler = self.life.state().join("filler");
+        let mut size = 1 << 20;
+        // Down to the last page.
+        while size >= 4096 {
+            let Ok(mut file) = fs::OpenOptions::new().append(true).create(true).open(&filler) else { return };
+            if std::io::Write::write_all(&mut file, &vec![1; size]).is_err() {
+                size /= 2;
+            }
+        }
+    }
+
+    pub(crate) fn free_disk(&self) {
+        let _ = fs::remove_file(self.life.state().join("filler"));
+    }
+
+    pub(crate) fn make_disk_writable(&self) {
+        run(Command::new("mount").args(["-o", "remount,rw"]).arg(self.life.state()));
+    }
+
+    /// No notice is there any more.
+    pub(crate) fn no_notices(&self) {
+        for path in ["spot", "events/recommendations", "events/maintenance"] {
+            self.imds.remove(&format!("meta-data/{path}"));
+        }
+        if self.in_group {
+            self.imds.target_lifecycle_state("InService");
+        } else {
+            self.imds.remove("meta-data/autoscaling");
+        }
+    }
+
+    /// Files of the registration in the runner's directory.
+    pub(crate) fn files_left(&self) -> Vec<String> {
+        registration_files(self.life.root())
+    }
+
+    /// Keeps what tells of this life.
+    pub(crate) fn keep(&self, at: &Path) {
+        let _ = fs::remove_dir_all(at);
+        fs::create_dir_all(at).unwrap();
+        let state = self.life.state();
+        let recording = mayfly_fake_runner::recording::file_of(self.life.root());
+        let files = ["journal.jsonl", "record.json", "console.log", "runner.started", "runner.pid", "runner.exit"];
+        let files = files.map(|name| state.join(name)).into_iter();
+        for file in files.chain([self.log_path(), self.config(), self.power_log(), recording]) {
+            let _ = fs::copy(&file, at.join(file.file_name().unwrap_or_default()));
+        }
+        let _ = fs::write(at.join("aws.json"), format!("{:#}", self.aws.requests_json()));
+        let imds: Vec<String> = self
+            .imds
+            .requests()
+            .iter()
+            .map(|request| format!("{:?} {} {} {:?}\n", request.at, request.method, request.path, request.status))
+            .collect();
+        let _ = fs::write(at.join("imds.txt"), imds.concat());
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.power_cut();
+        if self.disk != Disk::Plain {
+            run(Command::new("umount").arg("--lazy").arg(self.life.state()));
+        }
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {} (scripts/chaos gives a mount namespace for this)",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn scenario(plan: &Plan) -> Scenario {
+    let story = stories::named(plan.story);
+    let mut scenario = scenarios::named(story.name).unwrap_or_else(|| panic!("no scenario {}", story.name));
+    if story.paced {
+        scenario.idle_ms = u64::try_from(plan.idle.as_millis()).unwrap();
+        scenario.job_ms = u64::try_from(plan.job.as_millis()).unwrap();
+    }
+    for act in &mut scenario.acts {
+        if let Act::Flood { bytes } = act {
+            *bytes = 300_000;
+        }
+    }
+    scenario
+}
+
+fn docker(docker: Docker, life: Life) -> (Option<DockerDouble>, Life) {
+    let socket = life.directory().join("docker.sock");
+    let life = life.set("DOCKER_HOST", &format!("unix://{}", socket.display()));
+    let double = matches!(docker, Docker::Hung | Docker::RequiredAndHung).then(|| {
+        let double = DockerDouble::start(&socket).unwrap();
+        double.fault("/", None, DockerFault::Hang);
+        double
+    });
+    (double, life)
+}
+
+fn registration_files(root: &Path) -> Vec<String> {
+    let names = fs::read_dir(root).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(".credentials") || name.starts_with(".runner")).collect()
+}
+
+/// The processes of a life that are neither agent nor shim.
+fn of_runner(directory: &Path) -> Vec<Process> {
+    let ours = |process: &Process| {
+        let of = |what: &str| process.arguments.get(1).is_some_and(|word| word == what);
+        of("agent") || of("shim") || process.arguments.first().is_some_and(|program| program == "/bin/sh")
+    };
+    processes::inside(directory).into_iter().filter(|process| !ours(process)).collect()
+}
+
+fn overwrite(path: &Path, bytes: &[u8], at: usize) {
+    if let Ok(file) = fs::OpenOptions::new().write(true).open(path) {
+        let _ = file.write_all_at(bytes, at as u64);
+    }
+}
+
+fn replace(content: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut content = content.to_vec();
+    for at in 0..content.len().saturating_sub(from.len()) {
+        if content[at..].starts_with(from) {
+            content[at..at + from.len()].copy_from_slice(to);
+        }
+    }
+    content
+}
+
+pub(crate) fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
