@@ -26,7 +26,7 @@ fn assert_good(cloud: &Cloud, gone: &Gone) {
 
 #[test]
 fn there_at_once_a_whole_life_of_an_instance() {
-    let cloud = Cloud::standalone("success").launched();
+    let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_TIME_SCALE", "1"));
     let gone = cloud.run();
     assert_good(&cloud, &gone);
     assert_eq!(cloud.calls(DELETE), 1, "the JIT configuration is deleted exactly once");
@@ -36,10 +36,11 @@ fn there_at_once_a_whole_life_of_an_instance() {
     let deleted = &cloud.aws.requests_of(DELETE)[0];
     let before = cloud.aws.requests().iter().take_while(|request| request.at < deleted.at).count();
     assert!(started > 0 && before == 1, "{before} requests to AWS before the delete, which comes after the spawn");
-    // Design section 15, row 2: eight requests, of which one is to SSM. The two of the details come later.
+    // Design section 15, row 2: eight requests, of which one is to SSM; the last of the others is for the role's
+    // credentials. The watch over notices comes later.
     let requests = cloud.imds.requests();
-    let later = |path: &str| path.contains("instance-life-cycle") || path.contains("tags/");
-    let imds: Vec<_> = requests.iter().filter(|request| !later(&request.path)).map(|request| &request.path).collect();
+    let last = requests.iter().rposition(|request| request.path.contains("security-credentials/")).unwrap();
+    let imds: Vec<_> = requests[..=last].iter().map(|request| &request.path).collect();
     assert!(imds.len() <= 7, "{} requests to the metadata service before the runner: {imds:#?}", imds.len());
     let tags = cloud.moto.instance_tags(&cloud.instance).unwrap();
     assert_eq!(tags.get("mayfly:outcome").map(String::as_str), Some("job-succeeded"), "{tags:?}");

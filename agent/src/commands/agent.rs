@@ -117,6 +117,9 @@ async fn find_out(config: &Config) -> Result<(std::io::Result<Binding>, settings
             poweroff: config.terminate.poweroff,
             poweroff_command: config.terminate.poweroff_command.clone(),
             rung: config.limits.terminating,
+            spot_poll: config.interruption.spot_poll,
+            launch_hook: config.autoscaling.launch_hook.clone(),
+            termination_hook: config.autoscaling.termination_hook.clone(),
         },
         budget,
     )

@@ -46,8 +46,7 @@ const fn key(
 }
 
 /// Keys that a later version gives their meaning; images can carry them already.
-const LATER: [&str; 6] =
-    ["interruption.spot_poll", "interruption.rebalance", "logs.sink", "logs.group", "logs.max_bytes", "metrics.listen"];
+const LATER: [&str; 4] = ["logs.sink", "logs.group", "logs.max_bytes", "metrics.listen"];
 
 impl Key {
     /// Whether this version does anything with it; a warning says so where it does not.
@@ -156,8 +155,8 @@ pub const KEYS: &[Key] = &[
         "interruption.spot_poll",
         Kind::Duration,
         "2s",
-        "How often a spot interruption notice is looked for.",
-        |c, v| positive(v).map(|v| c.interruption.spot_poll = v),
+        "How often a spot interruption notice is looked for; 1s or more.",
+        |c, v| at_least_a_second(v).map(|v| c.interruption.spot_poll = v),
     ),
     key(
         "interruption.rebalance",
@@ -179,6 +178,26 @@ pub const KEYS: &[Key] = &[
         "15s",
         "How long before an interruption a running job is killed.",
         |c, v| positive(v).map(|v| c.interruption.kill_at = v),
+    ),
+    key(
+        "autoscaling.launch_hook",
+        Kind::Text,
+        "",
+        "The lifecycle hook of the Auto Scaling group for launches; answered once the runner listens. Empty for none.",
+        |c, v| {
+            c.autoscaling.launch_hook = v.to_owned();
+            Ok(())
+        },
+    ),
+    key(
+        "autoscaling.termination_hook",
+        Kind::Text,
+        "",
+        "The lifecycle hook of the Auto Scaling group for terminations; kept waiting until the job is done. Empty for none.",
+        |c, v| {
+            c.autoscaling.termination_hook = v.to_owned();
+            Ok(())
+        },
     ),
     key("docker.mode", Kind::Word(DockerMode::WORDS), "if-present", "What a job needs of Docker.", |c, v| {
         DockerMode::parse(v).map(|v| c.docker = v)
@@ -259,6 +278,12 @@ fn path(text: &str) -> Result<std::path::PathBuf, String> {
 
 fn optional_path(text: &str) -> Result<std::path::PathBuf, String> {
     if text.is_empty() { Ok(std::path::PathBuf::new()) } else { path(text) }
+}
+
+/// The metadata service is shared with the job's own traffic, and limits both.
+fn at_least_a_second(text: &str) -> Result<std::time::Duration, String> {
+    let value = duration(text)?;
+    if value.as_secs() == 0 { Err("must be 1s or more".to_owned()) } else { Ok(value) }
 }
 
 fn boolean(text: &str) -> Result<bool, String> {

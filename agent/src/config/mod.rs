@@ -43,6 +43,8 @@ pub struct Config {
     pub limits: LimitValues,
     /// `[interruption]`
     pub interruption: Interruption,
+    /// `[autoscaling]`
+    pub autoscaling: AutoScaling,
     /// `docker.mode`
     pub docker: DockerMode,
     /// `[host]`
@@ -111,6 +113,15 @@ pub struct Interruption {
     pub kill_at: Duration,
 }
 
+/// `[autoscaling]`
+#[derive(Clone, Debug, Default)]
+pub struct AutoScaling {
+    /// The group's lifecycle hook for launches; empty for none.
+    pub launch_hook: String,
+    /// The group's lifecycle hook for terminations; empty for none.
+    pub termination_hook: String,
+}
+
 /// `[terminate]`
 #[derive(Clone, Debug, Default)]
 pub struct Terminate {
@@ -153,6 +164,8 @@ impl Config {
             docker_required: self.docker == DockerMode::Required,
             drain_on_rebalance: self.interruption.rebalance == Rebalance::DrainIdle,
             hold_on_failure: self.terminate.hold_on_failure,
+            launch_hook: !self.autoscaling.launch_hook.is_empty(),
+            termination_hook: !self.autoscaling.termination_hook.is_empty(),
             ending: match self.platform {
                 Platform::Local => Ending::Process,
                 Platform::Ec2 => Ending::Instance { decrement: self.terminate.decrement },

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::clock;
-use crate::daemon::record::Record;
+use crate::daemon::record::{NoticeSeen, Record};
 use crate::host::{Marks, Warning};
 use crate::lifecycle::{Evidence, JobInfo, Lifetime, Outcome, State};
 
@@ -33,6 +33,9 @@ pub struct Status {
     pub job_name: Option<String>,
     /// What the job-started hook told.
     pub job: Option<JobInfo>,
+    /// What EC2 and the Auto Scaling group announced.
+    #[serde(default)]
+    pub notices: Vec<NoticeSeen>,
     /// How the life ended, once it is ending.
     pub outcome: Option<Outcome>,
     /// What the agent saw of the machine.
@@ -62,6 +65,7 @@ impl Status {
             held_until: state.held_until().filter(|until| *until > now).map(clock::timestamp_of),
             job_name: job_name.or_else(|| end.and_then(|end| end.job_name.clone())),
             job: job.or_else(|| end.and_then(|end| end.job.clone())),
+            notices: record.notices.clone(),
             outcome: end.map(|end| end.outcome),
             host: record.host.clone(),
         }
@@ -80,6 +84,11 @@ impl Status {
         }
         if let Some(JobInfo { repository, run_id, .. }) = self.job.as_ref().filter(|job| !job.repository.is_empty()) {
             lines.push(format!("{:<10}{repository}, run {run_id}", "of"));
+        }
+        for NoticeSeen { notice, due_at, withdrawn_at, .. } in &self.notices {
+            let due = due_at.as_deref().map(|due| format!(", due at {due}")).unwrap_or_default();
+            let gone = withdrawn_at.as_deref().map(|at| format!(", withdrawn at {at}")).unwrap_or_default();
+            lines.push(format!("{:<10}{notice}{due}{gone}", "notice"));
         }
         if let Some(outcome) = self.outcome {
             lines.push(format!("{:<10}{outcome}: {}", "outcome", outcome.meaning()));

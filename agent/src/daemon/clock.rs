@@ -1,6 +1,6 @@
 //! The boot clock and the wall clock.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -15,13 +15,23 @@ pub fn now() -> Time {
     Time(seconds * 1000 + millis)
 }
 
+/// How long the machine has been suspended or hibernated since the boot: the boot clock goes on meanwhile, the monotonic
+/// one stands still.
+#[must_use]
+pub fn suspended() -> Duration {
+    let of = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
+    // In this order, so that a pause between the two makes it less and not more.
+    let boot = of(ClockId::CLOCK_BOOTTIME);
+    boot.saturating_sub(of(ClockId::CLOCK_MONOTONIC))
+}
+
 /// Now, as RFC 3339 in UTC with milliseconds.
 #[must_use]
 pub fn timestamp() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
-/// A moment on the boot clock, as RFC 3339 in UTC with milliseconds, by today's wall clock.
+/// A moment on the boot clock, past or to come, as RFC 3339 in UTC with milliseconds, by today's wall clock.
 #[must_use]
 pub fn timestamp_of(moment: Time) -> String {
     humantime::format_rfc3339_millis(wall(moment)).to_string()

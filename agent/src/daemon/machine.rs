@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::clock;
+use super::{clock, notices};
 use super::settings::{JitSource, Platform};
 use crate::jit_source;
 use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Time};
@@ -39,6 +39,13 @@ pub(super) struct OnEc2 {
     wanted: watch::Sender<Tags>,
     tagging: JoinHandle<()>,
     deletion: Option<JoinHandle<()>>,
+    /// This process has asked who the machine is, and looked at some of the notices then.
+    fresh: bool,
+    notices: Option<JoinHandle<()>>,
+    /// Keeps the group's termination waiting.
+    delay: Option<JoinHandle<()>>,
+    /// The last answer to the group's launch hook.
+    launch: Option<JoinHandle<()>>,
 }
 
 impl Machine {
@@ -47,14 +54,27 @@ impl Machine {
             Platform::Local(source) => Self::Local(source),
             Platform::Ec2(ec2) => {
                 let (wanted, tagging) = tagger(Arc::clone(&ec2));
-                Self::Ec2(OnEc2 { ec2, tags: Tags::new(), wanted, tagging, deletion: None })
+                Self::Ec2(OnEc2 {
+                    ec2,
+                    tags: Tags::new(),
+                    wanted,
+                    tagging,
+                    deletion: None,
+                    fresh: false,
+                    notices: None,
+                    delay: None,
+                    launch: None,
+                })
             }
         }
     }
 
-    /// Tells who the machine is and, in a warm pool, when it leaves that.
-    pub(super) fn identify(&self, probe: Option<Manager>, events: mpsc::Sender<Seen>) {
+    /// Tells who the machine is.
+    pub(super) fn identify(&mut self, probe: Option<Manager>, events: mpsc::Sender<Seen>) {
         let ec2 = self.ec2();
+        if let Self::Ec2(on) = self {
+            on.fresh = true;
+        }
         tokio::spawn(async move {
             let who = async {
                 match &ec2 {
@@ -68,12 +88,47 @@ impl Machine {
                 Ok(()) => who,
                 Err(detail) => Event::NotIsolated { detail },
             };
-            let warm = matches!(event, Event::Identified(Identity { warm: true, .. }));
-            let told = events.send(Seen::Event(event)).await.is_ok();
-            if let Some(ec2) = ec2.filter(|_| warm && told) {
-                let _ = events.send(Seen::Event(ec2.leave_warm_pool().await)).await;
-            }
+            let _ = events.send(Seen::Event(event)).await;
         });
+    }
+
+    pub(super) fn watch_notices(&mut self, events: &mpsc::Sender<Seen>) {
+        if let Self::Ec2(on) = self {
+            let watch = || tokio::spawn(notices::watch(Arc::clone(&on.ec2), on.fresh, events.clone()));
+            on.notices.get_or_insert_with(watch);
+        }
+    }
+
+    /// Tells whoever looks at the instance's tags that the machine goes, and under which run; says when that is.
+    pub(super) fn announce(&mut self, outcome: Outcome, at: Time, job: Option<&JobInfo>) -> Option<String> {
+        let Self::Ec2(on) = self else { return None };
+        let when = on.ec2.utc(at);
+        if let Some(run) = job.map(run_of) {
+            on.tags.insert("mayfly:run", run);
+        }
+        on.tag([("mayfly:interrupted-at", when.clone()), ("mayfly:outcome", outcome.code().to_owned())]);
+        Some(when)
+    }
+
+    /// Empties the tags of [`Self::announce`]: to delete them the role would need one more permission.
+    pub(super) fn retract(&mut self) {
+        if let Self::Ec2(on) = self {
+            on.tag(["mayfly:interrupted-at", "mayfly:outcome"].map(|key| (key, String::new())));
+        }
+    }
+
+    pub(super) fn delay_termination(&mut self) {
+        if let Self::Ec2(on) = self {
+            let ec2 = Arc::clone(&on.ec2);
+            on.delay.get_or_insert_with(|| tokio::spawn(async move { ec2.delay_termination().await }));
+        }
+    }
+
+    pub(super) fn answer_launch(&mut self, ready: bool) {
+        if let Self::Ec2(on) = self {
+            let ec2 = Arc::clone(&on.ec2);
+            on.launch = Some(tokio::spawn(async move { ec2.answer_launch(ready).await }));
+        }
     }
 
     pub(super) fn fetch(&self) -> impl Future<Output = Result<JitConfig, (Outcome, String)>> + Send + 'static {
@@ -137,6 +192,11 @@ impl Machine {
                 on.tag([("mayfly:phase", "idle".to_owned())]);
             }
             Phase::Busy { .. } => on.tag([("mayfly:phase", "busy".to_owned())]),
+            Phase::Terminating { .. } | Phase::Ended { .. } => {
+                for task in [on.notices.take(), on.delay.take()].into_iter().flatten() {
+                    task.abort();
+                }
+            }
             _ => {}
         }
     }
@@ -167,25 +227,34 @@ impl Machine {
             Self::Local(_) => None,
             Self::Ec2(on) => {
                 on.tag([("mayfly:phase", "closing".to_owned()), ("mayfly:outcome", end.outcome.code().to_owned())]);
-                if let Some(JobInfo { repository, run_id, run_attempt, .. }) = &end.job {
-                    on.tag([("mayfly:run", format!("{repository}/{run_id}/{run_attempt}"))]);
+                if let Some(job) = &end.job {
+                    on.tag([("mayfly:run", run_of(job))]);
                 }
                 // Without its sender the task ends once the newest tags are applied.
                 let (last, _) = watch::channel(Tags::new());
                 drop(std::mem::replace(&mut on.wanted, last));
                 let tagging = std::mem::replace(&mut on.tagging, tokio::spawn(async {}));
-                Some((on.deletion.take(), tagging))
+                Some((on.deletion.take(), tagging, on.launch.take()))
             }
         };
         async move {
-            let Some((deletion, tagging)) = tasks else { return };
+            let Some((deletion, tagging, launch)) = tasks else { return };
             if let Some(deletion) = deletion
                 && timeout(patience, deletion).await.is_err()
             {
                 warn!("the spent JIT configuration could not be deleted within {patience:?}; it is of no more use");
             }
-            if timeout(patience, tagging).await.is_err() {
+            let (tagging, launch) = tokio::join!(timeout(patience, tagging), async {
+                match launch {
+                    Some(launch) => timeout(patience, launch).await.is_err(),
+                    None => false,
+                }
+            });
+            if tagging.is_err() {
                 warn!("the instance could not be tagged within {patience:?}");
+            }
+            if launch {
+                warn!("the group's launch hook could not be answered within {patience:?}");
             }
         }
     }
@@ -201,6 +270,11 @@ impl Machine {
             Self::Ec2(on) => Some(Arc::clone(&on.ec2)),
         }
     }
+}
+
+/// The run that a job belongs to, as the launcher reads it.
+fn run_of(JobInfo { repository, run_id, run_attempt, .. }: &JobInfo) -> String {
+    format!("{repository}/{run_id}/{run_attempt}")
 }
 
 /// Tries, as the job's user, to get what no job may have.

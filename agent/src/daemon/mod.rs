@@ -8,6 +8,7 @@ mod docker;
 mod host;
 pub mod journal;
 mod machine;
+mod notices;
 pub mod performer;
 pub mod progress;
 pub mod record;
@@ -182,6 +183,7 @@ impl Life {
     /// One step: decide, remember, act.
     fn take(&mut self, event: &Event) {
         self.record.rung(event);
+        self.record.notice(event);
         if matches!(event, Event::Exited(_)) && self.performer.has_unit() {
             self.record.usage = Usage::of_jobs();
         }

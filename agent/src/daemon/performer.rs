@@ -23,9 +23,9 @@ use super::record::Record;
 use super::settings::{Places, Platform, Settings};
 use super::start::Start;
 use crate::config::DockerMode;
-use crate::control::hooks::{self, Annotations, DockerGate};
+use crate::control::hooks::{self, Annotation, Annotations, DockerGate, Level};
 use crate::host::{Marks, Place};
-use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, State, Worker};
+use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, State, Time, Worker};
 use crate::runner::environment;
 use crate::runner::jit::JitConfig;
 use crate::runner::order::UnitOrder;
@@ -43,6 +43,8 @@ const LAST_LINES: Duration = Duration::from_secs(3);
 
 /// Where GitHub's runner has its jobs work, unless the JIT configuration says otherwise.
 const WORK_DIRECTORY: &str = "_work";
+/// The title of the annotation that says so.
+const GOES: &str = "EC2 takes this machine away";
 
 /// See the module.
 pub(super) struct Performer {
@@ -134,7 +136,14 @@ impl Performer {
             Effect::Look => self.look(),
             Effect::Interrupt { machine_goes } => self.interrupt(*machine_goes),
             Effect::Kill => self.kill(),
-            Effect::Announce(notice) => warn!(?notice, "the running job will be interrupted"),
+            Effect::WatchNotices => self.machine.watch_notices(&self.events),
+            Effect::Announce { outcome, at } => self.announce(*outcome, *at, state),
+            Effect::Retract => {
+                self.machine.retract();
+                self.no_longer_goes();
+            }
+            Effect::DelayTermination => self.machine.delay_termination(),
+            Effect::AnswerLaunch { ready } => self.machine.answer_launch(*ready),
             Effect::Terminate(rung) => {
                 if let Some(ending) = self.machine.terminate(*rung) {
                     self.tell(ending);
@@ -143,6 +152,27 @@ impl Performer {
             // These are the loop's.
             Effect::Arm { .. } | Effect::Close(_) => {}
         }
+    }
+
+    /// Tells the launcher, by tags, and the job, by an annotation in its log.
+    fn announce(&mut self, outcome: Outcome, at: Time, state: &State) {
+        let job = state.phase.run().and_then(|run| run.evidence.job.as_ref());
+        let Some(when) = self.machine.announce(outcome, at, job) else { return };
+        let annotation = Annotation {
+            level: Level::Warning,
+            title: GOES.to_owned(),
+            text: format!(
+                "{} The machine goes at {when}; a job that is not done by then is stopped.",
+                outcome.meaning()
+            ),
+        };
+        self.no_longer_goes();
+        self.annotate(annotation);
+    }
+
+    /// There is one such annotation at a time, the newest.
+    fn no_longer_goes(&self) {
+        self.annotations.send_modify(|told| told.retain(|annotation| annotation.title != GOES));
     }
 
     fn fetch_jit_config(&mut self) {

@@ -4,13 +4,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::clock;
 use super::journal::{Binding, Entry};
 use super::usage::Usage;
 use crate::host::Marks;
-use crate::lifecycle::{End, Event, Rung, Time};
+use crate::lifecycle::{End, Event, Notice, Outcome, Rung, Time};
 
 /// What happened in a life, for people and machines.
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +31,8 @@ pub struct Record {
     pub end: Option<End>,
     /// Every phase and when it was entered.
     pub phases: Vec<PhaseTime>,
+    /// What EC2 and the Auto Scaling group announced, as far as this agent process saw it.
+    pub notices: Vec<NoticeSeen>,
     /// Every rung that was tried to end the machine, and what came back.
     pub rungs: Vec<RungTried>,
     /// What the job took of the machine, where systemd counts it.
@@ -43,6 +46,26 @@ pub struct Record {
     /// Whether an earlier agent process of this life ended before its time.
     pub agent_restarted: bool,
 }
+
+/// An announcement that the machine goes away. Times are by this machine's clock, like all times of the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeSeen {
+    /// What it can make of the life.
+    pub notice: Outcome,
+    /// When it was seen, RFC 3339.
+    pub seen_at: String,
+    /// When it comes true, RFC 3339; at once or at some time, if absent.
+    pub due_at: Option<String>,
+    /// When it was gone again, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub withdrawn_at: Option<String>,
+    #[serde(skip)]
+    told: Option<Told>,
+}
+
+/// By which a notice is known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told(Notice);
 
 /// A rung that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,6 +97,7 @@ impl Record {
             ended_at: None,
             end: None,
             phases: Vec::new(),
+            notices: Vec::new(),
             rungs: Vec::new(),
             usage: None,
             host: None,
@@ -98,6 +122,31 @@ impl Record {
         let detail = if end.detail.is_empty() { said } else { end.detail.clone() };
         self.end = Some(End { detail, ..end.clone() });
         self.ended_at = Some(clock::timestamp());
+    }
+
+    /// Notes what was announced, and says it; once, however often it is told.
+    pub fn notice(&mut self, event: &Event) {
+        match event {
+            Event::Notice(notice) => {
+                let known = Some(Told(*notice));
+                if self.notices.iter().any(|seen| seen.told == known && seen.withdrawn_at.is_none()) {
+                    return;
+                }
+                let due_at = notice.due().map(clock::timestamp_of);
+                let when = due_at.as_deref().map(|due| format!(", due at {due}")).unwrap_or_default();
+                warn!("EC2 announces {}{when}", notice.outcome());
+                let (notice, seen_at) = (notice.outcome(), clock::timestamp());
+                self.notices.push(NoticeSeen { notice, seen_at, due_at, withdrawn_at: None, told: known });
+            }
+            Event::Withdrawn(notice) => {
+                warn!("EC2 withdrew {}", notice.outcome());
+                let last = self.notices.iter_mut().rev().find(|seen| seen.notice == notice.outcome());
+                if let Some(seen) = last {
+                    seen.withdrawn_at = Some(clock::timestamp());
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Notes what came of a rung.

@@ -1,5 +1,6 @@
 //! From the agent's start to the runner's start, and how a new agent process goes on where the last one stopped.
 
+use super::runner::phase_listened;
 use super::{Begin, Effect, End, Found, Identity, Lifetime, Outcome, Phase, Run, State, Step};
 
 impl Step<'_> {
@@ -13,6 +14,10 @@ impl Step<'_> {
                 Outcome::JournalFailed,
                 "the journal is unreadable, so nothing proves that no runner was started before",
             )),
+        }
+        // Where the machine is asked who it is first, the watch begins with the answer.
+        if !matches!(self.state.phase, Phase::Booting { .. } | Phase::Warm) && !self.state.phase.is_ending() {
+            self.want(Effect::WatchNotices);
         }
     }
 
@@ -35,10 +40,15 @@ impl Step<'_> {
                     if *killed { Effect::Kill } else { Effect::Interrupt { machine_goes: self.machine_goes(*reason) } };
                 self.want(Effect::Attach);
                 self.want(again);
+                self.announce_again();
             }
             (phase, Found::Marker) if phase.run().is_some() => {
                 self.want(Effect::Attach);
                 self.want(Effect::DeleteJitConfig);
+                self.announce_again();
+                if phase_listened(&self.state.phase) {
+                    self.answer_launch(true);
+                }
             }
             _ => self.resume_ending(),
         }
@@ -70,6 +80,7 @@ impl Step<'_> {
         if !matches!(self.state.phase, Phase::Booting { .. } | Phase::Warm) {
             return;
         }
+        self.want(Effect::WatchNotices);
         self.state.in_group = identity.in_group && !identity.warm;
         // An agent that was restarted in the pool may learn only now that the instance has left it.
         let counts_from = if self.state.phase == Phase::Warm { Some(self.now) } else { identity.launched };
@@ -85,6 +96,8 @@ impl Step<'_> {
         if identity.warm {
             self.state.phase = Phase::Warm;
             self.state.lifetime = Lifetime::Paused;
+            // The hook also holds an instance on its way into the pool, and there is nothing more to prepare.
+            self.answer_launch(true);
         } else {
             self.wait_for_jit_config();
         }

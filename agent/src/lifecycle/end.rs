@@ -1,6 +1,7 @@
 //! From the runner's end to the machine's.
 
-use super::{Effect, End, Ending, Lifetime, Phase, Rung, Step, Time};
+use super::runner::phase_listened;
+use super::{CLOSE_LEAD, CLOSE_LEAST, Effect, End, Ending, Lifetime, Phase, Rung, Step, Time};
 
 impl Step<'_> {
     /// Begins the end: whatever happens from here on, the outcome stands.
@@ -9,8 +10,27 @@ impl Step<'_> {
         if self.state.lifetime == Lifetime::Paused {
             self.state.lifetime = Lifetime::Until(self.now + self.policy.limits.lifetime);
         }
-        self.state.phase = Phase::Closing { deadline: self.now + self.policy.limits.closing, end: end.clone() };
+        if self.state.phase.end().is_none() && !phase_listened(&self.state.phase) {
+            self.answer_launch(false);
+        }
+        self.state.phase = Phase::Closing { deadline: self.closed_by(), end: end.clone() };
         self.want(Effect::Close(end));
+    }
+
+    /// What is not out when EC2 takes the machine is lost.
+    fn closed_by(&self) -> Time {
+        let usual = self.now + self.policy.limits.closing;
+        match self.state.phase.run().and_then(|run| run.interruption) {
+            Some(interruption) => interruption.at.before(CLOSE_LEAD).max(self.now + CLOSE_LEAST).min(usual),
+            None => usual,
+        }
+    }
+
+    /// Tells the group's launch hook, which waits, and gives the instance up if it waits too long.
+    pub(super) fn answer_launch(&mut self, ready: bool) {
+        if self.policy.launch_hook {
+            self.want(Effect::AnswerLaunch { ready });
+        }
     }
 
     pub(super) fn closed(&mut self) {
@@ -58,6 +78,11 @@ impl Step<'_> {
     pub(super) fn terminate(&mut self, end: End) {
         let first = match self.policy.ending {
             Ending::Process => None,
+            // Its group is ending it already, and has decided about its capacity: asked again it would lower it twice.
+            Ending::Instance { .. } if self.state.leaving_group && self.policy.termination_hook => {
+                Some(Rung::LifecycleAction)
+            }
+            Ending::Instance { .. } if self.state.leaving_group => Some(Rung::Ec2),
             Ending::Instance { decrement } if self.state.in_group => Some(Rung::AutoScaling { decrement }),
             Ending::Instance { .. } => Some(Rung::Ec2),
         };
@@ -79,6 +104,13 @@ impl Step<'_> {
 
     /// The machine goes away; should it not, the power is next, whichever API said yes. Told twice, it gets no more time.
     pub(super) fn rung_accepted(&mut self, accepted: Rung) {
+        if let Phase::Terminating { rung: rung @ Rung::AutoScaling { .. }, end, .. } = self.state.phase.clone()
+            && rung == accepted
+            && self.policy.termination_hook
+        {
+            // The termination waits for its hook like any other of the group.
+            return self.climb(Some(Rung::LifecycleAction), end);
+        }
         let until = self.now + self.policy.limits.terminating;
         if let Phase::Terminating { deadline, rung, accepted: known @ false, .. } = &mut self.state.phase
             && *rung == accepted
@@ -93,7 +125,7 @@ impl Step<'_> {
         {
             let next = match rung {
                 Rung::AutoScaling { decrement: true } if at_min_size => Some(Rung::AutoScaling { decrement: false }),
-                Rung::AutoScaling { .. } => Some(Rung::Ec2),
+                Rung::AutoScaling { .. } | Rung::LifecycleAction => Some(Rung::Ec2),
                 Rung::Ec2 => Some(Rung::PowerOff),
                 Rung::PowerOff => None,
             };

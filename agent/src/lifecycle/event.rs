@@ -70,6 +70,8 @@ pub enum Event {
     Stop(Stop),
     /// EC2 or the Auto Scaling group takes the machine away.
     Notice(Notice),
+    /// A notice that was told is no longer there.
+    Withdrawn(Notice),
     /// An operator wants the machine kept until then.
     Hold(Time),
     /// An operator no longer wants the machine kept.
@@ -162,6 +164,15 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// When it comes true, if it says so.
+    #[must_use]
+    pub const fn due(self) -> Option<Time> {
+        match self {
+            Self::Spot { at } | Self::Scheduled { at } => Some(at),
+            Self::SpotHibernate | Self::Rebalance | Self::GroupTerminates => None,
+        }
+    }
+
     /// The outcome of a life that ends because of it.
     #[must_use]
     pub const fn outcome(self) -> Outcome {
@@ -206,8 +217,24 @@ pub enum Effect {
     },
     /// Kill the runner's whole tree.
     Kill,
-    /// Tell people and the launcher that the running job will be interrupted.
-    Announce(Notice),
+    /// Watch what EC2 and the Auto Scaling group announce, until the machine is being ended.
+    WatchNotices,
+    /// Tell people and the launcher that the machine goes away under a job.
+    Announce {
+        /// The outcome if it comes to that.
+        outcome: Outcome,
+        /// When the machine goes.
+        at: Time,
+    },
+    /// What was announced does not happen.
+    Retract,
+    /// Keep the Auto Scaling group waiting with its termination, until the machine is being ended.
+    DelayTermination,
+    /// Answer the launch hook of the Auto Scaling group.
+    AnswerLaunch {
+        /// The instance is of use; else the group is to give it up.
+        ready: bool,
+    },
     /// Clear the tree and the JIT files away, flush the logs, write the record.
     Close(End),
     /// End the machine.

@@ -20,7 +20,7 @@ mod time;
 pub use event::{Begin, Effect, Event, Found, Identity, Notice, Stop};
 pub use evidence::{Evidence, Exit, JobInfo, Sign, Trouble, Worker};
 pub use outcome::{JobResult, Outcome};
-pub use policy::{Ending, KILL_GRACE, LOOK_GRACE, Limits, MAINTENANCE_LEAD, Policy};
+pub use policy::{CLOSE_LEAD, CLOSE_LEAST, Ending, KILL_GRACE, LOOK_GRACE, Limits, MAINTENANCE_LEAD, Policy};
 pub use state::{End, Interruption, Lifetime, Phase, Run, Rung, State, Timer};
 pub use time::Time;
 
@@ -67,6 +67,7 @@ impl Step<'_> {
             Event::Passed(timer) => self.passed(*timer),
             Event::Stop(stop) => self.stop(*stop),
             Event::Notice(notice) => self.notice(*notice),
+            Event::Withdrawn(notice) => self.withdrawn(*notice),
             Event::Hold(until) => self.hold(*until),
             Event::Release => self.release(),
             Event::Resumed => self.resumed(),

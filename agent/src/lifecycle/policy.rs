@@ -17,6 +17,10 @@ pub struct Policy {
     pub docker_required: bool,
     /// How long a machine whose life failed is kept for a person to look at; zero to not keep it.
     pub hold_on_failure: Duration,
+    /// Whether the Auto Scaling group waits for an answer when it launches an instance.
+    pub launch_hook: bool,
+    /// Whether it waits for an answer before it terminates one.
+    pub termination_hook: bool,
     /// How the machine is ended.
     pub ending: Ending,
 }
@@ -72,3 +76,9 @@ pub const LOOK_GRACE: Duration = Duration::from_secs(1);
 
 /// Scheduled maintenance counts as an interruption this long before it begins.
 pub const MAINTENANCE_LEAD: Duration = Duration::from_secs(120);
+
+/// How long before EC2 takes the machine everything must be out of it.
+pub const CLOSE_LEAD: Duration = Duration::from_secs(5);
+
+/// Closing gets this much however late it is: without it nothing would get out at all.
+pub const CLOSE_LEAST: Duration = Duration::from_secs(2);

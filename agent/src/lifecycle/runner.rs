@@ -5,8 +5,15 @@ use super::{Effect, End, Exit, KILL_GRACE, LOOK_GRACE, Outcome, Phase, Run, Sign
 
 impl Step<'_> {
     pub(super) fn saw(&mut self, sign: &Sign) {
+        let listened = phase_listened(&self.state.phase);
         let Some(run) = self.state.phase.run_mut() else { return };
         run.evidence.absorb(sign);
+        if !listened && phase_listened(&self.state.phase) {
+            self.answer_launch(true);
+        }
+        if matches!(sign, Sign::HookStarted(_)) {
+            self.announce_again(); // now it is known whose job it is
+        }
         self.settle();
     }
 
@@ -132,6 +139,11 @@ impl Step<'_> {
         let outcome = run.evidence.verdict_stopped(reason, run.exit);
         self.close(End::of_run(outcome, run, ""));
     }
+}
+
+/// The runner was of use: it listened, or got a job.
+pub(super) fn phase_listened(phase: &Phase) -> bool {
+    phase.run().is_some_and(|run| run.evidence.listening || run.evidence.assigned())
 }
 
 /// What an exit code says beyond the outcome.

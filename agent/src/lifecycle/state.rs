@@ -16,6 +16,9 @@ pub struct State {
     pub lifetime: Lifetime,
     /// Whether the instance is in an Auto Scaling group that counts it (not in the group's warm pool).
     pub in_group: bool,
+    /// The group is terminating the instance: it has lowered its capacity already, or not, as it wanted.
+    #[serde(default)]
+    pub leaving_group: bool,
     /// Until when an operator wants the machine kept.
     pub hold: Option<Time>,
     /// The Docker daemon was restarted because it did not answer; it gets no second try.
@@ -156,6 +159,9 @@ pub struct Run {
 pub struct Interruption {
     /// The outcome if it comes to that.
     pub outcome: Outcome,
+    /// Then the machine goes. (A journal of an earlier version does not tell.)
+    #[serde(default)]
+    pub at: Time,
     /// Then the runner is told to stop.
     pub stop: Time,
     /// Then the tree is killed.
@@ -202,6 +208,8 @@ impl End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rung {
+    /// Let the Auto Scaling group go on with the termination that waits for its hook.
+    LifecycleAction,
     /// `TerminateInstanceInAutoScalingGroup`
     AutoScaling {
         /// `ShouldDecrementDesiredCapacity`
@@ -233,6 +241,7 @@ impl State {
             phase: Phase::Booting { deadline: now + policy.limits.booting },
             lifetime: Lifetime::Until(now + policy.limits.lifetime),
             in_group: false,
+            leaving_group: false,
             hold: None,
             docker_restarted: false,
         }
@@ -358,7 +367,7 @@ impl Phase {
     }
 
     /// Closing and Terminating are bounded by themselves; the lifetime adds nothing there.
-    const fn is_ending(&self) -> bool {
+    pub(super) const fn is_ending(&self) -> bool {
         matches!(self, Self::Closing { .. } | Self::Terminating { .. } | Self::Ended { .. })
     }
 }

@@ -8,6 +8,8 @@ use super::{Effect, End, Ending, Interruption, Lifetime, Notice, Outcome, Phase,
 impl Step<'_> {
     pub(super) fn stop(&mut self, stop: Stop) {
         let (outcome, job_may_finish) = match stop {
+            // It is the group's own termination that shuts the machine down.
+            Stop::Shutdown if self.state.leaving_group => (Outcome::AsgTermination, false),
             Stop::Shutdown => (Outcome::ExternalShutdown, false),
             Stop::Drain => (Outcome::OperatorDrain, true),
             Stop::DrainNow => (Outcome::OperatorDrain, false),
@@ -40,6 +42,12 @@ impl Step<'_> {
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
+        if notice == Notice::GroupTerminates {
+            self.state.leaving_group = true;
+            if self.policy.termination_hook && self.state.phase.end().is_none() {
+                self.want(Effect::DelayTermination);
+            }
+        }
         let phase = self.state.phase.clone();
         match &phase {
             _ if phase.end().is_some() => self.notice_while_ending(notice),
@@ -79,48 +87,94 @@ impl Step<'_> {
     }
 
     fn notice_with_job(&mut self, notice: Notice, mut run: Run) {
-        if run.interruption.is_none() {
-            self.want(Effect::Announce(notice));
+        let outcome = notice.outcome();
+        match notice {
+            Notice::SpotHibernate => {
+                self.want(Effect::Announce { outcome, at: self.now });
+                return self.drain(outcome);
+            }
+            // With a hook the job has its time; without one the machine goes any moment.
+            Notice::GroupTerminates if self.policy.termination_hook => return,
+            Notice::GroupTerminates => return self.want(Effect::Announce { outcome, at: self.now }),
+            Notice::Rebalance => return,
+            Notice::Spot { .. } | Notice::Scheduled { .. } => {}
         }
-        if notice == Notice::SpotHibernate {
-            return self.drain(notice.outcome());
-        }
-        let Some(interruption) = self.interruption(notice) else { return };
-        if run.interruption.is_some_and(|known| known.kill <= interruption.kill) {
-            return;
-        }
-        run.interruption = Some(interruption);
+        let (known, told) = (run.interruption, self.interruption(notice));
+        run.interruption = match (known, told) {
+            // Told once more: the newest time counts, sooner or later than the last.
+            (Some(known), told) if known.outcome == outcome => told,
+            (Some(known), Some(told)) if told.kill < known.kill => Some(told),
+            (Some(known), _) => Some(known),
+            (None, told) => told,
+        };
+        let interruption = run.interruption;
         if let Some(held) = self.state.phase.run_mut() {
             *held = run;
         }
-        if interruption.stop <= self.now {
+        match interruption {
+            Some(_) => self.announce_again(),
+            None if known.is_some() => self.want(Effect::Retract),
+            None => {}
+        }
+        if interruption.is_some_and(|interruption| interruption.stop <= self.now) {
             self.interruption_due();
+        }
+    }
+
+    /// Says what is known to take the machine away; may be said any number of times.
+    pub(super) fn announce_again(&mut self) {
+        if let Some(Interruption { outcome, at, .. }) = self.state.phase.run().and_then(|run| run.interruption) {
+            self.want(Effect::Announce { outcome, at });
+        }
+    }
+
+    /// A job that was not told to stop yet may go on after all. What was told to stop stays told: the runner cannot
+    /// be called back, and takes no other job.
+    pub(super) fn withdrawn(&mut self, notice: Notice) {
+        if matches!(self.state.phase, Phase::Draining { .. }) || self.state.phase.end().is_some() {
+            return;
+        }
+        if notice == Notice::GroupTerminates {
+            self.state.leaving_group = false;
+        }
+        if let Some(run) = self.state.phase.run_mut()
+            && run.interruption.is_some_and(|known| known.outcome == notice.outcome())
+        {
+            run.interruption = None;
+            self.want(Effect::Retract);
         }
     }
 
     /// The times of a notice that has a time.
     fn interruption(&self, notice: Notice) -> Option<Interruption> {
-        let (stop, kill) = match notice {
-            Notice::Spot { at } => (at.before(self.policy.stop_at), at.before(self.policy.kill_at)),
-            Notice::Scheduled { at } => {
+        let (at, stop, kill) = match notice {
+            Notice::Spot { at } => (at, at.before(self.policy.stop_at), at.before(self.policy.kill_at)),
+            // What comes after the end of the lifetime takes nothing away.
+            Notice::Scheduled { at } if self.in_lifetime(at) => {
                 let lead = self.policy.stop_at.saturating_sub(self.policy.kill_at);
                 let stop = at.before(MAINTENANCE_LEAD);
-                (stop, stop + lead)
+                (at, stop, stop + lead)
             }
-            Notice::SpotHibernate | Notice::Rebalance | Notice::GroupTerminates => return None,
+            Notice::Scheduled { .. } | Notice::SpotHibernate | Notice::Rebalance | Notice::GroupTerminates => {
+                return None;
+            }
         };
-        Some(Interruption { outcome: notice.outcome(), stop, kill })
+        Some(Interruption { outcome: notice.outcome(), at, stop, kill })
     }
 
     /// Whether this notice ends a life that has no job.
     fn ends_idle(&self, notice: Notice) -> bool {
         match notice {
             Notice::Rebalance => self.policy.drain_on_rebalance,
-            Notice::Scheduled { at } => match self.state.lifetime {
-                Lifetime::Until(end) => at <= end,
-                Lifetime::Paused | Lifetime::Passed => true,
-            },
+            Notice::Scheduled { at } => self.in_lifetime(at),
             Notice::Spot { .. } | Notice::SpotHibernate | Notice::GroupTerminates => true,
+        }
+    }
+
+    fn in_lifetime(&self, at: Time) -> bool {
+        match self.state.lifetime {
+            Lifetime::Until(end) => at <= end,
+            Lifetime::Paused | Lifetime::Passed => true,
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The boot clock never jumps, goes on through suspend, and means the same to every agent process of one boot: so a
 /// deadline that one process wrote to the journal is kept by the next. It means nothing after a reboot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time(pub u64);
 

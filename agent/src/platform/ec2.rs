@@ -11,8 +11,9 @@ use tracing::{error, info, warn};
 
 use super::aws::parameter::{self, LastAnswer};
 use super::aws::{Aws, AwsSettings, CallError, Class, group, instance};
-use super::imds::notices::{SPOT_ACTION, SpotAction, TARGET_STATE, TargetState, read_spot_action, read_target_state};
+use super::imds::notices::{SPOT_ACTION, TARGET_STATE, TargetState, read_target_state};
 use super::imds::{Details, Identity, ImdsClient, ImdsSettings, InstanceId, Poll};
+use super::notices::{Source, spot_notice};
 use super::power;
 use crate::config::PowerOff;
 use crate::daemon::clock;
@@ -21,11 +22,8 @@ use crate::lifecycle::{self, Event, Notice, Outcome, Rung, Time};
 /// How long looking for a notice at start may take: it delays every start, and mostly there is none.
 const NOTICE_BUDGET: Duration = Duration::from_secs(2);
 
-/// How often an instance in a warm pool looks whether it is wanted.
-const WARM_PACE: Duration = Duration::from_secs(5);
-
 /// How long an act off the critical path may take.
-const ASIDE_BUDGET: Duration = Duration::from_secs(20);
+pub(super) const ASIDE_BUDGET: Duration = Duration::from_secs(20);
 
 /// How long the identity is asked for again by an agent that started without it.
 const LATE_IDENTITY_BUDGET: Duration = Duration::from_secs(5);
@@ -49,17 +47,25 @@ pub struct Ec2Settings {
     pub poweroff_command: String,
     /// How long a rung may take.
     pub rung: Duration,
+    /// `interruption.spot_poll`
+    pub spot_poll: Duration,
+    /// `autoscaling.launch_hook`; empty for none.
+    pub launch_hook: String,
+    /// `autoscaling.termination_hook`; empty for none.
+    pub termination_hook: String,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Ec2 {
-    settings: Ec2Settings,
-    imds: ImdsClient,
+    pub(super) settings: Ec2Settings,
+    pub(super) imds: ImdsClient,
     identity: OnceCell<Identity>,
     aws: OnceCell<Aws>,
     unidentified: Option<String>,
     last_answer: LastAnswer,
+    /// The name of the Auto Scaling group, once it was needed.
+    pub(super) group: OnceCell<String>,
 }
 
 impl Ec2 {
@@ -73,8 +79,8 @@ impl Ec2 {
         let asked = Identity::fetch(&imds, budget).await;
         let unidentified = asked.as_ref().err().map(ToString::to_string);
         let identity = OnceCell::new_with(asked.ok());
-        let (aws, last_answer) = (OnceCell::new(), LastAnswer::default());
-        Ok(Self { settings, imds, identity, aws, unidentified, last_answer })
+        let (aws, last_answer, group) = (OnceCell::new(), LastAnswer::default(), OnceCell::new());
+        Ok(Self { settings, imds, identity, aws, unidentified, last_answer, group })
     }
 
     /// The instance's id, if it is known.
@@ -115,29 +121,54 @@ impl Ec2 {
             })
         };
         let target = known(target, "a target life-cycle state").map(|text| read_target_state(&text));
-        let notice = known(spot, "a spot notice").and_then(|body| spot_notice(&body));
+        let boot_time = |moment| self.boot_time(moment);
+        let notice = known(spot, "a spot notice").map(|body| spot_notice(&body, clock::now(), boot_time));
         let leaving = target.as_ref().is_some_and(TargetState::is_termination).then_some(Notice::GroupTerminates);
         Event::Identified(lifecycle::Identity {
             warm: matches!(target, Some(TargetState::Warmed(_))) && leaving.is_none(),
             in_group: target.is_some(),
-            launched: identity.pending_time.map(boot_time_of),
+            launched: identity.pending_time.map(|moment| self.boot_time(moment)),
             notice: notice.or(leaving),
         })
     }
 
-    /// Waits for as long as the instance is in the warm pool; no answer is not an answer.
-    pub async fn leave_warm_pool(&self) -> Event {
-        loop {
-            tokio::time::sleep(WARM_PACE).await;
-            match self.imds.poll(TARGET_STATE).await {
-                Poll::Present(text) => match read_target_state(&text) {
-                    state if state.is_termination() => return Event::Notice(Notice::GroupTerminates),
-                    TargetState::Warmed(_) => {}
-                    _ => return Event::InService,
-                },
-                Poll::Absent | Poll::Unknown(_) => {}
-            }
+    /// One look at a source of notices.
+    pub(crate) async fn look(&self, source: Source) -> Poll {
+        self.imds.poll(source.path()).await
+    }
+
+    /// How often a source is looked at.
+    pub(crate) fn period(&self, source: Source) -> Duration {
+        self.scaled(source.period(self.settings.spot_poll))
+    }
+
+    /// A pause, shorter in tests.
+    pub(crate) fn scaled(&self, pause: Duration) -> Duration {
+        pause.mul_f64(time_scale().unwrap_or(1.0))
+    }
+
+    /// The cloud's time, whatever this machine's clock shows.
+    fn cloud_time(&self) -> SystemTime {
+        // Dates are in whole seconds: a clock that agrees to two is better than they are.
+        let difference = self.clock_difference().filter(|seconds| seconds.abs() > 2);
+        shifted(SystemTime::now(), difference.unwrap_or(0))
+    }
+
+    /// A moment that AWS named, on the boot clock; what lies before the boot is the boot.
+    pub(crate) fn boot_time(&self, moment: SystemTime) -> Time {
+        let now = self.cloud_time();
+        match moment.duration_since(now) {
+            Ok(ahead) => clock::now() + ahead,
+            Err(behind) => clock::now().before(behind.duration()),
         }
+    }
+
+    /// A moment on the boot clock as others name it: RFC 3339 in UTC, whatever this machine's clock shows.
+    pub(crate) fn utc(&self, moment: Time) -> String {
+        let now = self.cloud_time();
+        let (boot, ahead) = (clock::now(), moment.since(clock::now()));
+        let wall = if ahead.is_zero() { now.checked_sub(boot.since(moment)) } else { now.checked_add(ahead) };
+        humantime::format_rfc3339_seconds(wall.unwrap_or(now)).to_string()
     }
 
     /// Gets the JIT configuration's text, however long it takes; the lifecycle keeps the deadline.
@@ -228,6 +259,9 @@ impl Ec2 {
         let aws = self.aws().await.map_err(|error| (error, false))?;
         // The lifecycle's own deadline comes after this: an answer is better than none.
         let budget = self.settings.rung.mul_f64(0.9);
+        if rung == Rung::LifecycleAction {
+            return self.finish_termination(budget).await.map_err(|error| (error, false));
+        }
         match rung {
             Rung::AutoScaling { decrement } => group::terminate_in_group(aws, id, decrement, budget)
                 .await
@@ -237,7 +271,7 @@ impl Ec2 {
     }
 
     /// The id, asked for once more if the first answer did not come.
-    async fn known_id(&self) -> Result<&InstanceId, String> {
+    pub(super) async fn known_id(&self) -> Result<&InstanceId, String> {
         Ok(&self.known().await?.instance_id)
     }
 
@@ -248,7 +282,7 @@ impl Ec2 {
             .map_err(|error| format!("the instance does not know who it is: {error}"))
     }
 
-    async fn aws(&self) -> Result<&Aws, String> {
+    pub(super) async fn aws(&self) -> Result<&Aws, String> {
         self.aws
             .get_or_try_init(|| async {
                 let imds = ImdsSettings::from_environment().map_err(|error| error.to_string())?;
@@ -314,26 +348,10 @@ fn refused(error: &CallError) -> Refused {
     (outcome, error.to_string())
 }
 
-/// A spot notice without a readable time is one that comes at once.
-fn spot_notice(body: &str) -> Option<Notice> {
-    match read_spot_action(body) {
-        Ok(notice) if notice.action == SpotAction::Hibernate => Some(Notice::SpotHibernate),
-        Ok(notice) => Some(Notice::Spot { at: notice.time.at.map_or_else(clock::now, boot_time_of_future) }),
-        Err(error) => {
-            warn!("a spot notice is there and cannot be read: {error}");
-            Some(Notice::Spot { at: clock::now() })
-        }
-    }
-}
-
-/// A past moment on the wall clock, on the boot clock; what lies before the boot is the boot.
-fn boot_time_of(moment: SystemTime) -> Time {
-    let ago = SystemTime::now().duration_since(moment).unwrap_or_default();
-    clock::now().before(ago)
-}
-
-fn boot_time_of_future(moment: SystemTime) -> Time {
-    clock::now() + moment.duration_since(SystemTime::now()).unwrap_or_default()
+fn shifted(moment: SystemTime, seconds: i64) -> SystemTime {
+    let span = Duration::from_secs(seconds.unsigned_abs());
+    let moved = if seconds < 0 { moment.checked_sub(span) } else { moment.checked_add(span) };
+    moved.unwrap_or(moment)
 }
 
 /// `MAYFLY_TIME_SCALE` makes the pauses between calls to AWS, and between looks at the machine, shorter. For tests: an

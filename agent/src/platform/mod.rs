@@ -3,6 +3,8 @@
 pub mod aws;
 mod clock;
 pub mod ec2;
+pub mod group;
 pub mod imds;
+pub mod notices;
 pub mod power;
 pub mod probe;

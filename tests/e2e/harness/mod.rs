@@ -7,5 +7,5 @@ pub mod leaks;
 pub mod life;
 pub mod processes;
 
-pub use cloud::{Cloud, Gone};
-pub use life::{Ended, Life, Running};
+pub use cloud::{Cloud, Gone, OnInstance};
+pub use life::{Ended, Life, Running, mayfly_binary};

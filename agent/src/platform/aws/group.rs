@@ -70,6 +70,95 @@ pub async fn terminate_in_group(
     Ok(call.within(deadline, again, attempt).await?)
 }
 
+/// The group the instance is in, if it is in one.
+///
+/// # Errors
+/// The first failure that repeating would not change, or the last one inside the deadline.
+pub async fn group_of(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<Option<String>, CallError> {
+    let call = Call::new(aws, "autoscaling:DescribeAutoScalingInstances", id.as_str());
+    let attempt = || async {
+        let asking = aws.autoscaling().describe_auto_scaling_instances().instance_ids(id.as_str());
+        let answer = asking.send().await.map_err(|error| Failure::of(&error))?;
+        Ok(answer.auto_scaling_instances.and_then(|found| found.into_iter().next()?.auto_scaling_group_name))
+    };
+    call.within(deadline, passes, attempt).await
+}
+
+/// A lifecycle hook of a group, and the instance that it makes wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook<'a> {
+    /// The group's name.
+    pub group: &'a str,
+    /// The hook's name.
+    pub name: &'a str,
+    /// The instance.
+    pub id: &'a InstanceId,
+}
+
+/// How long the group waits for a heartbeat of this hook; `None` if it has no such hook.
+///
+/// # Errors
+/// The first failure that repeating would not change, or the last one inside the deadline.
+pub async fn hook_patience(aws: &Aws, hook: Hook<'_>, deadline: Duration) -> Result<Option<Duration>, CallError> {
+    let call = Call::new(aws, "autoscaling:DescribeLifecycleHooks", hook.group);
+    let attempt = || async {
+        let asking = aws.autoscaling().describe_lifecycle_hooks().auto_scaling_group_name(hook.group);
+        let answer = asking.lifecycle_hook_names(hook.name).send().await.map_err(|error| Failure::of(&error))?;
+        let found = answer.lifecycle_hooks.and_then(|hooks| hooks.into_iter().next());
+        // An hour is the default of Auto Scaling.
+        let seconds = |timeout: Option<i32>| timeout.and_then(|timeout| u64::try_from(timeout).ok()).unwrap_or(3600);
+        Ok(found.map(|found| Duration::from_secs(seconds(found.heartbeat_timeout))))
+    };
+    call.within(deadline, passes, attempt).await
+}
+
+/// Makes the group wait for another of the hook's periods.
+///
+/// # Errors
+/// The first failure that repeating would not change, or the last one inside the deadline.
+pub async fn heartbeat(aws: &Aws, hook: Hook<'_>, deadline: Duration) -> Result<(), CallError> {
+    let call = Call::new(aws, "autoscaling:RecordLifecycleActionHeartbeat", hook.id.as_str());
+    let attempt = || async {
+        let asking = aws.autoscaling().record_lifecycle_action_heartbeat().instance_id(hook.id.as_str());
+        let asking = asking.auto_scaling_group_name(hook.group).lifecycle_hook_name(hook.name);
+        asking.send().await.map(drop).map_err(|error| Failure::of(&error))
+    };
+    call.within(deadline, passes, attempt).await
+}
+
+/// Lets the group go on: with what it was about to do, or (of a launch) by giving the instance up. `awaited`: the group
+/// may not have begun to wait yet, so that it is asked again inside the deadline.
+///
+/// # Errors
+/// The first failure that repeating would not change, or the last one inside the deadline.
+pub async fn complete(
+    aws: &Aws,
+    hook: Hook<'_>,
+    go_on: bool,
+    awaited: bool,
+    deadline: Duration,
+) -> Result<(), CallError> {
+    let call = Call::new(aws, "autoscaling:CompleteLifecycleAction", hook.id.as_str());
+    let attempt = || async {
+        let asking = aws.autoscaling().complete_lifecycle_action().instance_id(hook.id.as_str());
+        let asking = asking.auto_scaling_group_name(hook.group).lifecycle_hook_name(hook.name);
+        let asking = asking.lifecycle_action_result(if go_on { "CONTINUE" } else { "ABANDON" });
+        asking.send().await.map(drop).map_err(|error| Failure::of(&error))
+    };
+    let again = |failure: &Failure| passes(failure) || awaited && says_not_waiting(failure.class, &failure.detail);
+    call.within(deadline, again, attempt).await
+}
+
+/// The group does not wait for this hook (any more): `No active Lifecycle Action found with instance ID ...`.
+#[must_use]
+pub fn is_not_waiting(error: &CallError) -> bool {
+    says_not_waiting(error.class, &error.detail)
+}
+
+fn says_not_waiting(class: Class, detail: &str) -> bool {
+    class == Class::Invalid && detail.contains("No active Lifecycle Action")
+}
+
 /// The documentation names the errors with `Fault` at the end, the wire without.
 fn is_busy(code: Option<&str>) -> bool {
     let code = code.unwrap_or_default();

@@ -32,8 +32,9 @@ use token::{Session, Token};
 
 use super::clock::Clock;
 
-/// How many requests of a client are under way at most. The service limits connections and packets per instance.
-pub const CONCURRENT: usize = 2;
+/// How many requests of a client are under way at most: one for each of the four sources of notices, so that one that
+/// hangs does not hold up another. The service limits connections and packets per instance.
+pub const CONCURRENT: usize = 4;
 
 const TOKEN_PATH: &str = "api/token";
 const TOKEN: &str = "x-aws-ec2-metadata-token";
@@ -130,7 +131,7 @@ impl ImdsClient {
         Self::new(ImdsSettings::from_environment()?)
     }
 
-    /// The service's clock minus this machine's in whole seconds, by the last answer.
+    /// The service's clock minus this machine's in whole seconds, by the last answer; `None` before the first one.
     #[must_use]
     pub fn clock_difference(&self) -> Option<i64> {
         self.inner.clock.difference()

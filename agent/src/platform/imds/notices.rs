@@ -259,7 +259,7 @@ fn text_of(object: &Map<String, Value>, key: &str) -> String {
 }
 
 /// `21 Jan 2019 09:00:43 GMT`, the day with one digit or two.
-fn event_date(text: &str) -> Option<SystemTime> {
+pub(super) fn event_date(text: &str) -> Option<SystemTime> {
     let parts: Vec<&str> = text.split_ascii_whitespace().collect();
     let [day, month, year, time, "GMT" | "UTC"] = parts[..] else { return None };
     let day: u8 = day.parse().ok()?;

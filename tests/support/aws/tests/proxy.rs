@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::Client;
 use mayfly_fake_aws::Limit;
-use mayfly_fake_aws::proxy::{AwsError, AwsProxy, Fault, Match};
+use mayfly_fake_aws::proxy::{AwsError, AwsProxy, Fault, Match, Transition};
 
 /// The service, the proxy under test, and a client of the latter.
 fn start() -> (AwsProxy, AwsProxy, Client) {
@@ -128,12 +128,19 @@ fn proxy_form_is_passed_on_and_noted() {
 }
 
 #[test]
-fn lifecycle_calls_succeed_without_the_service() {
-    let (service, _proxy, mut client) = start();
-    for action in ["CompleteLifecycleAction", "RecordLifecycleActionHeartbeat"] {
-        let reply = client.call("autoscaling", action, "Version=2011-01-01");
-        let text = reply.unwrap().text();
-        assert!(text.contains(&format!("<{action}Result/>")), "{text}");
-    }
+fn lifecycle_calls_are_taken_while_the_group_waits_and_refused_else() {
+    let (service, proxy, mut client) = start();
+    let of = "Version=2011-01-01&AutoScalingGroupName=g&LifecycleHookName=h&InstanceId=i-1";
+    let mut call = |action: &str, more: &str| {
+        client.call("autoscaling", action, &format!("{of}{more}")).map(|reply| reply.text()).unwrap()
+    };
+    let refusal = "<Message>No active Lifecycle Action found with instance ID i-1</Message>";
+    assert!(call("RecordLifecycleActionHeartbeat", "").contains(refusal));
+    proxy.wait_for_hook("g", "h", "i-1", Transition::Launch, Duration::from_secs(60));
+    assert!(call("RecordLifecycleActionHeartbeat", "").contains("<RecordLifecycleActionHeartbeatResult/>"));
+    let done = "&LifecycleActionResult=CONTINUE";
+    assert!(call("CompleteLifecycleAction", done).contains("<CompleteLifecycleActionResult/>"));
+    assert_eq!(proxy.hook_result("h").as_deref(), Some("CONTINUE"));
+    assert!(call("CompleteLifecycleAction", done).contains(refusal));
     assert!(service.requests().is_empty());
 }

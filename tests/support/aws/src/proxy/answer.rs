@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response};
 
 use super::call::Call;
 use super::error::{REQUEST_ID, Rendered, empty_success};
+use super::lifecycle::termination;
 use super::rule::{Fate, Fault};
 use super::upstream::Upstream;
 use super::{AwsRequest, Shared};
@@ -37,7 +38,7 @@ pub(crate) async fn answer(
     if let Some(witness) = shared.witness.get() {
         witness(&call);
     }
-    let (fate, latency, skew, key_matched) = {
+    let (fate, decided, latency, skew, key_matched) = {
         let mut state = lock(&shared.state);
         let mut fate = state.rules.fate(&call, &body);
         if fate.fault.is_none() {
@@ -45,9 +46,12 @@ pub(crate) async fn answer(
             fate.fault = canned.fault;
             fate.delay += canned.delay;
         }
+        // A call that does not arrive decides nothing; one whose answer is lost does.
+        let arrives = matches!(fate.fault, None | Some(Fault::HalfBody | Fault::LoseAnswer));
+        let decided = if arrives { state.lifecycle.decide(&call, &body) } else { None };
         let expected = state.expected_key.as_ref();
         let key_matched = expected.map(|key| *key == call.access_key);
-        (fate, state.latency, state.clock_skew, key_matched)
+        (fate, decided, state.latency, state.clock_skew, key_matched)
     };
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     let place = shared.log.push(AwsRequest {
@@ -68,6 +72,11 @@ pub(crate) async fn answer(
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
     }
+    let (decided, ended) = decided.map_or((None, None), |(rendered, ended)| (Some(rendered), ended));
+    if let Some(instance) = ended {
+        let (head, body) = termination(&head, &instance);
+        upstream.pass(&head, body).await;
+    }
     let mut response = match &fault {
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reset) => return conn.reset().await,
@@ -79,7 +88,10 @@ pub(crate) async fn answer(
             half(response, &whole, &conn)
         }
         Some(fault) => made_up(fault, &call, &body),
-        None => upstream.pass(&head, body).await.0,
+        None => match decided {
+            Some(rendered) => dressed(rendered),
+            None => upstream.pass(&head, body).await.0,
+        },
     };
     if let Some(date) = skewed_date(skew) {
         response.headers_mut().insert(DATE, date);
@@ -100,7 +112,10 @@ fn made_up(fault: &Fault, call: &Call, body: &[u8]) -> Response<Body> {
         Fault::Answer { status, content_type, body } => return full(*status, content_type, body.clone()),
         _ => empty_success(call),
     };
-    let (status, content_type, text) = rendered;
+    dressed(rendered)
+}
+
+fn dressed((status, content_type, text): Rendered) -> Response<Body> {
     let mut response = full(status, content_type, Bytes::from(text));
     // SDKs take the request id of JSON services from here.
     response.headers_mut().insert(HeaderName::from_static("x-amzn-requestid"), HeaderValue::from_static(REQUEST_ID));

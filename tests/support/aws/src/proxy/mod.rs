@@ -20,6 +20,7 @@ mod answer;
 mod call;
 mod command;
 mod error;
+mod lifecycle;
 mod rule;
 mod upstream;
 
@@ -33,12 +34,14 @@ use serde_json::Value;
 
 pub use call::{Call, Protocol};
 pub use error::AwsError;
+pub use lifecycle::Transition;
 pub use rule::{Fault, Match};
 
 use crate::ConnectionCounts;
 use crate::record::{Log, lock};
 use crate::serve::Server;
 use crate::when::{Limit, RuleId};
+use lifecycle::Lifecycle;
 use rule::Rules;
 use upstream::Upstream;
 
@@ -91,6 +94,7 @@ impl AwsRequest {
 struct State {
     rules: Rules,
     canned: Rules,
+    lifecycle: Lifecycle,
     latency: Duration,
     clock_skew: i64,
     expected_key: Option<String>,
@@ -121,23 +125,19 @@ pub struct AwsProxy {
 
 impl AwsProxy {
     /// Starts on a free port in front of an emulator. The two lifecycle calls
-    /// that moto lacks are answered with success.
+    /// that moto lacks are answered here: see [`AwsProxy::wait_for_hook`].
     pub fn start(upstream: SocketAddr) -> io::Result<Self> {
         Self::start_on(0, upstream)
     }
 
     /// Starts on a given port of the loopback address.
     pub fn start_on(port: u16, upstream: SocketAddr) -> io::Result<Self> {
-        let mut canned = Rules::default();
-        for action in ["CompleteLifecycleAction", "RecordLifecycleActionHeartbeat"] {
-            let matching = Match::action(action);
-            canned.add(matching, Limit::default(), Fault::EmptySuccess);
-        }
         let shared = Arc::new(Shared {
             started: Instant::now(),
             state: Mutex::new(State {
                 rules: Rules::default(),
-                canned,
+                canned: Rules::default(),
+                lifecycle: Lifecycle::default(),
                 latency: Duration::ZERO,
                 clock_skew: 0,
                 expected_key: None,
@@ -175,6 +175,18 @@ impl AwsProxy {
     /// Installs an answer for what the emulator cannot do; faults come before.
     pub fn canned(&self, matching: Match, answer: Fault) -> RuleId {
         lock(&self.shared.state).canned.add(matching, Limit::default(), answer)
+    }
+
+    /// From now on the group waits for this hook of the instance, for so long
+    /// after the beginning and after each heartbeat. Until then, and after it was
+    /// completed, the two lifecycle calls are refused as Auto Scaling does.
+    pub fn wait_for_hook(&self, group: &str, hook: &str, instance: &str, transition: Transition, patience: Duration) {
+        lock(&self.shared.state).lifecycle.wait(group, hook, instance, transition, patience);
+    }
+
+    /// How a hook was completed: `CONTINUE` or `ABANDON`.
+    pub fn hook_result(&self, hook: &str) -> Option<String> {
+        lock(&self.shared.state).lifecycle.result(hook)
     }
 
     /// How many calls a fault has hit.
