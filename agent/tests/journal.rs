@@ -31,6 +31,8 @@ fn policy() -> Policy {
         drain_on_rebalance: true,
         docker_required: true,
         hold_on_failure: Duration::ZERO,
+        launch_hook: false,
+        termination_hook: false,
         ending: Ending::Process,
     }
 }

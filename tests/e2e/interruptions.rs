@@ -232,7 +232,6 @@ fn maintenance_counts_if_it_falls_into_the_lifetime() {
 
     // Two minutes before it begins it is an interruption.
     let cloud = with_job(60_000).live(|life| life.limits(&[("lifetime", "5m"), ("job", "1m")]));
-    cloud.imds.scheduled_events(&maintenance(in_seconds(130)));
     let mut agent = cloud.start();
     agent.until_state("Busy");
     cloud.imds.scheduled_events(&maintenance(in_seconds(123)));
@@ -277,7 +276,8 @@ fn a_notice_that_comes_while_the_agent_is_dead_is_seen_by_the_next() {
 #[test]
 fn a_clock_that_is_minutes_off_moves_nothing() {
     for skew in [300_i64, -300] {
-        let cloud = with_job(60_000);
+        // The launch is dated by EC2's clock, too.
+        let cloud = with_job(60_000).live(|life| life.limits(&[("lifetime", "20m")]));
         cloud.imds.clock_skew(skew);
         let mut agent = cloud.start();
         agent.until_state("Busy");

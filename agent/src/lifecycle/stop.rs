@@ -2,7 +2,7 @@
 //!
 //! The rule behind all of it: nothing assigned, end at once; a job at work, use the time that is left.
 
-use super::policy::MAINTENANCE_LEAD;
+use super::policy::{LATE_GRACE, MAINTENANCE_LEAD};
 use super::{Effect, End, Ending, Interruption, Lifetime, Notice, Outcome, Phase, Run, Step, Stop, Time};
 
 impl Step<'_> {
@@ -191,8 +191,8 @@ impl Step<'_> {
             return;
         };
         self.drain(outcome);
-        if let Phase::Draining { deadline, .. } = &mut self.state.phase {
-            *deadline = kill.max(self.now);
+        if let Phase::Draining { deadline, killed: false, .. } = &mut self.state.phase {
+            *deadline = kill.max(self.now + LATE_GRACE);
         }
     }
 
