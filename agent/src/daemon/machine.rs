@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{clock, notices};
 use super::settings::{JitSource, Platform};
+use super::{clock, notices};
 use crate::jit_source;
 use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Time};
 use crate::platform::ec2::{Ec2, tagger};

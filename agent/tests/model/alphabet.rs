@@ -69,6 +69,7 @@ fn samples(kind: EventKind) -> Vec<Event> {
         ],
         EventKind::NotIdentified => vec![Event::NotIdentified { detail: detail() }],
         EventKind::NotIsolated => vec![Event::NotIsolated { detail: detail() }],
+        EventKind::NotFit => vec![Event::NotFit { outcome: Outcome::DiskFull, detail: detail() }],
         EventKind::InService => vec![Event::InService],
         EventKind::DockerDown => vec![Event::DockerDown { detail: detail() }],
         EventKind::InGroup => vec![Event::InGroup],
@@ -79,6 +80,9 @@ fn samples(kind: EventKind) -> Vec<Event> {
         EventKind::Looked => vec![Event::Looked],
         EventKind::Stop => StopKind::ALL.iter().map(|kind| Event::Stop(stop(*kind))).collect(),
         EventKind::Notice => NoticeKind::ALL.iter().flat_map(|kind| notices(*kind)).map(Event::Notice).collect(),
+        EventKind::Withdrawn => {
+            vec![Event::Withdrawn(Notice::Spot { at: NOW + seconds(4) }), Event::Withdrawn(Notice::GroupTerminates)]
+        }
         EventKind::Hold => vec![Event::Hold(NOW), Event::Hold(NOW + seconds(2))],
         EventKind::Release => vec![Event::Release],
         EventKind::Resumed => vec![Event::Resumed],
@@ -135,8 +139,13 @@ fn stop(kind: StopKind) -> Stop {
     }
 }
 
-const RUNGS: [Rung; 4] =
-    [Rung::AutoScaling { decrement: true }, Rung::AutoScaling { decrement: false }, Rung::Ec2, Rung::PowerOff];
+const RUNGS: [Rung; 5] = [
+    Rung::AutoScaling { decrement: true },
+    Rung::AutoScaling { decrement: false },
+    Rung::LifecycleAction,
+    Rung::Ec2,
+    Rung::PowerOff,
+];
 
 /// What every model needs to get through a whole life.
 const PLAIN: [EventKind; 5] = [
@@ -205,6 +214,7 @@ pub fn outside() -> Alphabet {
         &[
             EventKind::Stop,
             EventKind::Notice,
+            EventKind::Withdrawn,
             EventKind::Hold,
             EventKind::Release,
             EventKind::Resumed,
@@ -224,6 +234,7 @@ pub fn beginning() -> Alphabet {
         &[
             EventKind::NotIdentified,
             EventKind::NotIsolated,
+            EventKind::NotFit,
             EventKind::InService,
             EventKind::DockerDown,
             EventKind::Stop,

@@ -134,7 +134,7 @@ impl Transition<'_> {
             Phase::Busy { .. } => limits.job,
             Phase::Finishing { .. } => limits.finishing.max(limits.orphaned),
             Phase::Updating { .. } => limits.updating,
-            Phase::Draining { .. } => limits.draining.max(KILL_GRACE).max(*stop_at - *kill_at),
+            Phase::Draining { .. } => limits.draining.max(KILL_GRACE).max(LATE_GRACE).max(*stop_at - *kill_at),
             Phase::Closing { .. } => limits.closing,
             Phase::Terminating { .. } => limits.terminating,
         };
@@ -216,6 +216,7 @@ impl Transition<'_> {
                     | Outcome::Lifetime
                     | Outcome::SpotInterruption
                     | Outcome::ScheduledEvent
+                    | Outcome::AsgTermination
                     | Outcome::ExternalShutdown
                     | Outcome::OperatorDrain
                     | Outcome::SecondBoot
@@ -254,7 +255,7 @@ fn is_stopping(state: &State) -> bool {
     position(&state.phase) > (0, 0)
 }
 
-/// How far on its way out a life is. There are 13 positions.
+/// How far on its way out a life is. There are 16 positions.
 const fn position(phase: &Phase) -> (u8, u8) {
     match phase {
         Phase::Booting { .. }
@@ -273,8 +274,9 @@ const fn position(phase: &Phase) -> (u8, u8) {
             let rung = match rung {
                 Rung::AutoScaling { decrement: true } => 0,
                 Rung::AutoScaling { decrement: false } => 2,
-                Rung::Ec2 => 4,
-                Rung::PowerOff => 6,
+                Rung::LifecycleAction => 4,
+                Rung::Ec2 => 6,
+                Rung::PowerOff => 8,
             };
             (4, rung + *accepted as u8)
         }

@@ -3,7 +3,7 @@
 //!
 //! Why every life ends, whatever happens and in whatever order: before a stop, nothing moves the lifetime
 //! (`LifetimeBounds`), and when it passes the life is on its way out. From then on a step moves it further along a line
-//! of 14 positions or leaves its deadline where it is or earlier (`EndGoesOn`), and the deadline's timer is always set
+//! of 16 positions or leaves its deadline where it is or earlier (`EndGoesOn`), and the deadline's timer is always set
 //! (`HasDeadline`, `AlarmIsNextDeadline`) and always moves it on (`TimerMovesOn`). So there is no cycle without the
 //! clock, and the clock's is bounded. What is assumed: timers go off, the agent is restarted and the machine rebooted
 //! finitely often, and a warm pool lets its instance go. A person's hold is bounded by the lifetime.

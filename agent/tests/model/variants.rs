@@ -22,14 +22,14 @@ macro_rules! variants {
 
 variants! {
     EventKind of Event:
-        Begin Identified NotIdentified NotIsolated InService DockerDown InGroup JitConfigReady JitConfigFailed Started
-        NotStarted Saw Looked Exited Passed Stop Notice Hold Release Resumed Closed RungAccepted RungRefused;
+        Begin Identified NotIdentified NotIsolated NotFit InService DockerDown InGroup JitConfigReady JitConfigFailed Started
+        NotStarted Saw Looked Exited Passed Stop Notice Withdrawn Hold Release Resumed Closed RungAccepted RungRefused;
     SignKind of Sign:
         Listening JobMessage Running WorkerSeen WorkerGone HookStarted HookCompleted Completed UpdateStarted
         UpdateFailed Trouble Reconnected;
     NoticeKind of Notice: Spot SpotHibernate Rebalance Scheduled GroupTerminates;
     StopKind of Stop: Shutdown Drain DrainNow;
     EffectKind of Effect:
-        Arm Identify FetchJitConfig RestartDocker StartRunner Attach DeleteJitConfig Look Interrupt Kill Announce Close
-        Terminate;
+        Arm Identify FetchJitConfig RestartDocker StartRunner Attach DeleteJitConfig Look Interrupt Kill WatchNotices
+        Announce Retract DelayTermination AnswerLaunch Close Terminate;
 }

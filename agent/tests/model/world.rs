@@ -43,6 +43,8 @@ pub fn policy(ending: Ending) -> Policy {
         drain_on_rebalance: true,
         docker_required: true,
         hold_on_failure: Duration::ZERO,
+        launch_hook: true,
+        termination_hook: true,
         ending,
     }
 }
@@ -144,7 +146,11 @@ impl Life {
                 | EffectKind::Look
                 | EffectKind::Interrupt
                 | EffectKind::Kill
+                | EffectKind::WatchNotices
                 | EffectKind::Announce
+                | EffectKind::Retract
+                | EffectKind::DelayTermination
+                | EffectKind::AnswerLaunch
                 | EffectKind::Close
                 | EffectKind::Terminate => {}
             }
@@ -293,7 +299,10 @@ fn for_each_time(state: &mut State, each: &mut dyn FnMut(&mut Time)) {
     if let Some(hold) = &mut state.hold {
         each(hold);
     }
-    if let Some(Interruption { stop, kill, .. }) = run_mut(&mut state.phase).and_then(|run| run.interruption.as_mut()) {
+    if let Some(Interruption { at, stop, kill, .. }) =
+        run_mut(&mut state.phase).and_then(|run| run.interruption.as_mut())
+    {
+        each(at);
         each(stop);
         each(kill);
     }
