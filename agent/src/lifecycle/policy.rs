@@ -81,7 +81,7 @@ pub const MAINTENANCE_LEAD: Duration = Duration::from_secs(120);
 pub const CLOSE_LEAD: Duration = Duration::from_secs(5);
 
 /// A runner that is told of an interruption gets this much to pass it on, however late the notice is.
-pub const LATE_GRACE: Duration = Duration::from_secs(2);
+pub(super) const LATE_GRACE: Duration = Duration::from_secs(2);
 
 /// Closing gets this much however late it is: without it nothing would get out at all.
 pub const CLOSE_LEAST: Duration = Duration::from_secs(2);
