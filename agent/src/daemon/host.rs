@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::clock;
@@ -19,6 +20,10 @@ use crate::platform::ec2::{Ec2, time_scale};
 
 /// How often the machine is looked at. A look takes a fraction of a millisecond.
 const PACE: Duration = Duration::from_secs(5);
+
+/// How long a look may take. Only a work directory on a network that is gone makes it wait, and that must not stop the
+/// loop: such a look counts as having seen nothing.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How long a wrong clock may take to be set right: time synchronisation starts with the machine, as the agent does.
 const CLOCK_GRACE: Duration = Duration::from_secs(20);
@@ -51,6 +56,8 @@ pub(super) struct HostWatch(Arc<Inner>);
 struct Inner {
     settings: HostSettings,
     seen: Mutex<Seen>,
+    /// One look at a time, so that stuck ones do not add up.
+    looking: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -62,7 +69,7 @@ struct Seen {
 
 impl HostWatch {
     pub(super) fn new(settings: HostSettings) -> Self {
-        Self(Arc::new(Inner { settings, seen: Mutex::default() }))
+        Self(Arc::new(Inner { settings, seen: Mutex::default(), looking: Arc::new(Semaphore::new(1)) }))
     }
 
     /// Begins to look again and again, once.
@@ -100,7 +107,7 @@ impl HostWatch {
     async fn fit(&self) -> Result<(), Event> {
         let patience = Instant::now() + scaled(CLOCK_GRACE);
         loop {
-            match self.0.settings.thresholds.unfit(&self.look()) {
+            match self.0.settings.thresholds.unfit(&self.look().await) {
                 None => return Ok(()),
                 Some((Outcome::ClockSkew, _)) if Instant::now() < patience => sleep(scaled(PACE)).await,
                 Some((outcome, detail)) => return Err(Event::NotFit { outcome, detail }),
@@ -122,13 +129,13 @@ impl HostWatch {
             tokio::spawn(self.clone().ask_docker());
         }
         loop {
-            self.note();
+            self.note().await;
             sleep(scaled(PACE)).await;
         }
     }
 
-    fn note(&self) {
-        let (sample, now) = (self.look(), clock::now());
+    async fn note(&self) {
+        let (sample, now) = (self.look().await, clock::now());
         let thresholds = self.0.settings.thresholds;
         let new = self.with(|seen| seen.marks.note(&sample, thresholds, &clock::timestamp_of(now)));
         for warning in new {
@@ -141,8 +148,8 @@ impl HostWatch {
         }
     }
 
-    fn look(&self) -> Sample {
-        let Inner { settings, .. } = &*self.0;
+    async fn look(&self) -> Sample {
+        let Inner { settings, looking, .. } = &*self.0;
         let mut places = settings.places.clone();
         if settings.docker {
             let told = self.with(|seen| seen.docker_root.clone());
@@ -150,8 +157,18 @@ impl HostWatch {
             // A machine without Docker has no such directory, and its parent's disk is no business of a job.
             places.extend(root.exists().then_some(Place { of: "Docker", path: root }));
         }
+        let sample = timeout(LOOK, async {
+            let slot = Arc::clone(looking).acquire_owned().await.ok()?;
+            let look = move || {
+                let sample = Sample::take(&places);
+                drop(slot);
+                sample
+            };
+            tokio::task::spawn_blocking(look).await.ok()
+        });
+        let sample = sample.await.ok().flatten().unwrap_or_default();
         let clock = settings.ec2.as_ref().and_then(|ec2| ec2.clock_difference());
-        Sample { clock, ..Sample::take(&places) }
+        Sample { clock, ..sample }
     }
 
     /// The daemon's own word on where its data is, once it gives it.
