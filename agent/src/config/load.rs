@@ -152,7 +152,7 @@ impl Loading {
 fn combinations(config: &Config, problems: &mut Problems) {
     let limits = &config.limits;
     let origin = |name: &str| config.origins.get(name).cloned().unwrap_or(Origin::Default);
-    let needed = limits.listening + limits.idle + limits.job;
+    let needed = limits.listening.saturating_add(limits.idle).saturating_add(limits.job);
     if needed > limits.lifetime {
         problems.add(
             origin("limits.lifetime"),

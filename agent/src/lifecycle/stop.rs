@@ -153,7 +153,7 @@ impl Step<'_> {
             Notice::Scheduled { at } if self.in_lifetime(at) => {
                 let lead = self.policy.stop_at.saturating_sub(self.policy.kill_at);
                 let stop = at.before(MAINTENANCE_LEAD);
-                (at, stop, stop + lead)
+                (at, stop, (stop + lead).min(at)) // a long lead does not reach into the maintenance
             }
             Notice::Scheduled { .. } | Notice::SpotHibernate | Notice::Rebalance | Notice::GroupTerminates => {
                 return None;

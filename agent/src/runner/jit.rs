@@ -93,7 +93,7 @@ impl JitConfig {
         let mut files = BTreeMap::new();
         for (name, content) in encoded_files {
             check_name(&name)?;
-            let bytes = STANDARD.decode(content.as_bytes()).map_err(|_| JitError::FileNotBase64(name.clone()))?;
+            let bytes = STANDARD.decode(content.as_bytes()).map_err(|_| JitError::FileNotBase64(shown(&name)))?;
             files.insert(name, Zeroizing::new(bytes));
         }
         check_settings(files.get(".runner").ok_or(JitError::NoSettings)?)?;
@@ -125,14 +125,19 @@ impl JitConfig {
 
 fn check_name(name: &str) -> Result<(), JitError> {
     if FORBIDDEN.contains(&name) {
-        return Err(JitError::Forbidden(name.to_owned()));
+        return Err(JitError::Forbidden(shown(name)));
     }
     let plain = name.len() > 1
         && name.len() <= 64
         && name.starts_with('.')
         && !name.starts_with("..")
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
-    if plain { Ok(()) } else { Err(JitError::UnsafeName(name.to_owned())) }
+    if plain { Ok(()) } else { Err(JitError::UnsafeName(shown(name))) }
+}
+
+/// As much of a name as a person needs: the rest of it could be the whole blob, and goes into journal and record.
+fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
 }
 
 /// `Ephemeral` may be a boolean or a string. Absent is accepted: the environment forces one job.
@@ -140,12 +145,14 @@ fn check_settings(content: &[u8]) -> Result<(), JitError> {
     // .NET writes and accepts a byte order mark.
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let Ok(Value::Object(settings)) = serde_json::from_slice(content) else { return Err(JitError::SettingsNotJson) };
-    let said = settings.iter().find(|(key, _)| key.eq_ignore_ascii_case("ephemeral")).map(|(_, value)| value);
-    match said {
-        Some(Value::Bool(false)) => Err(JitError::NotEphemeral),
-        Some(Value::String(text)) if !text.trim().eq_ignore_ascii_case("true") => Err(JitError::NotEphemeral),
-        _ => Ok(()),
-    }
+    // The runner reads the key in any case, and which of two it believes is its own affair: none may say no.
+    let denies = |value: &Value| match value {
+        Value::Bool(ephemeral) => !ephemeral,
+        Value::String(text) => !text.trim().eq_ignore_ascii_case("true"),
+        _ => false,
+    };
+    let denied = settings.iter().any(|(key, value)| key.eq_ignore_ascii_case("ephemeral") && denies(value));
+    if denied { Err(JitError::NotEphemeral) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -174,6 +181,20 @@ mod tests {
             let refused = JitConfig::decode(&blob(&[(".runner", "{}"), (name, "x")]));
             assert_eq!(refused.unwrap_err(), JitError::UnsafeName(name.to_owned()), "{name:?} was accepted");
         }
+    }
+
+    #[test]
+    fn two_spellings_of_ephemeral_cannot_hide_a_no() {
+        let settings = r#"{"Ephemeral":true,"ephemeral":"False"}"#;
+        let refused = JitConfig::decode(&blob(&[(".runner", settings)]));
+        assert_eq!(refused.unwrap_err(), JitError::NotEphemeral, "the runner may take more than one job");
+    }
+
+    #[test]
+    fn a_refusal_is_short_whatever_the_name() {
+        let name = "x".repeat(30_000);
+        let error = JitConfig::decode(&blob(&[(&name, "x")])).unwrap_err().to_string();
+        assert!(error.len() < 300, "{} bytes of a blob go into journal and record", error.len());
     }
 
     proptest! {
