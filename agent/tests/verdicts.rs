@@ -186,6 +186,18 @@ fn a_completed_line_of_another_job_is_forged() {
     assert_eq!(evidence.completed, None);
 }
 
+/// The listener prints the line when its worker has ended, so one that was there before its worker comes from a job name.
+#[test]
+fn a_completed_line_from_before_the_worker_is_forged() {
+    let mut forged = evidence(&[running(), completed(JobResult::Succeeded), Sign::WorkerSeen]);
+    assert_eq!(forged.completed, None);
+    // An agent that was started again reads the console again, and finds the worker at work.
+    [completed(JobResult::Succeeded), Sign::WorkerSeen, Sign::WorkerGone].iter().for_each(|sign| forged.absorb(sign));
+    assert_eq!(forged.verdict(Exit::Signal(9)), Outcome::RunnerCrashed, "the listener never said how the job ended");
+    let quick = evidence(&[running(), completed(JobResult::Succeeded), Sign::WorkerGone]);
+    assert_eq!(quick.verdict(Exit::Lost), Outcome::JobSucceeded, "a worker that came and went between two looks");
+}
+
 #[test]
 fn every_outcome_has_its_own_code() {
     let mut codes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.code()).collect();

@@ -226,10 +226,25 @@ fn a_full_disk_refuses_the_start_and_nothing_else() {
     assert!(!life.root().join(".credentials").exists(), "the JIT configuration was left behind");
 }
 
+/// The files were there, the marker was not yet, and no second try follows.
+#[test]
+fn the_files_of_a_start_that_did_not_happen_are_cleared_away() {
+    let first = life("success");
+    first.run().assert_outcome("job-succeeded");
+    let journal = first.journal();
+    let starting = journal.iter().position(|line| line.contains("\"Starting\"")).unwrap();
+    let killed = Life::named("success").jit("not a configuration");
+    fs::create_dir_all(killed.state()).unwrap();
+    fs::write(killed.state().join("journal.jsonl"), journal[..=starting].concat()).unwrap();
+    fs::write(killed.root().join(".credentials"), "of a registration").unwrap();
+    killed.run().assert_outcome("jit-config-invalid");
+    assert!(!killed.root().join(".credentials").exists(), "a registration that was never used is left behind");
+}
+
 /// The kernel gives each user so many notifiers (inotify), and jobs use them too.
 #[test]
 fn a_job_is_watched_without_any_notice_of_changed_files() {
-    let life = life("failed");
+    let life = life("failed").set("MAYFLY_LOG", "warn");
     let plain = life.command();
     let mut command = std::process::Command::new("unshare");
     command.args(["--map-root-user", "sh", "-c", "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$@\"", "sh"]);

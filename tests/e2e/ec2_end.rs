@@ -9,6 +9,8 @@ use mayfly_e2e::{Cloud, Gone};
 use mayfly_fake_aws::Limit;
 use mayfly_fake_aws::imds::Credentials;
 use mayfly_fake_aws::proxy::{AwsError, Fault, Match};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const IN_GROUP: &str = "TerminateInstanceInAutoScalingGroup";
 const ON_ITSELF: &str = "TerminateInstances";
@@ -176,4 +178,17 @@ fn tags_and_the_shutdown_behaviour_that_are_denied_cost_nothing() {
     }
     cloud.run().assert_outcome("job-succeeded");
     assert_eq!(cloud.state(), "terminated");
+}
+
+#[test]
+fn an_end_that_was_accepted_is_not_asked_for_again_by_the_next_agent() {
+    let cloud = Cloud::standalone("success").launched().live(|life| life.limits(&[("terminating", "20s")]));
+    let mut running = cloud.start();
+    running.until("the accepted end", |cloud| cloud.life.journal().concat().contains("\"accepted\":true"));
+    running.kill_dead();
+    let mut again = cloud.start();
+    again.until("the next agent", |cloud| cloud.log().contains("going on where an earlier agent process stopped"));
+    kill(Pid::from_raw(i32::try_from(again.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    again.end().assert_outcome("job-succeeded");
+    assert_eq!(cloud.calls(ON_ITSELF), 1, "a machine that goes already was asked to go again");
 }

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
+use std::fs;
 use std::time::{Duration, SystemTime};
 
-use mayfly_e2e::{Cloud, leaks};
+use mayfly_e2e::{Cloud, leaks, processes};
 use mayfly_fake_aws::Limit;
 use mayfly_fake_aws::imds::Fault;
 use mayfly_fake_runner::JitConfig;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Does something to the cloud around an instance.
 type Fails = fn(&Cloud);
@@ -53,6 +56,45 @@ fn a_metadata_service_that_never_answers_ends_in_the_power_off() {
         assert!(cloud.aws.requests().is_empty(), "AWS was called by an instance that does not know who it is");
         assert!(gone.took < Duration::from_secs(25), "{:?}", gone.took);
     }
+}
+
+/// Whose journal and marker these are nobody knows then, and taking them for another instance's could start a second runner.
+#[test]
+fn a_reboot_without_the_metadata_service_forgets_no_runner() {
+    let cloud = Cloud::standalone("long-job").launched().configured("poweroff = \"always\"\n");
+    let cloud = cloud.live(|life| life.limits(&[("booting", "1s")]));
+    let mut running = cloud.start();
+    running.until_state("Busy");
+    running.kill_dead();
+    for process in processes::of_life(&cloud.life) {
+        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+    }
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    for name in ["journal.jsonl", "runner.started"] {
+        let path = cloud.life.state().join(name);
+        let text = String::from_utf8(fs::read(&path).unwrap()).unwrap();
+        fs::write(path, text.replace(boot.trim(), "00000000-0000-4000-8000-000000000000")).unwrap();
+    }
+    cloud.imds.fault("/latest/", Limit::default(), Fault::Status(503));
+    let gone = cloud.run();
+    gone.assert_outcome("second-boot");
+    assert!(cloud.life.state().join("runner.started").exists(), "the next agent would start a second runner");
+    assert!(!cloud.life.root().join(".credentials").exists(), "the registration was left behind");
+    assert!(cloud.powered_off().exists(), "nothing ended this machine: {:#}", gone.record);
+    assert_eq!(cloud.life.recording().starts().len(), 1);
+}
+
+#[test]
+fn sigterm_while_the_metadata_service_is_silent_waits_and_ends_the_machine() {
+    let cloud = Cloud::standalone("success").launched();
+    cloud.imds.fault("/latest/dynamic", Limit::lasting(Duration::from_millis(1500)), Fault::Status(503));
+    let mut running = cloud.start();
+    running.until("the first request", |cloud| !cloud.imds.requests().is_empty());
+    kill(Pid::from_raw(i32::try_from(running.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let gone = running.end();
+    gone.assert_outcome("external-shutdown");
+    assert_eq!(cloud.state(), "terminated", "the agent went and left the machine");
+    assert!(cloud.life.recording().starts().is_empty(), "a runner was started for a machine that was to end");
 }
 
 #[test]
@@ -163,14 +205,14 @@ fn a_shutdown_while_the_instance_ends_is_not_held_up() {
 fn a_shutdown_of_the_machine_tells_the_job_so() {
     let cloud = Cloud::standalone("long-job").launched();
     let outside = cloud.life.directory().join("outside");
-    std::fs::write(&outside, "untouched").unwrap();
+    fs::write(&outside, "untouched").unwrap();
     std::os::unix::fs::symlink(&outside, cloud.life.root().join(".service")).unwrap();
     let mut agent = cloud.start();
     agent.until_state("Busy");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(agent.child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     agent.end().assert_outcome("external-shutdown");
-    assert_eq!(std::fs::read_to_string(&outside).unwrap(), "untouched", "the agent wrote through a planted link");
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched", "the agent wrote through a planted link");
     assert!(!cloud.life.root().join(".service").exists(), "the .service file is left behind");
     let recording = cloud.life.recording();
     let signals: Vec<_> = recording.signals().iter().map(|(_, signal, _)| (*signal).to_owned()).collect();

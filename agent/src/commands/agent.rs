@@ -10,6 +10,7 @@ use super::{environment, exit, fail};
 use crate::config::{Config, DEFAULT_PATH, Platform, Supervisor, load};
 use crate::daemon::journal::{Binding, Journal};
 use crate::daemon::settings::{self, JitSource, Places, Settings};
+use crate::daemon::signals::Signals;
 use crate::daemon::{CannotBegin, Lived, live};
 use crate::log;
 use crate::platform::ec2::{Ec2, Ec2Settings};
@@ -127,7 +128,7 @@ async fn find_out(config: &Config) -> Result<(std::io::Result<Binding>, settings
     let binding = match (known, ec2.id()) {
         (Some(binding), _) => Ok(binding),
         (None, Some(id)) => Binding::of(id.as_str()),
-        (None, None) => Binding::of("unknown"),
+        (None, None) => Binding::unknown(),
     };
     Ok((binding, settings::Platform::Ec2(Arc::new(ec2))))
 }
@@ -146,10 +147,11 @@ pub(super) fn places(config: &Config, other_user: bool) -> Places {
 /// Lives a life on a runtime of its own. An exit code instead of a record says that it could not begin.
 pub(super) fn live_blocking(settings: impl Future<Output = Result<Settings, String>>) -> Result<Lived, u8> {
     let failed = |error: &dyn std::fmt::Display| fail(exit::SOFTWARE, format_args!("the agent cannot begin: {error}"));
+    let signals = Signals::catch().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
     let lived = runtime.block_on(async {
         let settings = settings.await.map_err(|error| failed(&error))?;
-        live(settings).await.map_err(|error| match error {
+        live(settings, signals).await.map_err(|error| match error {
             CannotBegin::Taken { .. } => fail(exit::TEMPORARY, error),
             CannotBegin::Process(_) => fail(exit::SOFTWARE, error),
         })

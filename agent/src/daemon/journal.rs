@@ -57,13 +57,15 @@ pub struct Journal {
     path: PathBuf,
     file: Option<File>,
     end: u64,
+    /// It may be this instance's, and nobody knows: it is neither obeyed nor replaced.
+    kept: bool,
 }
 
 impl Journal {
     /// Reads the journal in a state directory. Nothing can be appended before [`Self::prepare`].
     #[must_use]
     pub fn read(state_directory: &Path, binding: &Binding) -> (Self, Replay) {
-        let mut journal = Self { path: state_directory.join("journal.jsonl"), file: None, end: 0 };
+        let mut journal = Self { path: state_directory.join("journal.jsonl"), file: None, end: 0, kept: false };
         let replay = journal.replay(binding);
         (journal, replay)
     }
@@ -95,6 +97,10 @@ impl Journal {
             self.set_aside("its first line is not one of a journal");
             return Replay::Unreadable;
         };
+        if bound.instance != binding.instance && !binding.is_known() {
+            self.kept = true;
+            return Replay::Nothing;
+        }
         if bound.instance != binding.instance {
             self.set_aside(&format!("it belongs to instance {}: this machine was made from its image", bound.instance));
             return Replay::Nothing;
@@ -122,6 +128,9 @@ impl Journal {
     }
 
     fn try_prepare(&mut self, binding: &Binding, replay: &Replay) -> io::Result<()> {
+        if self.kept {
+            return Err(io::Error::other("it names an instance, and this one could not find out who it is"));
+        }
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
         if !matches!(replay, Replay::ThisBoot(_)) {
             file.set_len(0)?;

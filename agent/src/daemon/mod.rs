@@ -13,7 +13,7 @@ pub mod performer;
 pub mod progress;
 pub mod record;
 pub mod settings;
-mod signals;
+pub mod signals;
 mod start;
 pub mod usage;
 
@@ -35,6 +35,7 @@ use journal::{Entry, Journal};
 use performer::Performer;
 use record::Record;
 use settings::Settings;
+use signals::Signals;
 use usage::Usage;
 
 /// Why a life could not even begin. Nothing was started.
@@ -66,10 +67,10 @@ pub enum Lived {
 ///
 /// # Errors
 /// It could not begin; nothing was started.
-pub async fn live(settings: Settings) -> Result<Lived, CannotBegin> {
+pub async fn live(settings: Settings, signals: Signals) -> Result<Lived, CannotBegin> {
     let start = start::prepare(&settings)?;
     let (events, inbox) = mpsc::channel(256);
-    signals::forward(events.clone(), settings.unit.as_ref().map(|unit| unit.manager().clone()))?;
+    signals.forward(events.clone(), settings.unit.as_ref().map(|unit| unit.manager().clone()))?;
     let (gate, docker) = watch::channel(DockerGate::default());
     let annotations = Annotations::default();
     let queries = control::serve(&settings.places, docker, annotations.clone(), events.clone());

@@ -107,6 +107,9 @@ pub fn control_socket(state_directory: &Path) -> PathBuf {
     state_directory.join("control.sock")
 }
 
+/// In place of the id of an instance that could not find it out.
+const UNKNOWN: &str = "unknown";
+
 impl Binding {
     /// This boot of an instance.
     ///
@@ -115,6 +118,20 @@ impl Binding {
     pub fn of(instance: impl Into<String>) -> std::io::Result<Self> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
         Ok(Self { instance: instance.into(), boot })
+    }
+
+    /// This boot of an instance that could not find out who it is.
+    ///
+    /// # Errors
+    /// The kernel's file is not readable.
+    pub fn unknown() -> std::io::Result<Self> {
+        Self::of(UNKNOWN)
+    }
+
+    /// Whether the machine knows who it is.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.instance != UNKNOWN
     }
 
     /// This boot of a machine that no cloud gave a name.

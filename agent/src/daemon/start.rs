@@ -14,6 +14,7 @@ use super::record::Record;
 use super::settings::Settings;
 use super::{CannotBegin, clock};
 use crate::lifecycle::{Begin, Found, Phase, State};
+use crate::runner::files;
 use crate::runner::traces::Traces;
 
 /// Held for the whole life: one agent process to a state directory.
@@ -61,6 +62,13 @@ pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
         Replay::Nothing | Replay::Unreadable => Vec::new(),
     };
     let state = entries.last().map_or_else(|| State::new(&settings.policy, clock::now()), |last| last.state.clone());
+    if begin == Begin::Again(Found::Nothing) && matches!(state.phase, Phase::Starting { .. }) && settings.unit.is_none()
+    {
+        // The files of a start that did not happen: the life may end before there is another.
+        if let Err(error) = files::remove(&settings.runner_directory, &[]) {
+            warn!("a file of a JIT configuration is left: {error}");
+        }
+    }
     if begin != Begin::Fresh {
         info!(?begin, state = state.phase.name(), "going on where an earlier agent process stopped");
     }
@@ -83,10 +91,11 @@ fn begin(replay: &Replay, traces: &Traces, binding: &Binding) -> Begin {
     }
 }
 
-/// The traces in an image made from a used machine say nothing about this one.
+/// The traces in an image made from a used machine say nothing about this one. An instance that could not find out who it
+/// is takes them for its own: they may be, and then they are all that keeps a second runner from being started.
 fn forget_other_instances(traces: &Traces, binding: &Binding) -> io::Result<()> {
     match traces.marker() {
-        Some(marker) if marker.instance != binding.instance => {
+        Some(marker) if binding.is_known() && marker.instance != binding.instance => {
             warn!("the marker of a runner's start belongs to instance {}; it is removed", marker.instance);
             traces.clear()
         }

@@ -43,7 +43,10 @@ impl Step<'_> {
     pub(super) fn resume_ending(&mut self) {
         match self.state.phase.clone() {
             Phase::Closing { end, .. } => self.want(Effect::Close(end)),
-            Phase::Terminating { rung, .. } => self.want(Effect::Terminate(rung)),
+            // Accepted is accepted; should the machine stay, the deadline goes on to the next rung.
+            Phase::Terminating { accepted: true, .. } => {}
+            // Whether it was asked for nobody knows. It gets its whole time, or it and the next would be tried at once.
+            Phase::Terminating { rung, end, .. } => self.climb(Some(rung), end),
             // It had no further rung to try, and the machine is still there.
             Phase::Ended { end } if self.policy.ending != Ending::Process => self.terminate(end),
             _ => {}

@@ -20,9 +20,9 @@ pub enum Sign {
         /// The job's display name, as printed.
         job: String,
     },
-    /// A worker process is there.
+    /// A worker process is there at this moment; everything printed so far was told before.
     WorkerSeen,
-    /// The worker process is no longer there.
+    /// The worker process is no longer there, or came and went unseen.
     WorkerGone,
     /// The job-started hook was called.
     HookStarted(JobInfo),
@@ -185,8 +185,12 @@ impl Evidence {
                 // One job only: a second such line can only be a forgery by the job's name.
                 self.job_name.get_or_insert_with(|| job.clone());
             }
-            Sign::WorkerSeen if self.worker == Worker::Unseen => self.worker = Worker::Alive,
-            Sign::WorkerSeen => {}
+            Sign::WorkerSeen if self.worker == Worker::Gone => {}
+            Sign::WorkerSeen => {
+                self.worker = Worker::Alive;
+                // The listener prints it after its worker's exit: one that was there before is forged by the job's name.
+                (self.completed, self.completed_before_stop) = (None, false);
+            }
             Sign::WorkerGone => self.worker = Worker::Gone,
             Sign::HookStarted(info) => self.job = Some(info.clone()),
             Sign::HookCompleted => self.hook_completed = true,

@@ -130,6 +130,11 @@ impl Watch {
         let mut looks_open = true;
         if self.worker_told {
             self.find_again().await?;
+            self.read().await?;
+            // What is on the console by now was printed while the worker was alive, whatever it says.
+            if self.worker.is_some_and(ProcessId::is_alive) {
+                self.tell(Event::Saw(Sign::WorkerSeen)).await?;
+            }
         }
         loop {
             let ending = self.ending().await?;
@@ -282,10 +287,8 @@ impl Watch {
         }
         if self.worker.is_some() || left_a_file {
             self.worker_told = true;
-            self.tell(Event::Saw(Sign::WorkerSeen)).await?;
-            if self.worker.is_none() {
-                self.tell(Event::Saw(Sign::WorkerGone)).await?;
-            }
+            let sign = if self.worker.is_some() { Sign::WorkerSeen } else { Sign::WorkerGone };
+            self.tell(Event::Saw(sign)).await?;
         }
         Ok(())
     }

@@ -175,6 +175,12 @@ impl Cloud {
         self.start().end()
     }
 
+    /// What its agents logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
     fn log_path(&self) -> PathBuf {
         self.life.directory().join("agent.log")
     }
@@ -229,7 +235,7 @@ impl OnInstance<'_> {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.cloud.log_path()).unwrap_or_default()
+        self.cloud.log()
     }
 }
 
