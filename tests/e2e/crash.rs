@@ -187,6 +187,27 @@ fn a_journal_cut_at_every_byte_never_starts_a_second_listener() {
     }
 }
 
+/// Somebody cleared the state directory up in the middle of a life.
+#[test]
+fn a_marker_that_is_gone_is_no_reason_for_a_second_start() {
+    let life = life("success");
+    let mut running = life.start();
+    running.until_state("Busy");
+    running.kill_dead();
+    let exit = life.state().join("runner.exit");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !exit.exists() {
+        assert!(std::time::Instant::now() < deadline, "the listener does not end");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    fs::remove_file(life.state().join("runner.started")).unwrap();
+    let ended = life.run();
+    ended.assert_outcome("agent-failed");
+    assert_eq!(ended.code(), Some(70), "the exit code does not tell the outcome");
+    assert!(ended.record["detail"].as_str().unwrap().contains("marker"), "nobody is told what is wrong");
+    one_listener(&life, "although the marker of its start is gone");
+}
+
 #[test]
 fn a_corrupt_journal_is_set_aside_and_the_job_goes_on() {
     let (life, ended) = changed("Busy", |journal| journal.replace("\"state\":\"Idle\"", "\"state\":\"Idel\""));
