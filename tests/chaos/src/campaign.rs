@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use mayfly_e2e::life::mayfly_binary;
 use crate::oracle::{Violation, judge};
 use crate::plan::Plan;
 use crate::play::play;
+use crate::witness::End;
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ pub struct Campaign {
     pub evidence: PathBuf,
     /// Keep it of every life.
     pub keep: bool,
-    /// Begin no further life after the first violation.
+    /// Begin no further life after the first violation, and do not tell of it: a bug was planted.
     pub until_caught: bool,
 }
 
@@ -54,6 +55,8 @@ pub struct Summary {
     pub undone: BTreeMap<String, u64>,
     /// The seeds that broke a promise, and which.
     pub violations: Vec<(u64, Vec<Violation>)>,
+    /// How many lives it took to break the first promise.
+    pub caught_after: u64,
     /// Time lived, all lives together.
     pub lived: Duration,
     /// Time passed.
@@ -77,17 +80,20 @@ impl Campaign {
     #[must_use]
     pub fn run(&self) -> Summary {
         let began = Instant::now();
-        let next = AtomicU64::new(0);
+        let (next, cut) = (AtomicU64::new(0), AtomicBool::new(false));
         let (sender, judged) = mpsc::channel();
         let mut summary = Summary::default();
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.max(1) {
-                let (sender, next) = (sender.clone(), &next);
+                let (sender, next, cut) = (sender.clone(), &next, &cut);
                 scope.spawn(move || {
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= self.lives || sender.send(self.life(self.seed.wrapping_add(number))).is_err() {
+                        if number >= self.lives || cut.load(Ordering::Relaxed) {
                             return;
+                        }
+                        if let Some(life) = self.life(self.seed.wrapping_add(number), cut) {
+                            let _ = sender.send(life);
                         }
                     }
                 });
@@ -95,7 +101,7 @@ impl Campaign {
             drop(sender);
             for life in judged {
                 if self.until_caught && !life.violations.is_empty() {
-                    next.store(self.lives, Ordering::Relaxed);
+                    cut.store(true, Ordering::Relaxed);
                 }
                 self.take(life, &mut summary, began.elapsed());
             }
@@ -104,27 +110,33 @@ impl Campaign {
         summary
     }
 
-    fn life(&self, seed: u64) -> Judged {
+    /// `None` if it was cut short.
+    fn life(&self, seed: u64, cut: &AtomicBool) -> Option<Judged> {
         let plan = Plan::of(seed);
         let evidence = self.evidence_of(seed);
         let mut violations = Vec::new();
-        let witness = play(&plan, &evidence, |witness| {
-            violations = judge(&plan, witness);
+        let witness = play(&plan, cut, &evidence, |witness| {
+            if witness.end != End::Cut {
+                violations = judge(&plan, witness);
+            }
             self.keep || !violations.is_empty()
         });
+        if witness.end == End::Cut {
+            return None;
+        }
         if self.keep || !violations.is_empty() {
             let told: String = violations.iter().map(|violation| format!("{violation}\n")).collect();
             let _ = std::fs::write(evidence.join("plan.txt"), format!("{plan}\n{told}"));
             let _ = std::fs::write(evidence.join("witness.txt"), format!("{witness:#?}"));
         }
-        Judged {
+        Some(Judged {
             outcome: witness.outcome().unwrap_or("none").to_owned(),
             done: witness.done.iter().map(|(_, what)| what.name()).collect(),
             undone: witness.undone.iter().map(|(what, why)| format!("{}: {why}", what.name())).collect(),
             took: witness.took,
             plan,
             violations,
-        }
+        })
     }
 
     fn evidence_of(&self, seed: u64) -> PathBuf {
@@ -134,24 +146,23 @@ impl Campaign {
     fn take(&self, life: Judged, summary: &mut Summary, elapsed: Duration) {
         summary.lives += 1;
         summary.lived += life.took;
-        *summary.outcomes.entry(life.outcome).or_default() += 1;
-        for name in life.done {
+        *summary.outcomes.entry(life.outcome.clone()).or_default() += 1;
+        for name in &life.done {
             *summary.faults.entry(name).or_default() += 1;
         }
-        for reason in life.undone {
-            *summary.undone.entry(reason).or_default() += 1;
+        for reason in &life.undone {
+            *summary.undone.entry(reason.clone()).or_default() += 1;
         }
         if !life.violations.is_empty() {
-            clear_line();
-            eprintln!("\nVIOLATION {}", life.plan);
-            for violation in &life.violations {
-                eprintln!("  ✘ {violation}");
+            if summary.violations.is_empty() {
+                summary.caught_after = summary.lives;
             }
-            eprintln!("  evidence: {}", self.evidence_of(life.plan.seed).display());
-            eprintln!("  again:    scripts/chaos --seed {} --lives 1\n", life.plan.seed);
+            if !self.until_caught {
+                self.tell(&life);
+            }
             summary.violations.push((life.plan.seed, life.violations));
         }
-        if std::io::stderr().is_terminal() {
+        if std::io::stderr().is_terminal() && !self.until_caught {
             let rate = summary.lives as f64 / elapsed.as_secs_f64().max(0.001);
             eprint!(
                 "\r{}/{} lives, {rate:.1} a second, {} violations ",
@@ -161,6 +172,18 @@ impl Campaign {
             );
             let _ = std::io::stderr().flush();
         }
+    }
+}
+
+impl Campaign {
+    fn tell(&self, life: &Judged) {
+        clear_line();
+        eprintln!("\nVIOLATION {}", life.plan);
+        for violation in &life.violations {
+            eprintln!("  ✘ {violation}");
+        }
+        eprintln!("  evidence: {}", self.evidence_of(life.plan.seed).display());
+        eprintln!("  again:    scripts/chaos --seed {} --lives 1\n", life.plan.seed);
     }
 }
 

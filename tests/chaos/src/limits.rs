@@ -21,6 +21,9 @@ pub(crate) const CLOSING: Duration = ms(3000);
 pub(crate) const TERMINATING: Duration = ms(1200);
 pub(crate) const LIFETIME: Duration = ms(12_000);
 
+/// How long one attempt of a call to AWS may take: the agent's 5 s, at the scale of `MAYFLY_TIME_SCALE`.
+pub(crate) const ATTEMPT: Duration = ms(500);
+
 /// The constants of the lifecycle that no configuration changes.
 const LOOK_GRACE: Duration = ms(1000);
 const KILL_GRACE: Duration = ms(5000);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
-use mayfly_chaos::campaign::Campaign;
+use mayfly_chaos::campaign::{Campaign, Summary};
 use mayfly_chaos::plan::Plan;
 
 /// Lives many lives of the mayfly binary in which anything may go wrong, and judges each.
@@ -29,7 +29,7 @@ struct Args {
     /// Keep it of every life
     #[arg(long)]
     keep: bool,
-    /// Begin no further life after the first violation
+    /// Live until a promise is broken, and fail if none is: for a binary with a planted bug
     #[arg(long)]
     until_caught: bool,
     /// Only print the plans
@@ -60,8 +60,22 @@ fn main() -> ExitCode {
         until_caught: args.until_caught,
     };
     let summary = campaign.run();
+    if campaign.until_caught {
+        return caught(&summary);
+    }
     println!("{}", summary.told(seed, &campaign.evidence));
     if summary.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What is told of a planted bug.
+fn caught(summary: &Summary) -> ExitCode {
+    let Some((seed, broken)) = summary.violations.first() else {
+        println!("NOT caught in {} lives, {:.0} s", summary.lives, summary.wall.as_secs_f64());
+        return ExitCode::FAILURE;
+    };
+    let promises: Vec<_> = broken.iter().map(|violation| violation.promise).collect();
+    println!("caught by life {} (seed {seed}): {}", summary.caught_after, promises.join("; "));
+    ExitCode::SUCCESS
 }
 
 /// This program again, in namespaces of its own; returns only if that fails.

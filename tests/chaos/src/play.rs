@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use mayfly_e2e::{leaks, processes};
@@ -31,11 +32,11 @@ const GOODBYE: Duration = Duration::from_secs(4);
 const RESTART: Duration = Duration::from_millis(100);
 const RESTARTS: usize = 3;
 
-/// Lives a life of this plan, and keeps what tells of it in `evidence` if `wanted` says so.
+/// Lives a life of this plan, and keeps what tells of it in `evidence` if `wanted` says so. Ends at once when `cut` is set.
 #[must_use]
-pub fn play(plan: &Plan, evidence: &Path, wanted: impl FnOnce(&Witness) -> bool) -> Witness {
+pub fn play(plan: &Plan, cut: &AtomicBool, evidence: &Path, wanted: impl FnOnce(&Witness) -> bool) -> Witness {
     let mut playing = Playing::new(plan);
-    let end = playing.live();
+    let end = playing.live(cut);
     let witness = playing.testify(end);
     if wanted(&witness) {
         playing.world.keep(evidence);
@@ -97,7 +98,7 @@ impl<'a> Playing<'a> {
         self.world.began.elapsed()
     }
 
-    fn live(&mut self) -> End {
+    fn live(&mut self, cut: &AtomicBool) -> End {
         self.due_faults();
         match self.plan.jit {
             Jit::Ready | Jit::Invalid => {}
@@ -120,6 +121,9 @@ impl<'a> Playing<'a> {
             }
             if now > self.bound {
                 return End::Hung;
+            }
+            if cut.load(Ordering::Relaxed) {
+                return End::Cut;
             }
             std::thread::sleep(PACE);
         }
@@ -307,7 +311,7 @@ impl<'a> Playing<'a> {
     fn testify(&mut self, end: End) -> Witness {
         self.read_log(self.now());
         let took = self.now();
-        if end == End::Hung
+        if matches!(end, End::Hung | End::Cut)
             && let Some(agent) = &mut self.agent
         {
             let _ = agent.kill();

@@ -89,6 +89,8 @@ pub enum End {
     Clung,
     /// Neither, within the bound.
     Hung,
+    /// Nobody wanted to know any more.
+    Cut,
 }
 
 impl Witness {

@@ -178,9 +178,8 @@ impl World {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/tmp");
         command.env("AWS_ENDPOINT_URL", self.aws.url()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.url());
         command.envs(self.life.environment.iter().map(|(name, value)| (name, value)));
-        if let Some(planted) = std::env::var_os("MAYFLY_PLANTED") {
-            command.env("MAYFLY_PLANTED", planted);
-        }
+        // Only a binary with planted bugs reads it.
+        command.envs(std::env::var_os("PLANTED_BUG").map(|bug| ("PLANTED_BUG", bug)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }

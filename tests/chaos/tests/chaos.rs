@@ -4,6 +4,9 @@
 
 use std::process::Command;
 
+use mayfly_chaos::plan::Plan;
+use mayfly_chaos::stories;
+
 #[test]
 fn two_hundred_lives_of_chaos_keep_every_promise() {
     let output =
@@ -12,4 +15,22 @@ fn two_hundred_lives_of_chaos_keep_every_promise() {
     assert!(output.status.success(), "{told}");
     assert!(told.contains("200 lives"), "not every life was lived: {told}");
     print!("{told}");
+}
+
+#[test]
+fn a_seed_makes_the_same_plan_again() {
+    for seed in 0..1000 {
+        assert_eq!(Plan::of(seed), Plan::of(seed), "seed {seed} cannot be replayed");
+    }
+    let alike = (0..1000).filter(|seed| Plan::of(*seed).faults == Plan::of(seed + 1).faults).count();
+    assert!(alike < 50, "{alike} of 1000 neighbours are alike but for the story");
+}
+
+#[test]
+fn every_story_of_the_runners_double_is_lived() {
+    let left_out = ["demo", "exit-4", "deprecated"]; // a pace for people; the same as another
+    for scenario in mayfly_fake_runner::scenarios::all() {
+        let lived = stories::ALL.iter().any(|story| story.name == scenario.name);
+        assert!(lived || left_out.contains(&scenario.name.as_str()), "{} never happens", scenario.name);
+    }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::{BLUR, Verdict};
 use crate::limits;
-use crate::plan::{Disk, Machine, Plan, What};
+use crate::plan::{Between, Disk, Machine, Plan, What};
 use crate::witness::{End, Exit, Witness};
 use crate::world::TERMINATIONS;
 
 const SIGTERM: i32 = 15;
 
 /// How long a process may take to begin on a loaded machine.
-const YOUNG: Duration = Duration::from_millis(100);
+const YOUNG: Duration = Duration::from_millis(300);
 
 pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     let starts = witness.recording.starts().len();
@@ -38,11 +38,19 @@ pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
         verdict.unless(witness.left.is_empty(), "no process of the runner outlives the life", || {
             format!("{:#?}", witness.left)
         });
-        verdict.unless(witness.files_left.is_empty(), "no file of the JIT configuration outlives the life", || {
-            format!("{:?}", witness.files_left)
-        });
+        // Files of a start that never happened are known to the journal alone.
+        let forgotten = lost_journal(witness) && witness.recording.starts().is_empty();
+        verdict.unless(
+            witness.files_left.is_empty() || forgotten,
+            "no file of the JIT configuration outlives the life",
+            || format!("{:?}", witness.files_left),
+        );
     }
     verdict.unless(witness.secrets.is_empty(), "no secret is shown", || format!("{:#?}", witness.secrets));
+}
+
+fn lost_journal(witness: &Witness) -> bool {
+    witness.did(|what| matches!(what, What::KillAgent { between: Between::LineLost | Between::Garbage, .. }))
 }
 
 fn last_states(witness: &Witness) -> Vec<String> {
@@ -66,15 +74,25 @@ fn accepted(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     });
 }
 
-/// While an accepted end may still come, no other is asked for. An agent process that never got the answer may ask again.
+/// While an accepted end may still come, no other is asked for. An agent process that never got the answer may ask again:
+/// a later one, one that stood still, or one whose attempt took too long.
 fn twice(witness: &Witness, verdict: &mut Verdict) {
     let accepted: Vec<_> = witness.terminations.iter().filter(|termination| termination.accepted).collect();
-    for pair in accepted.windows(2) {
+    let again = accepted.windows(2).find(|pair| {
         let (first, second) = (pair[0], pair[1]);
         let restarted = witness.agents.iter().any(|began| (first.at..=second.at).contains(began));
-        let waited = second.at.saturating_sub(first.at) + BLUR >= limits::TERMINATING;
-        verdict.unless(restarted || waited, "an accepted end is not asked for again", || format!("{accepted:?}"));
-    }
+        let stood_still = witness.done.iter().any(|(at, what)| match what {
+            What::FreezeAgent { time } => *at <= second.at && first.at <= *at + *time + limits::TERMINATING,
+            _ => false,
+        });
+        let gap = second.at.saturating_sub(first.at);
+        // The rung's time may be over while its answer is on the way.
+        let tried = witness.states.iter().rfind(|(at, state)| state == "Terminating" && *at <= second.at);
+        let rung = tried.map_or(gap, |(at, _)| second.at.saturating_sub(*at));
+        let waited = rung + BLUR >= limits::TERMINATING || (first.how == second.how && gap >= limits::ATTEMPT);
+        !(restarted || stood_still || waited)
+    });
+    verdict.unless(again.is_none(), "an accepted end is not asked for again", || format!("{again:?}"));
 }
 
 fn before_end(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
@@ -82,7 +100,7 @@ fn before_end(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     let entered = |state: &str| witness.states.iter().find(|(_, name)| name == state).map(|(at, _)| *at);
     let gave_up = entered("Closing").is_some_and(|at| tidiness.at.saturating_sub(at) + BLUR >= limits::CLOSING);
     // A disk that takes no record, and journals that were spoilt, are not this promise's.
-    if gave_up || plan.disk != Disk::Plain {
+    if gave_up || plan.disk != Disk::Plain || lost_journal(witness) {
         return;
     }
     verdict.unless(tidiness.recorded, "the record is written before the machine is ended", || format!("{tidiness:?}"));

@@ -141,7 +141,6 @@ impl Facts<'_> {
         use JobResult::{Abandoned, Canceled, Failed, Skipped, Succeeded, SucceededWithIssues};
         let notice = |is: fn(&What) -> bool| self.did(is);
         let listened = self.at(|event| *event == Event::Listening);
-        let began = self.at(|event| matches!(event, Event::ListenerStart(_)));
         let worker = self.at(|event| matches!(event, Event::WorkerStart { .. }));
         let job = worker.or_else(|| self.at(|event| *event == Event::JobArrived));
         let good = self.had(&[Succeeded, SucceededWithIssues, Skipped]);
@@ -159,7 +158,8 @@ impl Facts<'_> {
             "external-shutdown" => notice(|what| matches!(what, What::TermAgent)),
             "operator-drain" => notice(|what| matches!(what, What::Drain { .. })),
             "second-boot" => self.rebooted(),
-            "lifetime" => self.decided() + BLUR >= limits::LIFETIME,
+            // The metadata service tells the launch in whole seconds.
+            "lifetime" => self.decided() + BLUR + Duration::from_secs(1) >= limits::LIFETIME,
             "journal-failed" => self.memory_lost(),
             _ if self.memory_lost() => true,
             "imds-unavailable" => self.cloud_hit() && !self.started(),
@@ -174,7 +174,7 @@ impl Facts<'_> {
             "docker-unavailable" => self.plan.docker == Docker::RequiredAndHung,
             "idle-timeout" => job.is_none() && self.lasted(listened, limits::IDLE),
             "idle-raced" => self.lasted(listened, limits::IDLE),
-            "runner-not-listening" => self.lasted(began, limits::LISTENING),
+            "runner-not-listening" => self.lasted(self.entered("Starting"), limits::LISTENING),
             "job-timeout" => self.lasted(worker, limits::JOB),
             // A dead worker's listener says that the job failed.
             "worker-crashed" => self.natural(outcome) || self.runner_hit(),
