@@ -14,7 +14,7 @@ use mayfly::runner::jit::{JitConfig, JitError};
 use mayfly::runner::{console, perf};
 
 /// The bytes as the whole blob, as its JSON, and as its `.runner` file.
-pub fn jit_blob(data: &[u8]) {
+pub(crate) fn jit_blob(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         blob_is_safe(text);
     }
@@ -64,7 +64,7 @@ fn refusal_tells_names_only(error: &JitError) {
 }
 
 /// The bytes as the body of each answer.
-pub fn imds_bodies(data: &[u8]) {
+pub(crate) fn imds_bodies(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(notice) = notices::read_spot_action(text) {
         assert!(notice.action != notices::SpotAction::Other(String::new()), "a notice without an action was read");
@@ -82,7 +82,7 @@ pub fn imds_bodies(data: &[u8]) {
 }
 
 /// The bytes as what the listener prints, and as the name of its job.
-pub fn console_line(data: &[u8]) {
+pub(crate) fn console_line(data: &[u8]) {
     const STAMP: &str = "2026-11-21 08:00:00Z: ";
     let text = String::from_utf8_lossy(data);
     for line in text.split('\n') {
@@ -101,7 +101,7 @@ pub fn console_line(data: &[u8]) {
 }
 
 /// The bytes as lines of the listener's perf log.
-pub fn perf_log(data: &[u8]) {
+pub(crate) fn perf_log(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for line in text.split('\n') {
         let request = ["MessageReceived_RunnerJobRequest:", "MessageReceived_PipelineAgentJobRequest:"];
@@ -111,7 +111,7 @@ pub fn perf_log(data: &[u8]) {
 }
 
 /// The bytes as the configuration file.
-pub fn configuration(data: &[u8]) {
+pub(crate) fn configuration(data: &[u8]) {
     let file = scratch();
     std::fs::write(&file, data).unwrap();
     let lines = 1 + data.iter().filter(|byte| **byte == b'\n').count();

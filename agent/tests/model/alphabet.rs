@@ -11,24 +11,24 @@ use crate::world::{NOW, seconds};
 
 /// What is let happen in one model.
 #[derive(Clone)]
-pub struct Alphabet {
+pub(crate) struct Alphabet {
     /// Everything that needs no runner to have been started.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// What can be seen of a runner that was started.
-    pub runner: Vec<Event>,
+    pub(crate) runner: Vec<Event>,
     /// Why a runner may not have been started.
-    pub not_started: Vec<Event>,
+    pub(crate) not_started: Vec<Event>,
     /// The agent dies at any point, and another one begins: a crash, a restart, an upgrade. The state it finds is the
     /// last one that was journaled, and what the dead one wanted done may have been done or not.
-    pub deaths: bool,
+    pub(crate) deaths: bool,
     /// The machine reboots, and the journal can be lost in whole or lose its last line.
-    pub reboots: bool,
+    pub(crate) reboots: bool,
     /// Things happen between two deadlines, and timers go off late; else time goes from one deadline to the next.
-    pub any_time: bool,
+    pub(crate) any_time: bool,
 }
 
 impl Alphabet {
-    pub fn of(kinds: &[EventKind], signs: &[SignKind], exits: &[Exit]) -> Self {
+    pub(crate) fn of(kinds: &[EventKind], signs: &[SignKind], exits: &[Exit]) -> Self {
         let events = kinds.iter().flat_map(|kind| samples(*kind)).collect();
         let mut runner: Vec<Event> = signs.iter().flat_map(|kind| sights(*kind)).map(Event::Saw).collect();
         runner.extend(exits.iter().copied().map(Event::Exited));
@@ -38,13 +38,13 @@ impl Alphabet {
     }
 
     /// Leaves out the events that this says no to.
-    pub fn without(mut self, unwanted: impl Fn(&Event) -> bool) -> Self {
+    pub(crate) fn without(mut self, unwanted: impl Fn(&Event) -> bool) -> Self {
         self.events.retain(|event| !unwanted(event));
         self.runner.retain(|event| !unwanted(event));
         self
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &Event> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().chain(&self.runner).chain(&self.not_started)
     }
 }
@@ -172,7 +172,7 @@ fn is_plain_identity(event: &Event) -> bool {
 }
 
 /// Everything a runner that gets on with it can show, in any order; of the rest only what stops it.
-pub fn runner() -> Alphabet {
+pub(crate) fn runner() -> Alphabet {
     let signs: Vec<SignKind> = SignKind::ALL
         .iter()
         .copied()
@@ -182,7 +182,7 @@ pub fn runner() -> Alphabet {
 }
 
 /// A runner in trouble, and the less likely ways to end.
-pub fn troubles() -> Alphabet {
+pub(crate) fn troubles() -> Alphabet {
     use SignKind as Is;
     let signs = [
         Is::Listening,
@@ -208,7 +208,7 @@ fn with_a_runner(signs: &[SignKind], exits: &[Exit]) -> Alphabet {
 }
 
 /// Everything operators, EC2 and the Auto Scaling group can do to a runner with or without a job.
-pub fn outside() -> Alphabet {
+pub(crate) fn outside() -> Alphabet {
     let kinds = [
         &PLAIN[..],
         &[
@@ -228,7 +228,7 @@ pub fn outside() -> Alphabet {
 }
 
 /// Everything before a runner listens: the warm pool, reboots, lost journals.
-pub fn beginning() -> Alphabet {
+pub(crate) fn beginning() -> Alphabet {
     let kinds = [
         &PLAIN[..],
         &[
@@ -251,7 +251,7 @@ pub fn beginning() -> Alphabet {
 }
 
 /// Everything from a life's end to the machine's: the ladder, and people who want to look.
-pub fn ending() -> Alphabet {
+pub(crate) fn ending() -> Alphabet {
     let kinds = [
         &PLAIN[..],
         &[

@@ -9,16 +9,16 @@ macro_rules! invariants {
     ($($name:ident $says:literal;)*) => {
         /// One promise of the design.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Invariant { $($name),* }
+        pub(crate) enum Invariant { $($name),* }
 
         impl Invariant {
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            pub const fn says(self) -> &'static str {
+            pub(crate) const fn says(self) -> &'static str {
                 match self { $(Self::$name => $says),* }
             }
 
-            pub fn properties() -> Vec<Property<Life>> {
+            pub(crate) fn properties() -> Vec<Property<Life>> {
                 vec![
                     $(Property::always($says, |_, world: &World| world.broken != Some(Self::$name)),)*
                     Property::sometimes("a life ends", |_, world: &World| matches!(world.life.phase, Phase::Ended { .. })),
@@ -48,19 +48,19 @@ invariants! {
 }
 
 /// A step and its surroundings.
-pub struct Transition<'a> {
+pub(crate) struct Transition<'a> {
     /// Before it.
-    pub world: &'a World,
-    pub from: &'a State,
-    pub event: &'a Event,
-    pub to: &'a State,
-    pub effects: &'a [Effect],
-    pub policy: &'a Policy,
-    pub now: Time,
+    pub(crate) world: &'a World,
+    pub(crate) from: &'a State,
+    pub(crate) event: &'a Event,
+    pub(crate) to: &'a State,
+    pub(crate) effects: &'a [Effect],
+    pub(crate) policy: &'a Policy,
+    pub(crate) now: Time,
 }
 
 /// The first invariant that a transition breaks.
-pub fn broken(transition: &Transition<'_>) -> Option<Invariant> {
+pub(crate) fn broken(transition: &Transition<'_>) -> Option<Invariant> {
     // A planted test of each is in `planted.rs`; AlarmIsNextDeadline is the world's to see.
     Invariant::ALL.iter().copied().find(|invariant| !transition.keeps(*invariant))
 }

@@ -8,12 +8,13 @@ use mayfly::lifecycle::{Effect, Event, Notice, Sign, Stop};
 macro_rules! variants {
     ($($name:ident of $enum:ident: $($variant:ident)*;)*) => {$(
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($variant),* }
+        pub(crate) enum $name { $($variant),* }
 
         impl $name {
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            #[allow(dead_code, reason = "effects are the world's to see, and in no alphabet")]
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            pub const fn of(value: &$enum) -> Self {
+            pub(crate) const fn of(value: &$enum) -> Self {
                 match value { $($enum::$variant { .. } => Self::$variant),* }
             }
         }

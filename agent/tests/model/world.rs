@@ -15,13 +15,13 @@ use crate::invariants::{Invariant, Transition, broken};
 use crate::variants::EffectKind;
 
 /// Now, always: states are shifted instead.
-pub const NOW: Time = Time(1_000_000);
+pub(crate) const NOW: Time = Time(1_000_000);
 
-pub const fn seconds(seconds: u64) -> Duration {
+pub(crate) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub fn policy(ending: Ending) -> Policy {
+pub(crate) fn policy(ending: Ending) -> Policy {
     Policy {
         limits: Limits {
             booting: seconds(1),
@@ -51,7 +51,7 @@ pub fn policy(ending: Ending) -> Policy {
 
 /// Whether a start of the runner was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Asked {
+pub(crate) enum Asked {
     Never,
     /// By an agent process that is dead. It may take effect all the same: the shim was only slow.
     Before,
@@ -61,22 +61,22 @@ pub enum Asked {
 
 /// A life and the world around it, as far as the invariants need it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct World {
-    pub life: State,
-    pub asked: Asked,
+pub(crate) struct World {
+    pub(crate) life: State,
+    pub(crate) asked: Asked,
     /// The marker exists: a runner was started.
-    pub marked: bool,
+    pub(crate) marked: bool,
     /// The life was told so.
-    pub told: bool,
+    pub(crate) told: bool,
     /// What the loop's alarm is set to.
-    pub alarm: Option<(Timer, Time)>,
+    pub(crate) alarm: Option<(Timer, Time)>,
     /// The invariant that the transition to here has broken.
-    pub broken: Option<Invariant>,
+    pub(crate) broken: Option<Invariant>,
 }
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
+pub(crate) enum Action {
     Happens(Arc<Event>),
     /// The agent dies, and another one goes on from the journal.
     AgentDies,
@@ -95,20 +95,20 @@ pub enum Action {
 }
 
 /// The function that is checked: the real one, or one with a fault planted in it.
-pub type StepFn = dyn Fn(&Policy, &State, &Event, Time) -> (State, Vec<Effect>) + Send + Sync;
+pub(crate) type StepFn = dyn Fn(&Policy, &State, &Event, Time) -> (State, Vec<Effect>) + Send + Sync;
 
-pub struct Life {
+pub(crate) struct Life {
     step: Box<StepFn>,
     policy: Policy,
     alphabet: Alphabet,
     anywhere: Vec<Arc<Event>>,
     runner: Vec<Arc<Event>>,
     not_started: Vec<Arc<Event>>,
-    pub transitions: Arc<AtomicU64>,
+    pub(crate) transitions: Arc<AtomicU64>,
 }
 
 impl Life {
-    pub fn new(step: Box<StepFn>, policy: Policy, alphabet: Alphabet) -> Self {
+    pub(crate) fn new(step: Box<StepFn>, policy: Policy, alphabet: Alphabet) -> Self {
         let shared = |events: &[Event]| events.iter().cloned().map(Arc::new).collect();
         Self {
             anywhere: shared(&alphabet.events),
