@@ -9,8 +9,6 @@ use mayfly_e2e::{Cloud, leaks, processes};
 use mayfly_fake_aws::Limit;
 use mayfly_fake_aws::imds::Fault;
 use mayfly_fake_runner::JitConfig;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 /// Does something to the cloud around an instance.
 type Fails = fn(&Cloud);
@@ -67,7 +65,7 @@ fn a_reboot_without_the_metadata_service_forgets_no_runner() {
     running.until_state("Busy");
     running.kill_dead();
     for process in processes::of_life(&cloud.life) {
-        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid), nix::sys::signal::Signal::SIGKILL);
     }
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     for name in ["journal.jsonl", "runner.started"] {
@@ -90,7 +88,11 @@ fn sigterm_while_the_metadata_service_is_silent_waits_and_ends_the_machine() {
     cloud.imds.fault("/latest/dynamic", Limit::lasting(Duration::from_millis(1500)), Fault::Status(503));
     let mut running = cloud.start();
     running.until("the first request", |cloud| !cloud.imds.requests().is_empty());
-    kill(Pid::from_raw(i32::try_from(running.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(running.child.id()).unwrap()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
     let gone = running.end();
     gone.assert_outcome("external-shutdown");
     assert_eq!(cloud.state(), "terminated", "the agent went and left the machine");

@@ -1,5 +1,7 @@
 //! Many lives at once, and what came of them.
 
+#![allow(clippy::print_stderr, reason = "it talks to a person")]
+
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};

@@ -64,7 +64,6 @@ impl Draw {
     /// Short times are drawn more often: most races are close to something.
     fn millis(&mut self, from: u64, to: u64) -> Duration {
         let spread = self.0.f64() * self.0.f64();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
         Duration::from_millis(from + ((to - from) as f64 * spread) as u64)
     }
 

@@ -34,7 +34,7 @@ pub fn in_files(secrets: &[String], directories: &[&Path], allowed: impl Fn(&Pat
 fn in_places(secrets: &[String], places: &[PathBuf]) -> Vec<String> {
     let mut found = Vec::new();
     for place in places {
-        let Ok(content) = fs::read(&place) else { continue };
+        let Ok(content) = fs::read(place) else { continue };
         for secret in secrets {
             if content.windows(secret.len()).any(|window| window == secret.as_bytes()) {
                 found.push(format!("{} shows {secret:?}", place.display()));
