@@ -8,6 +8,7 @@
 pub mod campaign;
 pub mod draw;
 pub mod limits;
+mod log;
 pub mod oracle;
 pub mod plan;
 pub mod play;

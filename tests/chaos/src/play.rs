@@ -1,8 +1,7 @@
 //! Carries a plan out: one agent's life on real processes, and everything that befalls it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Child;
@@ -18,6 +17,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::limits;
+use crate::log::Tail;
 use crate::plan::{Between, Fault, Jit, Machine, Plan, What, When};
 use crate::witness::{End, Exit, Termination, Witness};
 use crate::world::{TERMINATIONS, World};
@@ -381,40 +381,4 @@ fn living(pid: Option<u32>) -> Result<u32, String> {
         stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
     };
     pid.filter(there).ok_or_else(|| "there was no such process".to_owned())
-}
-
-/// The agent's log, read as it grows.
-struct Tail {
-    path: std::path::PathBuf,
-    file: Option<File>,
-    at: u64,
-    rest: Vec<u8>,
-}
-
-impl Tail {
-    fn new(path: std::path::PathBuf) -> Self {
-        Self { path, file: None, at: 0, rest: Vec::new() }
-    }
-
-    /// The states that were entered since the last look.
-    fn states(&mut self) -> Vec<String> {
-        if self.file.is_none() {
-            self.file = File::open(&self.path).ok();
-        }
-        let Some(file) = &self.file else { return Vec::new() };
-        let mut block = [0; 16384];
-        while let Ok(count @ 1..) = file.read_at(&mut block, self.at) {
-            self.at += count as u64;
-            self.rest.extend_from_slice(&block[..count]);
-        }
-        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
-        let whole: Vec<u8> = self.rest.drain(..=end).collect();
-        let lines = String::from_utf8_lossy(&whole).into_owned();
-        lines.lines().filter(|line| line.contains("mayfly::daemon")).filter_map(state_of).collect()
-    }
-}
-
-fn state_of(line: &str) -> Option<String> {
-    let (_, rest) = line.split_once("state=\"")?;
-    rest.split_once('"').map(|(state, _)| state.to_owned())
 }
