@@ -9,6 +9,8 @@ use mayfly_e2e::{Cloud, leaks, processes};
 use mayfly_fake_aws::Limit;
 use mayfly_fake_aws::imds::Fault;
 use mayfly_fake_runner::JitConfig;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Does something to the cloud around an instance.
 type Fails = fn(&Cloud);
@@ -65,7 +67,7 @@ fn a_reboot_without_the_metadata_service_forgets_no_runner() {
     running.until_state("Busy");
     running.kill_dead();
     for process in processes::of_life(&cloud.life) {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid), nix::sys::signal::Signal::SIGKILL);
+        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
     }
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     for name in ["journal.jsonl", "runner.started"] {
@@ -88,11 +90,7 @@ fn sigterm_while_the_metadata_service_is_silent_waits_and_ends_the_machine() {
     cloud.imds.fault("/latest/dynamic", Limit::lasting(Duration::from_millis(1500)), Fault::Status(503));
     let mut running = cloud.start();
     running.until("the first request", |cloud| !cloud.imds.requests().is_empty());
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(i32::try_from(running.child.id()).unwrap()),
-        nix::sys::signal::Signal::SIGTERM,
-    )
-    .unwrap();
+    kill(Pid::from_raw(i32::try_from(running.child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let gone = running.end();
     gone.assert_outcome("external-shutdown");
     assert_eq!(cloud.state(), "terminated", "the agent went and left the machine");
@@ -191,11 +189,7 @@ fn a_shutdown_while_the_instance_ends_is_not_held_up() {
     let mut agent = cloud.start();
     agent.until("the termination", |cloud| cloud.state() == "terminated");
     agent.until("the answer", |cloud| cloud.life.journal().concat().contains("\"accepted\":true"));
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(i32::try_from(agent.child.id()).unwrap()),
-        nix::sys::signal::Signal::SIGTERM,
-    )
-    .unwrap();
+    kill(Pid::from_raw(i32::try_from(agent.child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let gone = agent.end();
     gone.assert_outcome("job-succeeded");
     assert!(gone.took < Duration::from_secs(30), "the shutdown waited {:?} for the agent", gone.took);
@@ -211,8 +205,8 @@ fn a_shutdown_of_the_machine_tells_the_job_so() {
     std::os::unix::fs::symlink(&outside, cloud.life.root().join(".service")).unwrap();
     let mut agent = cloud.start();
     agent.until_state("Busy");
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(agent.child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let pid = Pid::from_raw(i32::try_from(agent.child.id()).unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
     agent.end().assert_outcome("external-shutdown");
     assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched", "the agent wrote through a planted link");
     assert!(!cloud.life.root().join(".service").exists(), "the .service file is left behind");

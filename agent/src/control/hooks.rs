@@ -100,6 +100,11 @@ impl Annotations {
         });
     }
 
+    /// Takes back those of this title.
+    pub fn retract(&self, title: &str) {
+        self.0.send_modify(|all| all.retain(|annotation| annotation.title != title));
+    }
+
     /// All of them, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Annotation> {

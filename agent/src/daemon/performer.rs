@@ -56,6 +56,7 @@ pub(super) struct Performer {
     operators: Option<PathBuf>,
     docker_mode: DockerMode,
     gate: watch::Sender<DockerGate>,
+    annotations: Annotations,
     host: HostWatch,
     docker: Option<DockerWatch>,
     binding: Binding,
@@ -81,7 +82,7 @@ impl Performer {
         start: &Start,
     ) -> Self {
         let (decoded, decoded_inbox) = mpsc::channel(1);
-        let host = HostWatch::new(host_settings(&settings, annotations));
+        let host = HostWatch::new(host_settings(&settings, annotations.clone()));
         Self {
             traces: start.traces.clone(),
             policy: settings.policy,
@@ -92,6 +93,7 @@ impl Performer {
             operators: settings.operators,
             docker_mode: settings.docker,
             gate,
+            annotations,
             host,
             docker: None,
             binding: settings.binding,
@@ -140,7 +142,7 @@ impl Performer {
             Effect::Announce { outcome, at } => self.announce(*outcome, *at, state),
             Effect::Retract => {
                 self.machine.retract();
-                self.no_longer_goes();
+                self.annotations.retract(GOES);
             }
             Effect::DelayTermination => self.machine.delay_termination(),
             Effect::AnswerLaunch { ready } => self.machine.answer_launch(*ready),
@@ -166,13 +168,9 @@ impl Performer {
                 outcome.meaning()
             ),
         };
-        self.no_longer_goes();
-        self.annotate(annotation);
-    }
-
-    /// There is one such annotation at a time, the newest.
-    fn no_longer_goes(&self) {
-        self.annotations.send_modify(|told| told.retain(|annotation| annotation.title != GOES));
+        // There is one such annotation at a time, the newest.
+        self.annotations.retract(GOES);
+        self.annotations.add(annotation);
     }
 
     fn fetch_jit_config(&mut self) {

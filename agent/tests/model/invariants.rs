@@ -3,7 +3,7 @@
 use mayfly::lifecycle::*;
 use stateright::Property;
 
-use crate::world::{Asked, Life, World};
+use crate::world::{Asked, Life, World, seconds};
 
 macro_rules! invariants {
     ($($name:ident $says:literal;)*) => {
@@ -134,7 +134,8 @@ impl Transition<'_> {
             Phase::Busy { .. } => limits.job,
             Phase::Finishing { .. } => limits.finishing.max(limits.orphaned),
             Phase::Updating { .. } => limits.updating,
-            Phase::Draining { .. } => limits.draining.max(KILL_GRACE).max(LATE_GRACE).max(*stop_at - *kill_at),
+            // Told late, the runner still gets two seconds to pass it on.
+            Phase::Draining { .. } => limits.draining.max(KILL_GRACE).max(seconds(2)).max(*stop_at - *kill_at),
             Phase::Closing { .. } => limits.closing,
             Phase::Terminating { .. } => limits.terminating,
         };
