@@ -28,6 +28,8 @@ pub(super) fn policy() -> Policy {
         drain_on_rebalance: true,
         docker_required: false,
         hold_on_failure: Duration::ZERO,
+        launch_hook: false,
+        termination_hook: false,
         ending: Ending::Instance { decrement: true },
     }
 }
