@@ -95,10 +95,15 @@ fn a_disk_that_fills_while_the_job_is_waited_for_ends_the_wait() {
     assert_eq!(cloud.state(), "terminated");
 }
 
+/// The launch is dated by EC2's clock, so it seems as long ago as the clock is off.
+fn skewable() -> Cloud {
+    Cloud::standalone("success").live(|life| life.limits(&[("lifetime", "20m")])).launched()
+}
+
 #[test]
 fn a_skewed_clock_is_told_by_the_metadata_service_before_a_job_is_fetched() {
     for (skew, words) in [(400, "behind"), (-400, "ahead of")] {
-        let cloud = Cloud::standalone("success").launched();
+        let cloud = skewable();
         cloud.imds.clock_skew(skew);
         let gone = cloud.run();
         refused(&cloud, &gone.record, &gone.log, "clock-skew", &[words, "GitHub refuses"]);
@@ -107,7 +112,7 @@ fn a_skewed_clock_is_told_by_the_metadata_service_before_a_job_is_fetched() {
 
 #[test]
 fn a_clock_that_only_aws_knows_to_be_wrong_starts_no_runner() {
-    let cloud = Cloud::standalone("success").launched();
+    let cloud = skewable();
     cloud.aws.clock_skew(400);
     let gone = cloud.run();
     gone.assert_outcome("clock-skew");
@@ -116,7 +121,7 @@ fn a_clock_that_only_aws_knows_to_be_wrong_starts_no_runner() {
 
 #[test]
 fn a_clock_that_is_a_little_wrong_is_no_reason() {
-    let cloud = Cloud::standalone("success").launched();
+    let cloud = skewable();
     cloud.imds.clock_skew(200);
     cloud.aws.clock_skew(200);
     let gone = cloud.run();

@@ -165,7 +165,7 @@ impl World {
         format!(
             "platform = \"ec2\"\nstate_directory = {:?}\n[runner]\ndirectory = {:?}\nuser = \"\"\nsupervisor = \"process\"\n\
              [docker]\nmode = \"{docker}\"\n[logs]\nsink = \"none\"\n[metrics]\nlisten = \"\"\n[interruption]\n\
-             spot_poll = \"100ms\"\nstop_at = \"600ms\"\nkill_at = \"300ms\"\n[terminate]\npoweroff = \"always\"\n\
+             spot_poll = \"1s\"\nstop_at = \"600ms\"\nkill_at = \"300ms\"\n[terminate]\npoweroff = \"always\"\n\
              poweroff_command = {power_off:?}\n",
             self.life.state(),
             self.life.root(),

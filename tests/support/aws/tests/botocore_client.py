@@ -42,8 +42,9 @@ hook = {
     "AutoScalingGroupName": "runners",
     "InstanceId": instance,
 }
-autoscaling.record_lifecycle_action_heartbeat(**hook)
-autoscaling.complete_lifecycle_action(LifecycleActionResult="CONTINUE", **hook)
+none = "No active Lifecycle Action found with instance ID " + instance
+fails("ValidationError", none, autoscaling.record_lifecycle_action_heartbeat, **hook)
+fails("ValidationError", none, autoscaling.complete_lifecycle_action, LifecycleActionResult="CONTINUE", **hook)
 end = {"InstanceId": instance, "ShouldDecrementDesiredCapacity": True}
 terminate = autoscaling.terminate_instance_in_auto_scaling_group
 fails("ValidationError", "desiredSize equals minSize (1)", terminate, **end)
