@@ -147,10 +147,12 @@ impl Ec2 {
         pause.mul_f64(time_scale().unwrap_or(1.0))
     }
 
-    /// The cloud's time, whatever this machine's clock shows.
+    /// The cloud's time, whatever this machine's clock shows: by the metadata service, which names the times and is asked
+    /// all the time, else by AWS.
     fn cloud_time(&self) -> SystemTime {
+        let difference = self.imds.clock_difference().or_else(|| self.clock_difference());
         // Dates are in whole seconds: a clock that agrees to two is better than they are.
-        let difference = self.clock_difference().filter(|seconds| seconds.abs() > 2);
+        let difference = difference.filter(|seconds| seconds.abs() > 2);
         shifted(SystemTime::now(), difference.unwrap_or(0))
     }
 
