@@ -23,20 +23,18 @@ use super::record::Record;
 use super::settings::{Places, Platform, Settings};
 use super::start::Start;
 use crate::config::DockerMode;
-use crate::control::hooks::{self, Annotation, Annotations, DockerGate, Level};
+use crate::control::hooks::{Annotation, Annotations, DockerGate, Level};
 use crate::host::{Marks, Place};
 use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, State, Time, Worker};
-use crate::runner::environment;
+use crate::runner::files;
 use crate::runner::jit::JitConfig;
-use crate::runner::order::UnitOrder;
-use crate::runner::privileges::User;
-use crate::runner::process::{self, NotStarted};
-use crate::runner::shim::Order;
+use crate::runner::process::{self};
 use crate::runner::traces::Traces;
 use crate::runner::unit::RunnerUnit;
 use crate::runner::watch::{Seen, Watch};
-use crate::runner::{LISTENER, files};
 use crate::systemd::Manager;
+
+mod launch;
 
 /// How long the watcher may take to pass on the last console lines once the tree is dead.
 const LAST_LINES: Duration = Duration::from_secs(3);
@@ -194,115 +192,9 @@ impl Performer {
         }));
     }
 
-    fn start_runner(&mut self) {
-        if let Ok(config) = self.decoded_inbox.try_recv() {
-            self.jit_config = Some(config);
-        }
-        let starting = match &self.unit {
-            Some(unit) => self.unit_order().map(|order| {
-                let (unit, traces) = (unit.clone(), self.traces.clone());
-                Box::pin(async move { unit.start(&order, &traces).await }) as Starting
-            }),
-            None => {
-                self.prepare_runner().map(|order| Box::pin(async move { process::start(&order).await }) as Starting)
-            }
-        };
-        match starting {
-            Err(NotStarted { outcome, detail }) => self.tell(async move { Event::NotStarted { outcome, detail } }),
-            Ok(starting) => {
-                self.jit_config = None; // handed on; this wipes it from memory
-                let (watch, looks) = self.watcher(false);
-                let events = self.events.clone();
-                self.looks = Some(looks);
-                self.watch = Some(tokio::spawn(async move {
-                    let event = match starting.await {
-                        Ok(()) => Event::Started,
-                        Err(NotStarted { outcome, detail }) => Event::NotStarted { outcome, detail },
-                    };
-                    let started = event == Event::Started;
-                    let _ = events.send(Seen::Event(event)).await;
-                    if started {
-                        follow(watch).await;
-                    }
-                }));
-            }
-        }
-    }
-
-    fn held_jit_config(&self) -> Result<&JitConfig, NotStarted> {
-        self.jit_config.as_ref().ok_or_else(|| NotStarted {
-            outcome: Outcome::AgentFailed,
-            detail: "the JIT configuration is not in memory".to_owned(),
-        })
-    }
-
-    /// Under systemd everything else is done by the unit's privileged start: the agent has no rights for it.
-    fn unit_order(&self) -> Result<UnitOrder, NotStarted> {
-        let user = self.runner_user.as_deref().unwrap_or("root");
-        let (Binding { instance, boot }, traces) = (&self.binding, &self.traces);
-        let mut order = UnitOrder::new(instance, boot, traces.directory(), &self.runner_directory, user);
-        order.operators.clone_from(&self.operators);
-        order.setup_info = self.machine.setup_info();
-        order.carry(self.held_jit_config()?);
-        order.label = self.held_jit_config()?.label();
-        Ok(order)
-    }
-
     /// What must fail before a JIT configuration is fetched, on a machine where jobs are shut off from the metadata.
     fn isolation_probe(&self) -> Option<Manager> {
         self.unit.as_ref().filter(|_| self.machine.has_metadata()).map(|unit| unit.manager().clone())
-    }
-
-    /// Everything before the one act that cannot be repeated.
-    fn prepare_runner(&self) -> Result<Order, NotStarted> {
-        let missing = |detail: String| NotStarted { outcome: Outcome::RunnerMissing, detail };
-        let directory = &self.runner_directory;
-        let listener = directory.join(LISTENER);
-        check_executable(&listener)
-            .map_err(|error| missing(format!("cannot execute {}: {error}", listener.display())))?;
-        let user = match &self.runner_user {
-            Some(name) => Some(User::named(name).map_err(|error| missing(format!("runner.user: {error}")))?),
-            None => None,
-        };
-        let config = self.held_jit_config()?;
-        // After an earlier start these files are in use; then the shim will say so, and nothing may be touched.
-        if !self.traces.is_marked() {
-            files::place(directory, config.files(), user.as_ref()).map_err(|error| missing(error.to_string()))?;
-            // For people only.
-            let _ = files::tell_setup(directory, &self.machine.setup_info(), user.as_ref());
-            let runtime = hooks::install(&self.places, self.operators.as_deref(), user.as_ref());
-            runtime.map_err(|error| missing(format!("cannot prepare {}: {error}", self.places.runtime.display())))?;
-        }
-        if directory.join(".env").exists() {
-            warn!(
-                "{} is there: the runner lets it override the environment Mayfly gives it",
-                directory.join(".env").display()
-            );
-        }
-        Ok(Order {
-            state_directory: self.traces.directory().to_owned(),
-            directory: directory.clone(),
-            user: self.runner_user.clone(),
-            instance: self.binding.instance.clone(),
-            boot: self.binding.boot.clone(),
-            files: config.names().map(str::to_owned).collect(),
-            label: config.label(),
-            environment: environment::build(
-                std::env::vars_os().filter_map(utf8),
-                user.as_ref(),
-                &self.environment_places().borrow(),
-            ),
-        })
-    }
-
-    fn environment_places(&self) -> OwnedPlaces {
-        let places = &self.places;
-        OwnedPlaces {
-            perf: places.perf(),
-            started: places.hook_script("job-started"),
-            completed: places.hook_script("job-completed"),
-            socket: places.hook_socket(),
-        }
     }
 
     fn watch_docker(&mut self) {
@@ -470,27 +362,6 @@ fn host_settings(settings: &Settings, annotations: Annotations) -> HostSettings 
     }
 }
 
-/// The paths an [`environment::Places`] borrows.
-struct OwnedPlaces {
-    perf: PathBuf,
-    started: PathBuf,
-    completed: PathBuf,
-    socket: PathBuf,
-}
-
-impl OwnedPlaces {
-    fn borrow(&self) -> environment::Places<'_> {
-        environment::Places {
-            perf: &self.perf,
-            job_started: &self.started,
-            job_completed: &self.completed,
-            hook_socket: &self.socket,
-        }
-    }
-}
-
-type Starting = std::pin::Pin<Box<dyn Future<Output = Result<(), NotStarted>> + Send>>;
-
 async fn kill_tree(unit: Option<&RunnerUnit>, traces: &Traces) {
     match unit {
         Some(unit) => match unit.kill(KILL_GRACE).await {
@@ -527,13 +398,4 @@ async fn follow(watch: Watch) {
         }
         _ => {}
     }
-}
-
-fn check_executable(path: &std::path::Path) -> io::Result<()> {
-    use nix::unistd::{AccessFlags, access};
-    Ok(access(path, AccessFlags::X_OK)?)
-}
-
-fn utf8((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {
-    Some((name.into_string().ok()?, value.into_string().ok()?))
 }
