@@ -18,6 +18,13 @@ fn tag(machine: &Machine, key: &str) -> Option<String> {
     machine.clouds.moto.instance_tags(&machine.clouds.instance).unwrap().remove(key)
 }
 
+fn with_a_job() -> Machine {
+    let mut machine = Machine::restored("debian-13");
+    machine.live(&job_until_let_go());
+    machine.until_state("Busy");
+    machine
+}
+
 /// EC2's notice, and the launcher learns of it while the job still runs.
 fn spot(machine: &mut Machine, lead: u64) -> SystemTime {
     let due = SystemTime::now() + seconds(lead);
@@ -46,9 +53,7 @@ fn a_spot_notice_ends_an_idle_machine_at_once() {
 
 #[test]
 fn a_job_with_two_minutes_left_uses_them_and_may_end_by_itself() {
-    let mut machine = Machine::restored("debian-13");
-    machine.live(&job_until_let_go());
-    machine.until_state("Busy");
+    let mut machine = with_a_job();
     spot(&mut machine, 120);
     machine.guest("sleep 20"); // long past what peers give a job, and before this one is told
     machine.let_go();
@@ -59,9 +64,7 @@ fn a_job_with_two_minutes_left_uses_them_and_may_end_by_itself() {
 
 #[test]
 fn a_job_that_cannot_use_its_two_minutes_is_told_forty_seconds_before_the_end() {
-    let mut machine = Machine::restored("debian-13");
-    machine.live(&job_until_let_go());
-    machine.until_state("Busy");
+    let mut machine = with_a_job();
     let due = spot(&mut machine, 120);
     machine.until_terminated(seconds(180));
     let left = due.duration_since(told(&mut machine)).unwrap_or_default();
@@ -72,9 +75,7 @@ fn a_job_that_cannot_use_its_two_minutes_is_told_forty_seconds_before_the_end() 
 
 #[test]
 fn a_job_with_twenty_seconds_left_is_told_at_once() {
-    let mut machine = Machine::restored("debian-13");
-    machine.live(&job_until_let_go());
-    machine.until_state("Busy");
+    let mut machine = with_a_job();
     let due = spot(&mut machine, 20);
     machine.until_terminated(seconds(90));
     assert!(told(&mut machine) < due, "the job was told after the machine was gone");
@@ -92,9 +93,7 @@ fn a_rebalance_recommendation_ends_an_idle_machine() {
 
 #[test]
 fn a_rebalance_recommendation_leaves_a_job_alone() {
-    let mut machine = Machine::restored("debian-13");
-    machine.live(&job_until_let_go());
-    machine.until_state("Busy");
+    let mut machine = with_a_job();
     machine.clouds.imds.rebalance(SystemTime::now());
     let noticed = "mayfly status --json | grep -q rebalance";
     machine.until("the agent has seen it", seconds(60), noticed);
@@ -125,9 +124,7 @@ fn a_scale_in_waits_for_the_job_by_heartbeats() {
 
 #[test]
 fn a_disk_that_a_job_fills_is_told_and_does_not_end_the_job() {
-    let mut machine = Machine::restored("debian-13");
-    machine.live(&job_until_let_go());
-    machine.until_state("Busy");
+    let mut machine = with_a_job();
     // As the job would: all but 500 MiB.
     machine.guest(
         "runuser -u runner -- fallocate -l $(( $(df --output=avail -B1 /opt | tail -1) - 500*1024*1024 )) \
