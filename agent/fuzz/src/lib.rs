@@ -4,6 +4,8 @@
 
 #[path = "../../src/config/mod.rs"]
 pub mod config;
+#[path = "../../src/host/mod.rs"]
+pub mod host;
 #[path = "../../src/lifecycle/mod.rs"]
 pub mod lifecycle;
 
