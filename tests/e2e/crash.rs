@@ -5,7 +5,9 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use mayfly_e2e::Life;
+use mayfly_e2e::{Life, processes};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A life long enough to be killed in: a job that takes a moment.
 fn life(scenario: &str) -> Life {
@@ -185,6 +187,26 @@ fn a_journal_cut_at_every_byte_never_starts_a_second_listener() {
         ended.assert_outcome("job-succeeded");
         one_listener(&life, &format!("with the journal cut at byte {cut}"));
     }
+}
+
+/// Nobody is left to say how the job ended but its name, and the console is read again.
+#[test]
+fn a_name_that_imitates_a_success_does_not_win_while_agent_and_listener_are_dead() {
+    let life = life("imitating-names-newline");
+    let mut running = life.start();
+    running.until_state("Busy");
+    running.kill_dead();
+    for process in processes::of_life(&life) {
+        if process.arguments.iter().any(|word| word.contains("Runner.Listener")) {
+            kill(Pid::from_raw(process.pid), Signal::SIGKILL).unwrap();
+        }
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while processes::of_life(&life).iter().any(|process| process.arguments[0].contains("Runner.Worker")) {
+        assert!(std::time::Instant::now() < deadline, "the worker does not end");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    life.run().assert_outcome("runner-crashed");
 }
 
 /// Somebody cleared the state directory up in the middle of a life.

@@ -240,10 +240,11 @@ impl Evidence {
         self.worker == Worker::Gone
     }
 
-    /// The result on the console, as far as it is believed: a good one only if a worker was there to work for it.
+    /// The result on the console, as far as it is believed: a good one only if the worker itself was seen before it. The
+    /// hooks are not enough: an agent that lost its memory and reads the console again cannot tell what was forged.
     #[must_use]
     pub fn result(&self) -> Option<JobResult> {
-        self.completed.filter(|result| result.outcome() != Outcome::JobSucceeded || self.at_work())
+        self.completed.filter(|result| result.outcome() != Outcome::JobSucceeded || self.worker != Worker::Unseen)
     }
 
     /// The outcome of a runner that was not told to stop.

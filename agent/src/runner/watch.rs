@@ -59,6 +59,8 @@ pub struct Watch {
     perf: PathBuf,
     /// Up to here an earlier agent process passed the console's lines on.
     told: u64,
+    /// Up to here the console was printed before the worker's end: that process saw it alive.
+    before_end: u64,
     console_tail: Tail,
     perf_tail: Tail,
     hook_tail: Tail,
@@ -98,6 +100,7 @@ impl Watch {
     ) -> Self {
         Self {
             told: traces.told(),
+            before_end: if worker_told { traces.told() } else { 0 },
             console_tail: Tail::new(&traces.console()).giving_back(),
             perf_tail: Tail::new(&perf.join(perf::LISTENER_FILE)),
             hook_tail: Tail::new(&perf.join(hooks::TRACE_FILE)),
@@ -240,10 +243,14 @@ impl Watch {
     async fn read(&mut self) -> io::Result<()> {
         loop {
             let mut seen = Vec::new();
-            let told = self.told;
-            // Lines that an earlier agent process passed on are evidence still, and nothing more.
-            let mut keep_line =
-                |line: &str, end: u64| seen.push((console::sign(line), (end > told).then(|| (line.to_owned(), end))));
+            let (told, before_end) = (self.told, self.before_end);
+            // Lines that an earlier agent process passed on are evidence still, and nothing more. A job's end among those
+            // that are older than its worker's is forged, by the job's name.
+            let mut keep_line = |line: &str, end: u64| {
+                let sign = console::sign(line);
+                let forged = end <= before_end && matches!(sign, Some(Sign::Completed { .. }));
+                seen.push((sign.filter(|_| !forged), (end > told).then(|| (line.to_owned(), end))));
+            };
             let more = self.console_tail.read(&mut keep_line)?;
             // These two are the job's to spoil: then the other witnesses have to do.
             let _ = self.perf_tail.read(|line, _| seen.push((perf::sign(line), None)));

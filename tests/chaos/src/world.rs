@@ -351,11 +351,12 @@ fn registration_files(root: &Path) -> Vec<String> {
     names.filter(|name| name.starts_with(".credentials") || name.starts_with(".runner")).collect()
 }
 
-/// The processes of a life that are neither agent nor shim.
+/// The processes of a life that are neither agent nor shim, nor an operator's.
 fn of_runner(directory: &Path) -> Vec<Process> {
     let ours = |process: &Process| {
         let of = |what: &str| process.arguments.get(1).is_some_and(|word| word == what);
-        of("agent") || of("shim") || process.arguments.first().is_some_and(|program| program == "/bin/sh")
+        ["agent", "shim", "drain", "hold", "release"].iter().any(|what| of(what))
+            || process.arguments.first().is_some_and(|program| program == "/bin/sh")
     };
     processes::inside(directory).into_iter().filter(|process| !ours(process)).collect()
 }

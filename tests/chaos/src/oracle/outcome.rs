@@ -155,7 +155,8 @@ impl Facts<'_> {
             "rebalance" => notice(|what| matches!(what, What::Rebalance)),
             "scheduled-event" => notice(|what| matches!(what, What::Scheduled { .. })),
             "asg-termination" => notice(|what| matches!(what, What::GroupTerminates)),
-            "external-shutdown" => notice(|what| matches!(what, What::TermAgent)),
+            // An agent that forgot that it has ended its machine is shut down with it.
+            "external-shutdown" => notice(|what| matches!(what, What::TermAgent)) || self.memory_lost(),
             "operator-drain" => notice(|what| matches!(what, What::Drain { .. })),
             "second-boot" => self.rebooted(),
             // The metadata service tells the launch in whole seconds.
