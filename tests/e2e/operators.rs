@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use mayfly_e2e::life::mayfly_binary;
@@ -191,11 +193,26 @@ fn a_machine_that_is_being_ended_cannot_be_held() {
     agent.end().assert_outcome("job-succeeded");
 }
 
+/// What Prometheus gets.
+fn metrics(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: metrics\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    answer
+}
+
 #[test]
 fn a_failed_machine_is_held_if_the_configuration_says_so() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let cloud = Cloud::standalone("exit-1").configured("hold_on_failure = \"40s\"\n").launched();
+    let cloud = cloud.live(|life| life.set("MAYFLY_METRICS_LISTEN", &free));
     let mut agent = cloud.start();
     agent.until_state("Held");
+    let metrics = metrics(&free);
+    assert!(metrics.contains("\nmayfly_held 1\n"), "no alert tells that a machine is held: {metrics}");
+    assert!(metrics.contains("mayfly_state{state=\"Held\"} 1\n"), "{metrics}");
     let tags = || cloud.moto.instance_tags(&cloud.instance).unwrap();
     agent.until("the tag mayfly:held-until", |_| tags().contains_key("mayfly:held-until"));
     assert!(accepted(&cloud.life, &["status"]).contains("held      until "), "status does not say that it is held");

@@ -76,6 +76,7 @@ async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Setting
         platform,
         operators,
         may_follow: false,
+        metrics: config.metrics,
         progress: None,
     })
 }

@@ -98,6 +98,7 @@ fn settings(args: &Args, config: &Config) -> Result<Settings, u8> {
         platform: Platform::Local(jit),
         operators: beside(args.config.as_deref()),
         may_follow: true,
+        metrics: None,
         progress: (!args.quiet).then(Progress::on_stderr),
     })
 }

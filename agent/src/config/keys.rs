@@ -46,7 +46,7 @@ const fn key(
 }
 
 /// Keys that a later version gives their meaning; images can carry them already.
-const LATER: [&str; 4] = ["logs.sink", "logs.group", "logs.max_bytes", "metrics.listen"];
+const LATER: [&str; 3] = ["logs.sink", "logs.group", "logs.max_bytes"];
 
 impl Key {
     /// Whether this version does anything with it; a warning says so where it does not.

@@ -4,11 +4,13 @@
 //! runs the job, and what comes from it is a hint, never trusted.
 
 pub mod hooks;
+mod metrics;
 pub mod operators;
 pub mod status;
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
@@ -70,6 +72,13 @@ pub enum Reply {
 }
 
 impl Query {
+    /// Asks the loop. Whoever drops or uses the sender tells that the answer is written.
+    async fn ask(queries: &mpsc::Sender<Self>, request: Request) -> io::Result<(Reply, oneshot::Sender<()>)> {
+        let ((reply, answer), (done, written)) = (oneshot::channel(), oneshot::channel());
+        queries.send(Self { request, reply, written }).await.map_err(io::Error::other)?;
+        Ok((answer.await.map_err(io::Error::other)?, done))
+    }
+
     /// Answers it, and waits until that is written: the order may have been the last thing in this life.
     pub async fn answer(self, reply: Reply) {
         let _ = self.reply.send(reply);
@@ -77,15 +86,19 @@ impl Query {
     }
 }
 
-/// Opens both sockets. A life goes on without them: a full disk must not keep a machine from ending.
+/// Opens both sockets, and the address of the metrics. A life goes on without them: a full disk must not keep a machine from ending.
 #[must_use]
 pub fn serve(
     places: &Places,
+    metrics: Option<SocketAddr>,
     gate: watch::Receiver<DockerGate>,
     annotations: Annotations,
     events: mpsc::Sender<Seen>,
 ) -> mpsc::Receiver<Query> {
     let (queries, inbox) = mpsc::channel(4);
+    if let Some(address) = metrics {
+        tokio::spawn(metrics::serve(address, queries.clone()));
+    }
     match listen(&places.control_socket(), 0o600) {
         Ok(socket) => drop(tokio::spawn(accept(socket, move |stream| answer_control(stream, queries.clone())))),
         Err(error) => warn!("mayfly status, drain, hold and release will not work: {error}"),
@@ -147,9 +160,8 @@ where
 
 async fn answer_control(mut stream: UnixStream, queries: mpsc::Sender<Query>) -> io::Result<()> {
     let request = receive(&mut stream).await?;
-    let ((reply, answer), (done, written)) = (oneshot::channel(), oneshot::channel());
-    queries.send(Query { request, reply, written }).await.map_err(io::Error::other)?;
-    let sent = send(&mut stream, &answer.await.map_err(io::Error::other)?).await;
+    let (reply, done) = Query::ask(&queries, request).await?;
+    let sent = send(&mut stream, &reply).await;
     let _ = done.send(());
     sent
 }

@@ -73,7 +73,7 @@ pub async fn live(settings: Settings, signals: Signals) -> Result<Lived, CannotB
     signals.forward(events.clone(), settings.unit.as_ref().map(|unit| unit.manager().clone()))?;
     let (gate, docker) = watch::channel(DockerGate::default());
     let annotations = Annotations::default();
-    let queries = control::serve(&settings.places, docker, annotations.clone(), events.clone());
+    let queries = control::serve(&settings.places, settings.metrics, docker, annotations.clone(), events.clone());
     let performer = Performer::new(settings, gate, annotations, events, &start);
     Ok(Life::new(start, performer, inbox, queries).run().await)
 }

@@ -1,5 +1,6 @@
 //! What a life needs to know: made from the configuration or the command line, checked before anything starts.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub operators: Option<PathBuf>,
     /// Whether a finished life in the same state directory is history (`mayfly run`), or the end of this machine.
     pub may_follow: bool,
+    /// Where the metrics are read.
+    pub metrics: Option<SocketAddr>,
     /// Shows the life to a person, if one is looking.
     pub progress: Option<Progress>,
 }

@@ -96,6 +96,8 @@ impl Life {
         .set("MAYFLY_JIT_WAIT", "5s")
         // Whoever runs the tests may have a small disk.
         .set("MAYFLY_HOST_MIN_DISK", "1MiB")
+        // Many agents at once, and one port.
+        .set("MAYFLY_METRICS_LISTEN", "")
     }
 
     /// Sets limits, by the names of the configuration.
