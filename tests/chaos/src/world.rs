@@ -238,7 +238,7 @@ impl World {
         fs::create_dir_all(self.life.state()).unwrap();
         run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=700", "chaos"]).arg(self.life.state()));
         if self.disk == Disk::ReadOnly {
-            run(Command::new("mount").args(["-o", "remount,ro"]).arg(self.life.state()));
+            run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(self.life.state()));
         }
     }
 
@@ -259,7 +259,7 @@ impl World {
     }
 
     pub(crate) fn make_disk_writable(&self) {
-        run(Command::new("mount").args(["-o", "remount,rw"]).arg(self.life.state()));
+        run(Command::new("mount").args(["-o", "remount,bind,rw"]).arg(self.life.state()));
     }
 
     /// No notice is there any more.
