@@ -8,6 +8,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 TOP=$PWD
 export TOP
 
+# Where Debian has mke2fs, nft and friends, which an ordinary user's PATH leaves out.
+export PATH=$PATH:/usr/sbin:/sbin
+
 # A build cache outside the checkout is used where somebody made one; a fresh machine builds into ./target.
 CACHE=${MAYFLY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mayfly}
 export CACHE
