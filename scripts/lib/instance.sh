@@ -40,6 +40,8 @@ instance_clear() {
 instance_prepare() {
     local name variable disk arguments=()
     INSTANCE_TMP=$(mktemp -d)
+    # Without root, mmdebstrap works below it as a subordinate user.
+    chmod a+x "$INSTANCE_TMP"
     export TMPDIR=$INSTANCE_TMP
     trap instance_clear EXIT
     trap 'exit 130' INT
