@@ -73,3 +73,12 @@ apt_tool() {
     apt-get -qq update >/dev/null
     DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "$2" >/dev/null
 }
+
+# debian_mirror: the one that this host itself uses; Debian's own where the host is not a Debian.
+debian_mirror() {
+    local found
+    # shellcheck disable=SC2016 # apt-get expands it
+    found=$(apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI)' 'Identifier: Packages' 2>/dev/null |
+        awk '$1 == "Debian" && $2 !~ /-/ { print $3; exit }')
+    printf '%s\n' "${found:-http://deb.debian.org/debian}"
+}

@@ -15,7 +15,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
-pub mod cloud;
+mod accelerator;
+mod cloud;
 pub mod disk;
 pub mod life;
 pub mod machine;

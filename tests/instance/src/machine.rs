@@ -9,7 +9,8 @@ use mayfly_fake_runner::{FakeRunner, JitConfig, Scenario};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::qemu::{self, Accelerator, Hardware, Qemu};
+use crate::accelerator::Accelerator;
+use crate::qemu::{self, Hardware, Qemu};
 use crate::{Clouds, Disk, Error, Output, Result, Spec, Trying as _, snapshot};
 
 /// What a command in the guest may take unless a scenario says otherwise.
@@ -112,7 +113,13 @@ impl Machine {
     /// # Errors
     /// The machine is gone, or does not answer.
     pub fn run(&mut self, script: &str, input: &[u8], limit: Duration) -> Result<Output> {
-        self.qemu.shell.run(script, input, limit)
+        self.qemu.shell.run(script, input, limit).map_err(|error| {
+            let console = self.console();
+            match console.lines().find(|line| line.contains("Kernel panic")) {
+                Some(line) => Error(format!("{error}; the guest's kernel died: {}", line.trim())),
+                None => error,
+            }
+        })
     }
 
     /// The output of a script that must succeed.

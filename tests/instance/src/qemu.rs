@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::accelerator::Accelerator;
 use crate::qmp::Qmp;
 use crate::shell::{PORT, Shell};
 use crate::{Disk, Error, Result, Trying as _};
@@ -21,82 +22,8 @@ const UUID: &str = "ec2a1b2c-3d4e-5f60-7182-93a4b5c6d7e8";
 /// Sockets that are there: QEMU makes them before the guest runs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How the processor is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Accelerator {
-    Kvm,
-    Tcg,
-}
-
-impl Accelerator {
-    fn arguments(self) -> [&'static str; 4] {
-        match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            // QEMU 7.2 leaves wrong flags after cmpxchg16b, and kernels since 6.x then die of a double fault within a
-            // minute. Without cx16 they do not use it.
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "qemu64,-cx16"],
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
-        }
-    }
-
-    /// KVM where it really works: a device node may be there that boots no ordinary guest, so one is tried.
-    pub(crate) fn of_this_host(disk: &Disk) -> Result<Self> {
-        match std::env::var("MAYFLY_INSTANCE_ACCELERATOR").as_deref() {
-            Ok("kvm") => return Ok(Self::Kvm),
-            Ok("tcg") => return Ok(Self::Tcg),
-            Ok(other) => return Err(Error(format!("MAYFLY_INSTANCE_ACCELERATOR is {other:?}: say kvm or tcg"))),
-            Err(_) => {}
-        }
-        if fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
-            return Ok(Self::Tcg);
-        }
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let remembered = disk.directory().join(format!("accelerator-{}", boot.trim()));
-        match fs::read_to_string(&remembered).as_deref() {
-            Ok("kvm") => return Ok(Self::Kvm),
-            Ok("tcg") => return Ok(Self::Tcg),
-            _ => {}
-        }
-        let found = if kvm_boots(disk)? { Self::Kvm } else { Self::Tcg };
-        fs::write(&remembered, found.name())?;
-        Ok(found)
-    }
-}
-
-/// Boots the kernel with nothing to run: with a KVM that works it panics for want of an init, within a second or two.
-fn kvm_boots(disk: &Disk) -> Result<bool> {
-    let directory = tempfile::tempdir()?;
-    let console = directory.path().join("console");
-    let mut child = command()
-        .args(Accelerator::Kvm.arguments())
-        .args(["-machine", "q35", "-m", "512", "-nodefaults", "-no-reboot", "-display", "none"])
-        .arg("-serial")
-        .arg(format!("file:{}", console.display()))
-        .arg("-kernel")
-        .arg(disk.kernel())
-        .args(["-append", "console=ttyS0 loglevel=7 panic=-1 rdinit=/none root=/none"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .trying(|| "starting qemu-system-x86_64".to_owned())?;
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while child.try_wait()?.is_none() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    Ok(fs::read_to_string(&console).unwrap_or_default().contains("Kernel panic - not syncing: VFS"))
-}
-
 /// QEMU, which ends with the thread that started it, however that ends.
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     command
@@ -239,7 +166,7 @@ impl Hardware<'_> {
         let forward = forwarder()?;
         let console = if self.console_here { "mon:stdio".to_owned() } else { format!("file:{}", at("console")) };
         let mut command = command();
-        command.args(self.accelerator.arguments());
+        command.args(self.accelerator.arguments()?);
         command.args(["-machine", "q35", "-smp", "2", "-m", "2048", "-nodefaults", "-display", "none"]);
         command
             .arg("-smbios")

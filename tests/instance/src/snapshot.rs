@@ -6,10 +6,9 @@
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::qemu::Accelerator;
+use crate::accelerator::{self, Accelerator};
 use crate::{Disk, Result, Spec, Trying as _};
 
 /// A cold boot under emulation on a host that others use too.
@@ -59,11 +58,15 @@ fn make(disk: &Disk, place: &std::path::Path) -> Result<()> {
 
 /// A state fits only the emulator and the hardware that it was saved from.
 fn key(disk: &Disk) -> Result<String> {
-    let version = Command::new("qemu-system-x86_64").arg("--version").output();
-    let version = version.trying(|| "starting qemu-system-x86_64 (install qemu-system-x86)".to_owned())?;
     let mut hasher = DefaultHasher::new();
-    version.stdout.hash(&mut hasher);
+    accelerator::version()?.hash(&mut hasher);
     Accelerator::of_this_host(disk)?.name().hash(&mut hasher);
-    [include_str!("qemu.rs"), include_str!("snapshot.rs"), include_str!("user_data.rs")].hash(&mut hasher);
+    [
+        include_str!("accelerator.rs"),
+        include_str!("qemu.rs"),
+        include_str!("snapshot.rs"),
+        include_str!("user_data.rs"),
+    ]
+    .hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
 }

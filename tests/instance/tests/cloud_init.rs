@@ -9,7 +9,9 @@ use mayfly_instance::{Machine, Spec};
 
 /// Boots with the example, and sees its settings in `mayfly config show`.
 fn shows(example: &str, settings: &[&str]) -> Machine {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud-init").join(format!("{example}.yaml"));
+    // Asked when the test runs: a build cache that two checkouts share may hold the other one's program.
+    let package = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let path = Path::new(&package).join("../../cloud-init").join(format!("{example}.yaml"));
     let mut machine = Spec::new("debian-13").user_data(&std::fs::read_to_string(path).unwrap()).boot().unwrap();
     machine.wait_until_booted();
     let status = machine.try_guest("cloud-init status --long").stdout;
