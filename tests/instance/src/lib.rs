@@ -16,7 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
 mod accelerator;
-mod cloud;
+pub mod cloud;
 pub mod disk;
 pub mod life;
 pub mod machine;
