@@ -22,7 +22,7 @@ instance_missing() {
 }
 
 # instance_emulator: Debian 12's QEMU emulates several processors unsafely, and then the tests emulate one at a time
-# (tests/instance/src/accelerator.rs), which is slower by half. Debian's own backport does not, and is used where it can be had:
+# (tests/instance/src/accelerator.rs); and it is slower by a fifth than Debian's own backport, which is used where it can be had:
 # unpacked into the cache, the host stays as it is. Prints a directory for PATH, or nothing.
 instance_emulator() {
     local place=$CACHE/tools/qemu-bookworm-backports lock options

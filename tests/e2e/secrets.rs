@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
+use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use mayfly_e2e::{Life, leaks};
 use mayfly_fake_runner::{JitConfig, scenarios};
@@ -48,14 +49,24 @@ fn no_secret_is_in_the_message_that_refuses_a_bad_jit_configuration() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// A process that waits. It has said something, so it is past its `exec`: a moment before, its environment is not yet to be seen.
+fn shell(arguments: &[&str], leak: Option<&str>) -> Child {
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo; read _"]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.envs(leak.map(|secret| ("LEAK", secret))).spawn().unwrap();
+    let said = child.stdout.as_mut().unwrap().read(&mut [0]).unwrap();
+    assert_eq!(said, 1, "the shell did not start");
+    child
+}
+
 /// The look itself is shown to see: a secret is planted in an environment, in arguments and in a file.
 #[test]
 fn a_planted_secret_is_found() {
     let secret = "planted-0f4e1c-secret".to_owned();
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("log"), format!("it is {secret}")).unwrap();
-    let mut environment = Command::new("sleep").arg("30").env("LEAK", &secret).spawn().unwrap();
-    let mut argument = Command::new("sh").args(["-c", "read _", &secret]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut environment = shell(&[], Some(&secret));
+    let mut argument = shell(&[&secret], None);
     let found = leaks::find(&[secret], &[directory.path()], |_| false);
     for child in [&mut environment, &mut argument] {
         child.kill().unwrap();

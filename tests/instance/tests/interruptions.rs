@@ -140,6 +140,34 @@ fn a_disk_that_a_job_fills_is_told_and_does_not_end_the_job() {
 }
 
 #[test]
+fn a_network_that_is_lost_under_a_job_is_told_and_does_not_end_the_job() {
+    let mut machine = with_a_job();
+    machine.guest("ip link set eth0 down");
+    machine.until("the warning", seconds(60), "mayfly status --json | grep -q '\"kind\": \"network\"'");
+    machine.until_state("Busy");
+    machine.guest("ip link set eth0 up");
+    machine.until("the address is back", seconds(60), "ip route show default | grep -q default");
+    machine.let_go();
+    let record = machine.ends("job-succeeded", seconds(120));
+    let warned = |warning: &Value| warning["kind"] == "network";
+    assert!(record["host"]["warnings"].as_array().unwrap().iter().any(warned), "the record hides it: {record:#}");
+}
+
+/// A suspend to memory is what hibernation is to the two clocks: the world went on, the machine did not.
+fn suspend(machine: &mut Machine) {
+    machine.guest("rtcwake --mode mem --seconds 5");
+}
+
+#[test]
+fn an_idle_machine_that_was_suspended_ends_as_resumed() {
+    let mut machine = Machine::restored("debian-13");
+    machine.live(&named("no-job"));
+    machine.until_state("Idle");
+    suspend(&mut machine);
+    machine.ends("resumed", seconds(90));
+}
+
+#[test]
 fn a_failed_machine_is_held_says_so_and_goes_when_it_is_released() {
     let mut machine = Spec::new("debian-13").agent("[terminate]\nhold_on_failure = \"30m\"\n").restore().unwrap();
     machine.live(&named("exit-1"));
