@@ -124,6 +124,7 @@ async fn find_out(config: &Config) -> Result<(std::io::Result<Binding>, settings
             termination_hook: config.autoscaling.termination_hook.clone(),
         },
         budget,
+        known.is_none(),
     )
     .await?;
     let binding = match (known, ec2.id()) {

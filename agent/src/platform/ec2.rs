@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
@@ -10,7 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::aws::parameter::{self, LastAnswer};
-use super::aws::{Aws, AwsSettings, CallError, Class, group, instance};
+use super::aws::{Aws, AwsSettings, CallError, Class, Soon, group, instance};
 use super::imds::notices::{SPOT_ACTION, TARGET_STATE, TargetState, read_target_state};
 use super::imds::{Details, Identity, ImdsClient, ImdsSettings, InstanceId, Poll};
 use super::notices::{Source, spot_notice};
@@ -61,6 +62,7 @@ pub struct Ec2 {
     pub(super) settings: Ec2Settings,
     pub(super) imds: ImdsClient,
     identity: OnceCell<Identity>,
+    soon: Mutex<Option<Soon>>,
     aws: OnceCell<Aws>,
     unidentified: Option<String>,
     last_answer: LastAnswer,
@@ -70,17 +72,18 @@ pub struct Ec2 {
 
 impl Ec2 {
     /// Asks the metadata service who this is, for as long as `budget`. An instance that does not answer is one too: it
-    /// must still be ended.
+    /// must still be ended. `soon`: a JIT configuration will be fetched next, so credentials are asked for beside it.
     ///
     /// # Errors
     /// The environment names a metadata endpoint that is none.
-    pub async fn find_out(settings: Ec2Settings, budget: Duration) -> Result<Self, String> {
+    pub async fn find_out(settings: Ec2Settings, budget: Duration, soon: bool) -> Result<Self, String> {
         let imds = ImdsClient::from_environment().map_err(|error| error.to_string())?;
+        let soon = if soon { Aws::soon(&aws_settings("")?).map_err(|error| error.to_string())?.into() } else { None };
         let asked = Identity::fetch(&imds, budget).await;
         let unidentified = asked.as_ref().err().map(ToString::to_string);
         let identity = OnceCell::new_with(asked.ok());
         let (aws, last_answer, group) = (OnceCell::new(), LastAnswer::default(), OnceCell::new());
-        Ok(Self { settings, imds, identity, aws, unidentified, last_answer, group })
+        Ok(Self { settings, imds, identity, soon: Mutex::new(soon), aws, unidentified, last_answer, group })
     }
 
     /// The instance's id, if it is known.
@@ -287,14 +290,11 @@ impl Ec2 {
     pub(super) async fn aws(&self) -> Result<&Aws, String> {
         self.aws
             .get_or_try_init(|| async {
-                let imds = ImdsSettings::from_environment().map_err(|error| error.to_string())?;
-                let mut settings = AwsSettings::from_environment(&self.known().await?.region, &imds);
-                if let Some(scale) = time_scale() {
-                    settings.pause_scale = scale;
-                    settings.denied_patience = settings.denied_patience.mul_f64(scale);
-                    settings.attempt_timeout = settings.attempt_timeout.mul_f64(scale.max(0.1));
+                let settings = aws_settings(&self.known().await?.region)?;
+                match self.soon.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    Some(soon) => Ok(Aws::from_soon(settings, soon)),
+                    None => Aws::new(settings).map_err(|error| error.to_string()),
                 }
-                Aws::new(settings).map_err(|error| error.to_string())
             })
             .await
     }
@@ -305,6 +305,18 @@ impl Ec2 {
         let template = self.settings.parameter.replace("{class}", &self.settings.class);
         fill(&template.replace("{instance_id}", id.as_str()), |key| self.imds.tag_text(key)).await
     }
+}
+
+/// What the environment says, and the identity document about the region.
+fn aws_settings(region: &str) -> Result<AwsSettings, String> {
+    let imds = ImdsSettings::from_environment().map_err(|error| error.to_string())?;
+    let mut settings = AwsSettings::from_environment(region, &imds);
+    if let Some(scale) = time_scale() {
+        settings.pause_scale = scale;
+        settings.denied_patience = settings.denied_patience.mul_f64(scale);
+        settings.attempt_timeout = settings.attempt_timeout.mul_f64(scale.max(0.1));
+    }
+    Ok(settings)
 }
 
 impl ImdsClient {

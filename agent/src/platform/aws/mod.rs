@@ -2,7 +2,8 @@
 //!
 //! What all of them hold to:
 //!
-//! - nothing is asked before it is needed; credentials are looked for at the first call and shared by all services;
+//! - nothing is asked before it is needed, but by who asked for a way to AWS soon ([`Aws::soon`]); all services share the
+//!   credentials;
 //! - the SDK repeats nothing: [`parameter`] does at the pace of waiting agents, the rest inside a caller's deadline, so
 //!   that every request is one that this code has counted;
 //! - every attempt is bounded ([`CONNECT_TIMEOUT`], [`ATTEMPT_TIMEOUT`]);
@@ -12,6 +13,7 @@
 
 mod call;
 mod connect;
+mod credentials;
 mod failure;
 pub mod group;
 pub mod instance;
@@ -24,9 +26,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_config::identity::IdentityCache;
-use aws_config::imds::client::{Client as SdkImdsClient, ImdsResponseRetryClassifier};
-use aws_config::imds::credentials::ImdsCredentialsProvider;
-use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -35,7 +34,6 @@ use aws_sdk_autoscaling as autoscaling;
 use aws_sdk_ec2 as ec2;
 use aws_sdk_ssm as ssm;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_runtime_api::client::retries::classifiers::SharedRetryClassifier;
 use ssm::config::SharedCredentialsProvider;
 use thiserror::Error;
 
@@ -56,9 +54,6 @@ pub const LOG_CAPS: [&str; 3] = ["aws_smithy_runtime=info", "aws_sigv4=info", "h
 /// How long one look for credentials may take: shorter than an attempt, so that the error tells what was missing.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long the metadata service may take to connect and to answer: it is one hop away, and answers in milliseconds.
-const IMDS_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// The behaviour this code was written and tested with; newer SDK releases keep it.
 fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
@@ -70,6 +65,13 @@ pub enum SettingsError {
     /// The metadata endpoint is no URL.
     #[error("the metadata endpoint {0:?} is not a URL")]
     BadImdsEndpoint(String),
+}
+
+/// What takes long and needs no region: credentials and certificates, on their way.
+#[derive(Debug)]
+pub struct Soon {
+    credentials: SharedCredentialsProvider,
+    http: SharedHttpClient,
 }
 
 /// The way to AWS. Clones share connections, credentials and everything else.
@@ -99,14 +101,26 @@ impl Aws {
     /// # Errors
     /// See [`SettingsError`].
     pub fn new(settings: AwsSettings) -> Result<Self, SettingsError> {
-        Self::over(settings, connect::to_aws())
+        let credentials = credentials::of(&settings)?;
+        Ok(Self::over(settings, credentials, connect::to_aws()))
     }
 
-    fn over(settings: AwsSettings, http: SharedHttpClient) -> Result<Self, SettingsError> {
-        let credentials = match &settings.credentials {
-            Some(credentials) => SharedCredentialsProvider::new(credentials.clone()),
-            None => of_role(&settings.imds_endpoint)?,
-        };
+    /// Begins with what takes long, while others find out which region this is. The settings' region does not matter yet.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub fn soon(settings: &AwsSettings) -> Result<Soon, SettingsError> {
+        let credentials = credentials::asked_for(credentials::of(settings)?);
+        Ok(Soon { credentials, http: connect::to_aws_soon(settings.connect_timeout) })
+    }
+
+    /// The way to AWS with what was begun.
+    #[must_use]
+    pub fn from_soon(settings: AwsSettings, soon: Soon) -> Self {
+        Self::over(settings, soon.credentials, soon.http)
+    }
+
+    fn over(settings: AwsSettings, credentials: SharedCredentialsProvider, http: SharedHttpClient) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(settings.connect_timeout)
             .operation_attempt_timeout(settings.attempt_timeout);
@@ -126,7 +140,7 @@ impl Aws {
         shared.set_app_name(AppName::new("mayfly").ok());
         let shared = shared.build();
         let (clock, ssm, ec2, autoscaling) = Default::default();
-        Ok(Self { inner: Arc::new(Inner { settings, shared, clock, ssm, ec2, autoscaling }) })
+        Self { inner: Arc::new(Inner { settings, shared, clock, ssm, ec2, autoscaling }) }
     }
 
     /// AWS's clock minus this machine's in whole seconds, by the last answer; exact to a second and the time that the
@@ -173,26 +187,6 @@ impl Aws {
     }
 }
 
-/// The credentials of the instance role: three requests to the metadata service, when they are first needed and again
-/// before they end.
-fn of_role(imds_endpoint: &str) -> Result<SharedCredentialsProvider, SettingsError> {
-    let around =
-        ProviderConfig::without_region().with_http_client(connect::to_imds()).with_behavior_version(Some(behavior()));
-    let bad = |_| SettingsError::BadImdsEndpoint(imds_endpoint.to_owned());
-    // By itself the SDK gives up at the first time-out; in an instance's first seconds they happen.
-    let classifier = ImdsResponseRetryClassifier::default().with_retry_connect_timeouts(true);
-    let imds = SdkImdsClient::builder()
-        .configure(&around)
-        .endpoint(imds_endpoint)
-        .map_err(bad)?
-        .connect_timeout(IMDS_TIMEOUT)
-        .read_timeout(IMDS_TIMEOUT)
-        .retry_classifier(SharedRetryClassifier::new(classifier))
-        .build();
-    let provider = ImdsCredentialsProvider::builder().configure(&around).imds_client(imds).build();
-    Ok(SharedCredentialsProvider::new(provider))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -226,7 +220,8 @@ mod tests {
         change(&mut settings);
         let nowhere = Nowhere::default();
         let connector = SharedHttpConnector::new(nowhere.clone());
-        let aws = Aws::over(settings, http_client_fn(move |_, _| connector.clone())).unwrap();
+        let credentials = credentials::of(&settings).unwrap();
+        let aws = Aws::over(settings, credentials, http_client_fn(move |_, _| connector.clone()));
         let id = "i-0123456789abcdef0".parse().unwrap();
         let last = parameter::LastAnswer::default();
         let short = Duration::from_millis(100);
