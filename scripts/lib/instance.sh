@@ -25,7 +25,7 @@ instance_missing() {
 # (tests/instance/src/accelerator.rs); and it is slower by a fifth than Debian's own backport, which is used where it can be had:
 # unpacked into the cache, the host stays as it is. Prints a directory for PATH, or nothing.
 instance_emulator() {
-    local place=$CACHE/tools/qemu-bookworm-backports lock options
+    local place=$CACHE/tools/qemu-bookworm-backports lock options package said
     [ "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" = bookworm ] || return 0
     mkdir -p "$CACHE/tools"
     exec {lock}>"$place.lock"
@@ -37,10 +37,12 @@ instance_emulator() {
         echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) bookworm-backports main" >"$place/apt/sources.list"
         options=(-qq -o Dir::Etc::SourceList="$place/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
             -o Dir::State::Lists="$place/apt/lists" -o Dir::Cache="$place/apt" -o APT::Sandbox::User="$(id -un)")
-        if ! apt-get "${options[@]}" update >&2 || ! (cd "$place/apt" &&
-            apt-get "${options[@]}" --target-release bookworm-backports download qemu-system-x86 qemu-system-common qemu-system-data seabios >&2 &&
-            for package in *.deb; do dpkg --extract "$package" "$place/root"; done); then
-            say "no newer QEMU is to be had; the one of this host is slower"
+        # Told only if it fails: an image's own hooks of apt complain where an ordinary user runs them. The libraries are the host's.
+        if ! said=$({ apt-get "${options[@]}" update && cd "$place/apt" &&
+            apt-get "${options[@]}" --target-release bookworm-backports download qemu-system-x86 qemu-system-common qemu-system-data seabios &&
+            for package in *.deb; do dpkg --extract "$package" "$place/root" || exit; done &&
+            "$place/root/usr/bin/qemu-system-x86_64" --version; } 2>&1); then
+            say "no newer QEMU is to be had, and the one of this host is slower: ${said##*$'\n'}"
             return 0
         fi
         rm -r "$place/apt"
