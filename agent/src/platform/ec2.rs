@@ -78,7 +78,8 @@ impl Ec2 {
     /// The environment names a metadata endpoint that is none.
     pub async fn find_out(settings: Ec2Settings, budget: Duration, soon: bool) -> Result<Self, String> {
         let imds = ImdsClient::from_environment().map_err(|error| error.to_string())?;
-        let soon = if soon { Aws::soon(&aws_settings("")?).map_err(|error| error.to_string())?.into() } else { None };
+        // What goes wrong here is told by the first call, which tries again; an agent that cannot begin ends no machine.
+        let soon = if soon { aws_settings("").ok().and_then(|settings| Aws::soon(&settings).ok()) } else { None };
         let asked = Identity::fetch(&imds, budget).await;
         let unidentified = asked.as_ref().err().map(ToString::to_string);
         let identity = OnceCell::new_with(asked.ok());

@@ -122,6 +122,11 @@ fn a_scale_in_waits_for_the_job_by_heartbeats() {
     assert_eq!(machine.clouds.aws.hook_result("end").as_deref(), Some("CONTINUE"), "the group waits for an hour");
 }
 
+fn assert_warned(record: &Value, kind: &str) {
+    let warned = record["host"]["warnings"].as_array().unwrap().iter().any(|warning| warning["kind"] == kind);
+    assert!(warned, "the record hides it: {record:#}");
+}
+
 #[test]
 fn a_disk_that_a_job_fills_is_told_and_does_not_end_the_job() {
     let mut machine = with_a_job();
@@ -135,8 +140,7 @@ fn a_disk_that_a_job_fills_is_told_and_does_not_end_the_job() {
     machine.guest("rm /opt/actions-runner/filler");
     machine.let_go();
     let record = machine.ends("job-succeeded", seconds(90));
-    let warned = |warning: &Value| warning["kind"] == "disk";
-    assert!(record["host"]["warnings"].as_array().unwrap().iter().any(warned), "the record hides it: {record:#}");
+    assert_warned(&record, "disk");
 }
 
 #[test]
@@ -153,8 +157,7 @@ fn a_network_that_is_lost_under_a_job_is_told_and_does_not_end_the_job() {
     machine.until("the network", seconds(60), "ip route show dev eth0 | grep -q ^169.254.169.0/24");
     machine.let_go();
     let record = machine.ends("job-succeeded", seconds(120));
-    let warned = |warning: &Value| warning["kind"] == "network";
-    assert!(record["host"]["warnings"].as_array().unwrap().iter().any(warned), "the record hides it: {record:#}");
+    assert_warned(&record, "network");
 }
 
 #[test]
