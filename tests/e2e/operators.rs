@@ -11,6 +11,7 @@ use mayfly_e2e::{Cloud, Life};
 use mayfly_fake_aws::Limit;
 use mayfly_fake_aws::proxy::{AwsError, Fault, Match};
 use mayfly_fake_runner::scenarios;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// A command's exit code and what it said.
@@ -242,4 +243,23 @@ fn an_order_for_machines_is_answered_as_json() {
     let drained: Value = serde_json::from_str(&accepted(&life, &["drain", "--json"])).unwrap();
     assert_eq!((&drained["state"], &drained["held_until"]), (&Value::from("Draining"), &Value::Null), "{drained:#}");
     running.end().assert_outcome("operator-drain");
+}
+
+#[test]
+fn a_command_does_not_wait_for_an_agent_that_stands_still_or_dies() {
+    let life = job_of(1_500);
+    let mut running = life.start();
+    running.until_state("Busy");
+    running.signal(Signal::SIGSTOP);
+    let said = order(&life, &["drain", "--now"]);
+    assert_eq!(said.code, Some(69), "an agent that stands still accepted it: {}{}", said.out, said.err);
+    assert!(said.err.contains("no agent answers"), "it does not say what is wrong: {}", said.err);
+
+    let mut command = Command::new(mayfly_binary());
+    command.args(["hold", "30m", "--state-directory"]).arg(life.state()).env_clear().stdin(Stdio::null());
+    let asked = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    running.kill_dead();
+    let status = asked.wait_with_output().unwrap().status;
+    assert_eq!(status.code(), Some(69), "a command outlives the agent it asked: {status}");
+    assert_eq!(life.start().end().outcome(), "job-succeeded", "the job was stopped by an order that nobody took");
 }

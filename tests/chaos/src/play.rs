@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use mayfly_e2e::{leaks, processes};
 use mayfly_fake_aws::Limit;
@@ -31,6 +31,9 @@ const GOODBYE: Duration = Duration::from_secs(4);
 /// An agent that fails is started again after this, as systemd does, and so often.
 const RESTART: Duration = Duration::from_millis(100);
 const RESTARTS: usize = 3;
+
+/// How long an operator's command may outlive its agent on a busy machine: it waits 2 s for an answer.
+const OPERATOR_LATEST: Duration = Duration::from_secs(10);
 
 /// Lives a life of this plan, and keeps what tells of it in `evidence` if `wanted` says so. Ends at once when `cut` is set.
 #[must_use]
@@ -62,6 +65,7 @@ struct Playing<'a> {
     exits: Vec<Exit>,
     goes_at: Option<Duration>,
     told_to_go: bool,
+    operators: Vec<Child>,
 }
 
 enum After {
@@ -90,6 +94,7 @@ impl<'a> Playing<'a> {
             exits: Vec::new(),
             goes_at: None,
             told_to_go: false,
+            operators: Vec::new(),
             world,
         }
     }
@@ -290,9 +295,33 @@ impl<'a> Playing<'a> {
             return Err(format!("mayfly {}: this binary does not know it", words[0]));
         }
         self.agent_pid()?;
-        let mut command = self.world.command(words).spawn().map_err(|error| error.to_string())?;
-        std::thread::spawn(move || command.wait());
+        self.operators.push(self.world.command(words).spawn().map_err(|error| error.to_string())?);
         Ok(())
+    }
+
+    /// What is left of the runner: an operator's command is not the runner's, and may have been typed a moment ago.
+    fn left(&self) -> Vec<processes::Process> {
+        let typed = |process: &processes::Process| {
+            self.operators.iter().any(|command| i64::from(command.id()) == i64::from(process.pid))
+        };
+        processes::of_life(&self.world.life).into_iter().filter(|process| !typed(process)).collect()
+    }
+
+    /// Waits for the operators' commands; those that wait for an agent that is gone are counted and ended.
+    fn operators_left(&mut self) -> usize {
+        let deadline = Instant::now() + OPERATOR_LATEST;
+        let mut left = 0;
+        for mut command in std::mem::take(&mut self.operators) {
+            while Instant::now() < deadline && matches!(command.try_wait(), Ok(None)) {
+                std::thread::sleep(PACE);
+            }
+            if matches!(command.try_wait(), Ok(None)) {
+                left += 1;
+                let _ = command.kill();
+                let _ = command.wait();
+            }
+        }
+        left
     }
 
     fn terminations(&self) -> Vec<Termination> {
@@ -318,7 +347,8 @@ impl<'a> Playing<'a> {
             let _ = agent.wait();
         }
         // Before anything of it is cleared away here.
-        let left = if end == End::Gone { processes::of_life(&self.world.life) } else { Vec::new() };
+        let left = if end == End::Gone { self.left() } else { Vec::new() };
+        let operators_left = self.operators_left();
         let mut terminations = self.terminations();
         let powered = fs::read_to_string(self.world.power_log()).unwrap_or_default();
         for unix_ms in powered.lines().filter_map(|line| line.parse::<u64>().ok()) {
@@ -343,6 +373,7 @@ impl<'a> Playing<'a> {
             record: serde_json::from_slice(&record).unwrap_or_default(),
             journal: life.journal().iter().filter_map(|line| serde_json::from_str(line).ok()).collect(),
             left,
+            operators_left: if end == End::Gone { operators_left } else { 0 },
             files_left: self.world.files_left(),
             secrets: leaks::in_files(&self.world.secrets, &[life.directory()], |path| {
                 path.components().any(|part| part.as_os_str() == "bin")

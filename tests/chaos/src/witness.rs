@@ -39,6 +39,8 @@ pub struct Witness {
     pub journal: Vec<Value>,
     /// Processes of the life that outlived it.
     pub left: Vec<Process>,
+    /// How many operators' commands went on waiting for an agent that was gone.
+    pub operators_left: usize,
     /// Files of the JIT configuration that outlived it.
     pub files_left: Vec<String>,
     /// Places that show a secret.
