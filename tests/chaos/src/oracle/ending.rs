@@ -38,9 +38,11 @@ pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
         verdict.unless(witness.left.is_empty(), "no process of the runner outlives the life", || {
             format!("{:#?}", witness.left)
         });
-        verdict.unless(witness.operators_left == 0, "an operator's command does not wait for an agent that is gone", || {
-            format!("{} still did", witness.operators_left)
-        });
+        verdict.unless(
+            witness.operators_left == 0,
+            "an operator's command does not wait for an agent that is gone",
+            || format!("{} still did", witness.operators_left),
+        );
         // Files of a start that never happened are known to the journal alone.
         let forgotten = lost_journal(witness) && witness.recording.starts().is_empty();
         verdict.unless(
