@@ -1,0 +1,19 @@
+//! Scenarios on the shipped binary and real processes, by what they are about.
+
+mod commands;
+mod crash;
+mod doctor;
+mod ec2_end;
+mod ec2_fleet;
+mod ec2_identity;
+mod ec2_jit;
+mod groups;
+mod host;
+mod interruptions;
+mod jit;
+mod operators;
+mod results;
+mod runner;
+mod secrets;
+mod stops;
+mod stuck;
