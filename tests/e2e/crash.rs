@@ -195,6 +195,13 @@ fn a_name_that_imitates_a_success_does_not_win_while_agent_and_listener_are_dead
     let life = life("imitating-names-newline");
     let mut running = life.start();
     running.until_state("Busy");
+    // Only of what it passed on can the next agent know that it was printed while the worker lived.
+    running.until("the name was passed on", |life| {
+        let told = fs::read(life.state().join("console.told")).ok().and_then(|bytes| bytes.try_into().ok());
+        let console = fs::read(life.state().join("console.log")).unwrap_or_default();
+        let name_ends = console.windows(12).rposition(|part| part == b"with result:");
+        told.map(u64::from_le_bytes).zip(name_ends).is_some_and(|(told, end)| told > end as u64)
+    });
     running.kill_dead();
     for process in processes::of_life(&life) {
         if process.arguments.iter().any(|word| word.contains("Runner.Listener")) {
