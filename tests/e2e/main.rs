@@ -7,6 +7,7 @@ mod ec2_end;
 mod ec2_fleet;
 mod ec2_identity;
 mod ec2_jit;
+mod forged;
 mod groups;
 mod host;
 mod interruptions;

@@ -1,6 +1,5 @@
 //! The performer's half that touches the platform: identity, the JIT configuration's source, tags, the machine's end.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +13,14 @@ use super::settings::{JitSource, Platform};
 use super::{clock, notices};
 use crate::jit_source;
 use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Time};
-use crate::platform::ec2::{Ec2, tagger};
+use crate::platform::ec2::Ec2;
+use crate::platform::tags::{Tags, tagger};
 use crate::runner::jit::JitConfig;
 use crate::runner::watch::Seen;
 use crate::systemd::{Manager, PROBE};
 
 /// How long the probe may take; a refused connection takes milliseconds.
 const PROBE_PATIENCE: Duration = Duration::from_secs(20);
-
-type Tags = BTreeMap<&'static str, String>;
 
 /// See the module.
 pub(super) enum Machine {
@@ -103,7 +101,7 @@ impl Machine {
     pub(super) fn announce(&mut self, outcome: Outcome, at: Time, job: Option<&JobInfo>) -> Option<String> {
         let Self::Ec2(on) = self else { return None };
         let when = on.ec2.utc(at);
-        if let Some(run) = job.map(run_of) {
+        if let Some(run) = job.and_then(JobInfo::run) {
             on.tags.insert("mayfly:run", run);
         }
         on.tag([("mayfly:interrupted-at", when.clone()), ("mayfly:outcome", outcome.code().to_owned())]);
@@ -227,8 +225,8 @@ impl Machine {
             Self::Local(_) => None,
             Self::Ec2(on) => {
                 on.tag([("mayfly:phase", "closing".to_owned()), ("mayfly:outcome", end.outcome.code().to_owned())]);
-                if let Some(job) = &end.job {
-                    on.tag([("mayfly:run", run_of(job))]);
+                if let Some(run) = end.job.as_ref().and_then(JobInfo::run) {
+                    on.tag([("mayfly:run", run)]);
                 }
                 // Without its sender the task ends once the newest tags are applied.
                 let (last, _) = watch::channel(Tags::new());
@@ -270,11 +268,6 @@ impl Machine {
             Self::Ec2(on) => Some(Arc::clone(&on.ec2)),
         }
     }
-}
-
-/// The run that a job belongs to, as the launcher reads it.
-fn run_of(JobInfo { repository, run_id, run_attempt, .. }: &JobInfo) -> String {
-    format!("{repository}/{run_id}/{run_attempt}")
 }
 
 /// Tries, as the job's user, to get what no job may have.

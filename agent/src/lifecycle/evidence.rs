@@ -192,7 +192,10 @@ impl Evidence {
                 (self.completed, self.completed_before_stop) = (None, false);
             }
             Sign::WorkerGone => self.worker = Worker::Gone,
-            Sign::HookStarted(info) => self.job = Some(info.clone()),
+            // The runner makes the first call before any step; what calls later may be the job itself.
+            Sign::HookStarted(info) => {
+                self.job.get_or_insert_with(|| info.fitting().0);
+            }
             Sign::HookCompleted => self.hook_completed = true,
             Sign::Completed { job, result } => self.complete(job, *result),
             Sign::UpdateStarted => self.updating = true,

@@ -8,6 +8,7 @@ mod docker;
 mod end;
 mod event;
 mod evidence;
+mod job;
 mod outcome;
 mod policy;
 mod runner;

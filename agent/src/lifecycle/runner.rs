@@ -7,11 +7,13 @@ impl Step<'_> {
     pub(super) fn saw(&mut self, sign: &Sign) {
         let listened = phase_listened(&self.state.phase);
         let Some(run) = self.state.phase.run_mut() else { return };
+        let knew_job = run.evidence.job.is_some();
         run.evidence.absorb(sign);
+        let learned_job = !knew_job && run.evidence.job.is_some();
         if !listened && phase_listened(&self.state.phase) {
             self.answer_launch(true);
         }
-        if matches!(sign, Sign::HookStarted(_)) {
+        if learned_job {
             self.announce_again(); // now it is known whose job it is
         }
         self.settle();

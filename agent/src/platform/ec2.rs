@@ -1,13 +1,11 @@
 //! The EC2 instance this agent runs on: who it is, its JIT configuration, its tags, and its end.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
-use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::aws::parameter::{self, LastAnswer};
@@ -16,6 +14,7 @@ use super::imds::notices::{SPOT_ACTION, TARGET_STATE, TargetState, read_target_s
 use super::imds::{Details, Identity, ImdsClient, ImdsSettings, InstanceId, Poll};
 use super::notices::{Source, spot_notice};
 use super::power;
+use super::tags::{NotTagged, Tags};
 use crate::config::PowerOff;
 use crate::daemon::clock;
 use crate::lifecycle::{self, Event, Notice, Outcome, Rung, Time};
@@ -215,11 +214,15 @@ impl Ec2 {
     ///
     /// # Errors
     /// What came back.
-    pub async fn tag(&self, tags: &BTreeMap<&'static str, String>) -> Result<(), String> {
+    pub async fn tag(&self, tags: &Tags) -> Result<(), NotTagged> {
+        let unknown = |detail| NotTagged { detail, refused: false };
         let tags: Vec<(&str, String)> = tags.iter().map(|(key, value)| (*key, value.clone())).collect();
-        let id = self.known_id().await?;
-        let aws = self.aws().await?;
-        instance::tag(aws, id, &tags, ASIDE_BUDGET).await.map_err(|error| error.to_string())
+        let id = self.known_id().await.map_err(unknown)?;
+        let aws = self.aws().await.map_err(unknown)?;
+        instance::tag(aws, id, &tags, ASIDE_BUDGET).await.map_err(|error| NotTagged {
+            detail: error.to_string(),
+            refused: !error.class.passes() && error.class != Class::Credentials,
+        })
     }
 
     /// What is learned off the critical path: the group, and whether a shutdown would only stop the machine.
@@ -373,24 +376,4 @@ fn shifted(moment: SystemTime, seconds: i64) -> SystemTime {
 /// hour of throttling in a minute.
 pub(crate) fn time_scale() -> Option<f64> {
     std::env::var("MAYFLY_TIME_SCALE").ok()?.parse().ok().filter(|scale: &f64| scale.is_finite() && *scale > 0.0)
-}
-
-/// Applies tags one call after the other, always the newest, until its sender is gone.
-pub(crate) fn tagger(
-    machine: std::sync::Arc<Ec2>,
-) -> (tokio::sync::watch::Sender<BTreeMap<&'static str, String>>, JoinHandle<()>) {
-    let (sender, mut wanted) = tokio::sync::watch::channel(BTreeMap::<&'static str, String>::new());
-    let task = tokio::spawn(async move {
-        let mut applied = BTreeMap::new();
-        while wanted.changed().await.is_ok() {
-            let tags = wanted.borrow_and_update().clone();
-            let new = tags.iter().filter(|(key, value)| applied.get(*key) != Some(*value));
-            let new = new.map(|(key, value)| (*key, value.clone())).collect();
-            match machine.tag(&new).await {
-                Ok(()) => applied = tags,
-                Err(error) => warn!("the instance could not be tagged: {error}"),
-            }
-        }
-    });
-    (sender, task)
 }

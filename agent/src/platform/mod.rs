@@ -8,3 +8,4 @@ pub mod imds;
 pub mod notices;
 pub mod power;
 pub mod probe;
+pub mod tags;
