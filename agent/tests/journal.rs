@@ -90,3 +90,41 @@ fn cut_at_every_byte_it_tells_a_beginning_of_the_truth_and_can_be_continued() {
         assert_eq!(again.len(), told + 1, "cut at byte {cut}: the next line did not follow the last whole one");
     }
 }
+
+/// What changes without end makes no journal without end, and what was said last is what is read.
+#[test]
+fn a_journal_of_ten_thousand_changes_is_bounded_and_tells_the_last_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let binding = Binding { instance: "i-0123456789abcdef0".to_owned(), boot: "b".to_owned() };
+    let (mut journal, replay) = Journal::read(directory.path(), &binding);
+    journal.prepare(&binding, &replay);
+    let life = entries();
+    for entry in &life {
+        journal.append(entry).unwrap();
+    }
+    let mut last = life[life.len() - 1].clone();
+    let (path, mut longest) = (directory.path().join("journal.jsonl"), 0);
+    for change in 0..10_000 {
+        last.at = Time(100 + change);
+        last.state.hold = Some(Time(change));
+        journal.append(&last).unwrap();
+        longest = longest.max(fs::metadata(&path).unwrap().len());
+        if change % 997 == 0 {
+            // A new agent process at this moment.
+            let (again, replay) = Journal::read(directory.path(), &binding);
+            let Replay::ThisBoot(read) = &replay else { panic!("after {change} changes: {replay:?}") };
+            assert_eq!(read.last(), Some(&last), "what was said last is lost after {change} changes");
+            assert_eq!(read.first(), life.first(), "when the life began is lost");
+            journal = again;
+            journal.prepare(&binding, &replay);
+        }
+    }
+    assert!(longest < 2 * 1024 * 1024, "a life made a journal of {longest} bytes");
+    let Replay::ThisBoot(read) = Journal::read(directory.path(), &binding).1 else { panic!("it is not read") };
+    let names = |entries: &[Entry]| {
+        let mut names: Vec<_> = entries.iter().map(|entry| entry.state.phase.name()).collect();
+        names.dedup();
+        names
+    };
+    assert_eq!(names(&read), names(&life), "how the life went is lost");
+}

@@ -1,7 +1,7 @@
 //! The journal: which state the life was in, for the agent process that comes after a crash.
 //!
 //! One JSON line a state change, written and synced before the change is acted on. The first line binds it to an instance
-//! and a boot. Room is reserved in advance, so that a job that fills the disk does not take the journal with it.
+//! and a boot. One that became long is rewritten with what still matters, whole or not at all. Room is reserved in advance, so that a job that fills the disk does not take the journal with it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -10,14 +10,20 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::lifecycle::{State, Time};
 
 /// Room for a few hundred state changes; a whole life needs some twenty.
 const RESERVED: i64 = 256 * 1024;
 
-/// No journal of ours is longer; what is longer is not one.
+/// A journal that would become longer is rewritten: first line, how the life went, and the state it is in.
+const REWRITTEN_AT: u64 = 1024 * 1024;
+
+/// So many changes of phase are kept then; a whole life has some ten.
+const PHASES_KEPT: usize = 32;
+
+/// No journal of ours is longer, and none is appended to beyond: what is longer is not one.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// Where and when a journal was written.
@@ -57,6 +63,7 @@ pub struct Journal {
     path: PathBuf,
     file: Option<File>,
     end: u64,
+    rewritten_at: u64,
     /// It may be this instance's, and nobody knows: it is neither obeyed nor replaced.
     kept: bool,
 }
@@ -65,7 +72,8 @@ impl Journal {
     /// Reads the journal in a state directory. Nothing can be appended before [`Self::prepare`].
     #[must_use]
     pub fn read(state_directory: &Path, binding: &Binding) -> (Self, Replay) {
-        let mut journal = Self { path: state_directory.join("journal.jsonl"), file: None, end: 0, kept: false };
+        let path = state_directory.join("journal.jsonl");
+        let mut journal = Self { path, file: None, end: 0, rewritten_at: REWRITTEN_AT, kept: false };
         let replay = journal.replay(binding);
         (journal, replay)
     }
@@ -154,9 +162,24 @@ impl Journal {
     }
 
     fn append_line(&mut self, line: &impl Serialize) -> io::Result<()> {
-        let file = self.file.as_ref().ok_or_else(|| io::Error::other("the journal could not be opened"))?;
+        if self.file.is_none() {
+            return Err(io::Error::other("the journal could not be opened"));
+        }
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
+        let length = self.end + bytes.len() as u64;
+        if length > self.rewritten_at {
+            match self.rewrite(&bytes) {
+                Ok(()) => return Ok(()),
+                // There is no room for a second file, perhaps: later there may be.
+                Err(error) if length < LONGEST => {
+                    debug!("the journal cannot be rewritten: {error}");
+                    self.rewritten_at = length + REWRITTEN_AT;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let file = self.file.as_ref().ok_or_else(|| io::Error::other("the journal could not be opened"))?;
         // At a remembered place: a line that was written in part is overwritten by the next.
         let written = file.write_all_at(&bytes, self.end).and_then(|()| {
             let tail = self.end + bytes.len() as u64;
@@ -167,6 +190,34 @@ impl Journal {
         });
         self.end = written?;
         Ok(())
+    }
+
+    /// Replaces the journal by what still matters of it, and this line. Whoever reads it after a crash finds the one or the
+    /// other, never a mixture.
+    fn rewrite(&mut self, last: &[u8]) -> io::Result<()> {
+        let content = read_bounded(&self.path)?;
+        let written = content.get(..usize::try_from(self.end).unwrap_or(0)).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut lines = written.split_inclusive(|byte| *byte == b'\n');
+        let mut kept = lines.next().unwrap_or_default().to_vec();
+        let (mut phase, mut phases) = ("", 0);
+        for line in lines {
+            let name = serde_json::from_slice::<Entry>(line)?.state.phase.name();
+            if name != phase && phases < PHASES_KEPT {
+                kept.extend_from_slice(line);
+                (phase, phases) = (name, phases + 1);
+            }
+        }
+        kept.extend_from_slice(last);
+        let end = kept.len() as u64;
+        kept.push(0);
+        let beside = self.path.with_extension("new.jsonl");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let _ = fallocate(&file, FallocateFlags::empty(), 0, RESERVED);
+        file.write_all_at(&kept, 0)?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        (self.file, self.end, self.rewritten_at) = (Some(file), end, end.max(REWRITTEN_AT / 2) + REWRITTEN_AT / 2);
+        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
     }
 
     /// Keeps the journal of a finished life beside the next one's.

@@ -22,13 +22,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::control::hooks::{Annotations, DockerGate};
 use crate::control::operators::{Answer, Order};
 use crate::control::status::Status;
 use crate::control::{self, Query, Reply, Request};
-use crate::lifecycle::{Effect, Event, Outcome, Phase, State, Timer, step};
+use crate::lifecycle::{Effect, Event, JobInfo, Outcome, Phase, Sign, State, step};
 use crate::runner::watch::Seen;
 use crate::systemd::notify;
 use journal::{Entry, Journal};
@@ -69,7 +69,7 @@ pub enum Lived {
 /// It could not begin; nothing was started.
 pub async fn live(settings: Settings, signals: Signals) -> Result<Lived, CannotBegin> {
     let start = start::prepare(&settings)?;
-    let (events, inbox) = mpsc::channel(256);
+    let (events, inbox) = mpsc::channel(INBOX);
     signals.forward(events.clone(), settings.unit.as_ref().map(|unit| unit.manager().clone()))?;
     let (gate, docker) = watch::channel(DockerGate::default());
     let annotations = Annotations::default();
@@ -84,12 +84,18 @@ struct Life {
     journal: Journal,
     performer: Performer,
     record: Record,
-    alarm: Option<Timer>,
+    /// What was taken in since the next timer was due.
+    before_timer: u32,
+    /// It was that timer's turn last.
+    timer_fired: bool,
     inbox: mpsc::Receiver<Seen>,
     queries: mpsc::Receiver<Query>,
     first: Event,
     _lock: Option<start::Lock>,
 }
+
+/// How many events may wait to be taken in, and so how many may be here when a timer becomes due.
+const INBOX: usize = 256;
 
 /// The loop looks at the boot clock at least this often: a sleep does not notice that the machine was suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -106,7 +112,8 @@ impl Life {
             journal: start.journal,
             performer,
             record: start.record,
-            alarm: None,
+            before_timer: 0,
+            timer_fired: false,
             inbox,
             queries,
             first: Event::Begin(start.begin),
@@ -128,6 +135,7 @@ impl Life {
             }
             notify::alive();
             match self.next().await {
+                Next::Nothing => {}
                 Next::Event(event) => self.take(&event),
                 Next::Line(line, end) => {
                     self.record.console_lines += 1;
@@ -152,19 +160,29 @@ impl Life {
     }
 
     /// The next thing to deal with. What was seen goes before timers: a deadline must not win against evidence that is
-    /// already here.
+    /// already here. But only what is here already: a job that writes without end must not put its deadline off, nor what
+    /// people ask for.
     async fn next(&mut self) -> Next {
+        let now = clock::now();
+        let due = self.state.next_timer().filter(|(_, at)| *at <= now && !self.timer_fired);
+        self.timer_fired = false;
+        if let Some((timer, _)) = due {
+            if (self.before_timer as usize) < INBOX
+                && let Ok(seen) = self.inbox.try_recv()
+            {
+                self.before_timer += 1;
+                return seen.into();
+            }
+            (self.before_timer, self.timer_fired) = (0, true);
+            return Next::Event(Event::Passed(timer));
+        }
         let longest = notify::pace().map_or(LONGEST_SLEEP, |pace| pace.min(LONGEST_SLEEP));
-        let wait = self.state.next_timer().map_or(longest, |(_, at)| at.since(clock::now())).min(longest);
+        let wait = self.state.next_timer().map_or(longest, |(_, at)| at.since(now)).min(longest);
+        // Not biased: whoever has something to say gets a turn, however much the others have.
         tokio::select! {
-            biased;
-            Some(seen) = self.inbox.recv() => match seen {
-                Seen::Event(event) => Next::Event(event),
-                Seen::Line { line, end } => Next::Line(line, end),
-                Seen::Detach => Next::Detach,
-            },
+            Some(seen) = self.inbox.recv() => seen.into(),
             Some(query) = self.queries.recv() => Next::Query(query),
-            () = tokio::time::sleep(wait) => self.due(),
+            () = tokio::time::sleep(wait) => Next::Nothing,
         }
     }
 
@@ -177,10 +195,6 @@ impl Life {
         answer
     }
 
-    fn due(&self) -> Next {
-        Next::Event(Event::Passed(self.alarm.unwrap_or(Timer::Phase)))
-    }
-
     /// One step: decide, remember, act.
     fn take(&mut self, event: &Event) {
         self.record.rung(event);
@@ -190,6 +204,11 @@ impl Life {
         }
         let (next, effects) = step(self.performer.policy(), &self.state, event, clock::now());
         let changed = next != self.state;
+        if let Event::Saw(Sign::HookStarted(told)) = event
+            && changed
+        {
+            say_what_was_left_out(told);
+        }
         let new_phase = next.phase.name() != self.state.phase.name();
         let newly_held = matches!(next.phase, Phase::Held { .. }) && next.phase != self.state.phase;
         self.state = next;
@@ -207,7 +226,8 @@ impl Life {
         }
         for effect in effects {
             match effect {
-                Effect::Arm { timer, .. } => self.alarm = Some(timer),
+                // The loop looks at the state's next timer on every turn.
+                Effect::Arm { .. } => {}
                 // Whatever stops, flushes or terminates goes on from memory; only this must not.
                 Effect::StartRunner if !remembered => self.refuse_to_start(),
                 Effect::Close(mut end) => {
@@ -240,9 +260,28 @@ impl Life {
     }
 }
 
+/// Of the first call only: no other changes the state.
+fn say_what_was_left_out(told: &JobInfo) {
+    let (_, unfit) = told.fitting();
+    if !unfit.is_empty() {
+        warn!("the job's hook told what GitHub cannot have said, and it is left out: {}", unfit.join(", "));
+    }
+}
+
 enum Next {
+    Nothing,
     Event(Event),
     Line(String, u64),
     Query(Query),
     Detach,
+}
+
+impl From<Seen> for Next {
+    fn from(seen: Seen) -> Self {
+        match seen {
+            Seen::Event(event) => Self::Event(event),
+            Seen::Line { line, end } => Self::Line(line, end),
+            Seen::Detach => Self::Detach,
+        }
+    }
 }

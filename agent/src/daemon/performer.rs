@@ -365,8 +365,11 @@ fn host_settings(settings: &Settings, annotations: Annotations) -> HostSettings 
 async fn kill_tree(unit: Option<&RunnerUnit>, traces: &Traces) {
     match unit {
         Some(unit) => match unit.kill(KILL_GRACE).await {
-            0 => {}
-            left => warn!("{left} processes of the runner's unit do not die: they wait for a device or a network disk"),
+            Some(0) => {}
+            None => warn!("whether processes of the runner's unit are left is not known: /proc cannot be read"),
+            Some(left) => {
+                warn!("{left} processes of the runner's unit do not die: they wait for a device or a network disk")
+            }
         },
         None => match process::kill(traces, KILL_GRACE).await {
             0 => {}

@@ -39,7 +39,8 @@ impl Signals {
             while let Ok(count @ 1..) = receiver.read(&mut signals).await {
                 for _ in 0..count {
                     let seen = match &manager {
-                        Some(manager) if !manager.is_stopping().await => Seen::Detach,
+                        // Where nobody says: a machine that goes stops the runner itself, and an agent that is only restarted must not.
+                        Some(manager) if !manager.is_stopping().await.unwrap_or(false) => Seen::Detach,
                         _ => Seen::Event(Event::Stop(Stop::Shutdown)),
                     };
                     if events.send(seen).await.is_err() {

@@ -3,7 +3,11 @@
 //! Job names are workflow-controlled text, so lines with a time stamp are anchored at the start, and a name is never
 //! searched for anything.
 
+use super::tail::cut;
 use crate::lifecycle::{JobResult, Sign, Trouble};
+
+/// The longest job name that is kept, in bytes: it goes into every line of the journal.
+const LONGEST_NAME: usize = 1024;
 
 /// Reads one console line (stdout or stderr, without its line break).
 #[must_use]
@@ -23,13 +27,13 @@ fn stamped(text: &str) -> Option<Sign> {
         return Some(Sign::Reconnected);
     }
     if let Some(job) = text.strip_prefix("Running job: ") {
-        return Some(Sign::Running { job: job.to_owned() });
+        return Some(Sign::Running { job: cut(job, LONGEST_NAME).to_owned() });
     }
     if text.starts_with("Runner connect error: ") {
         return Some(Sign::Trouble(Trouble::Unreachable));
     }
     let (job, word) = text.strip_prefix("Job ")?.rsplit_once(" completed with result: ")?;
-    Some(Sign::Completed { job: job.to_owned(), result: JobResult::from_word(word)? })
+    Some(Sign::Completed { job: cut(job, LONGEST_NAME).to_owned(), result: JobResult::from_word(word)? })
 }
 
 fn plain(line: &str) -> Option<Sign> {

@@ -2,10 +2,12 @@
 //!
 //! Facts about the runner come from `actions/runner` 2.336.0, read in source.
 
+mod asking;
 pub mod console;
 pub mod environment;
 pub mod files;
 pub mod guard;
+mod intake;
 pub mod jit;
 pub mod order;
 pub mod perf;

@@ -11,8 +11,9 @@ use nix::unistd::{Whence, lseek64};
 /// The longest line that is kept; what is beyond is cut off. Nothing the runner says itself comes near.
 const MAX_LINE: usize = 48 * 1024;
 
-/// At most this much is read before the caller gets a chance to do something else.
-const BURST: usize = 1024 * 1024;
+/// At most so many bytes, and so many lines, are read before the caller gets a chance to do something else.
+const BURST: usize = 256 * 1024;
+const BURST_LINES: usize = 2048;
 
 /// What was read is given back to the file system in steps of this size, a step behind: a new agent process reads the
 /// last part again and so misses nothing.
@@ -26,6 +27,7 @@ pub struct Tail {
     offset: u64,
     given_back: u64,
     give_back: bool,
+    at_most: u64,
     line: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -40,6 +42,7 @@ impl Tail {
             offset: 0,
             given_back: 0,
             give_back: false,
+            at_most: u64::MAX,
             line: Vec::new(),
             buffer: vec![0; 16 * 1024],
         }
@@ -53,7 +56,33 @@ impl Tail {
         self
     }
 
-    /// Passes every whole line that is there to `each`, with the place in the file where it ends, up to a bound. Returns whether there may be more.
+    /// Reads so many bytes of the file and no more, however long it becomes: for what a job can write.
+    #[must_use]
+    pub fn at_most(mut self, bytes: u64) -> Self {
+        self.at_most = bytes;
+        self
+    }
+
+    /// Up to here the file was read.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How long the file is right now.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        std::fs::symlink_metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Whether the file is longer than is read of it.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.offset >= self.at_most
+    }
+
+    /// Passes every whole line that is there to `each`, with the place in the file where it ends, up to a bound of bytes
+    /// and of lines. Returns whether there may be more.
     ///
     /// # Errors
     /// The file exists and cannot be read.
@@ -62,24 +91,30 @@ impl Tail {
             return Ok(false);
         }
         let Some(file) = &self.file else { return Ok(false) };
-        let mut budget = BURST;
-        while budget > 0 {
-            let count = file.read_at(&mut self.buffer, self.offset)?;
+        let (mut budget, mut lines) = (BURST, 0);
+        while budget > 0 && lines < BURST_LINES {
+            let room = self.at_most.saturating_sub(self.offset);
+            let wanted = self.buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+            let count = file.read_at(&mut self.buffer[..wanted], self.offset)?;
             if count == 0 {
                 return Ok(false);
             }
-            let mut at = self.offset;
-            self.offset += count as u64;
             budget = budget.saturating_sub(count);
             for chunk in self.buffer[..count].split_inclusive(|byte| *byte == b'\n') {
                 let (part, whole) = chunk.strip_suffix(b"\n").map_or((chunk, false), |part| (part, true));
-                at += chunk.len() as u64;
+                self.offset += chunk.len() as u64;
                 let room = MAX_LINE - self.line.len();
                 self.line.extend_from_slice(&part[..part.len().min(room)]);
                 if whole {
+                    // What stands for bytes that are no text is longer than they were.
                     let text = String::from_utf8_lossy(&self.line);
-                    each(text.strip_suffix('\r').unwrap_or(&text), at);
+                    let text = cut(&text, MAX_LINE);
+                    each(text.strip_suffix('\r').unwrap_or(text), self.offset);
                     self.line.clear();
+                    lines += 1;
+                }
+                if lines == BURST_LINES {
+                    break; // what is left of the buffer is read again
                 }
             }
         }
@@ -132,6 +167,16 @@ impl Tail {
     }
 }
 
+/// The beginning of a text, at most so many bytes of it.
+#[must_use]
+pub fn cut(text: &str, longest: usize) -> &str {
+    let mut end = longest.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -162,5 +207,36 @@ mod tests {
         }
         tail.finish(|line| lines.push(line.to_owned()));
         assert_eq!(lines, ["one", "two", "three", "rest"]);
+    }
+
+    #[test]
+    fn a_million_line_breaks_come_in_bounded_portions_and_none_is_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        std::fs::write(&path, [vec![b'\n'; 1_000_000], b"last\n".to_vec()].concat()).unwrap();
+        let (mut tail, mut all, mut last) = (Tail::new(&path), 0, String::new());
+        loop {
+            let mut portion = 0;
+            let more = tail.read(|line, _| {
+                portion += 1;
+                line.clone_into(&mut last);
+            });
+            assert!(portion <= BURST_LINES, "{portion} lines at once: a job decides how much memory the agent takes");
+            all += portion;
+            if !more.unwrap() {
+                break;
+            }
+        }
+        assert_eq!((all, last.as_str()), (1_000_001, "last"));
+    }
+
+    #[test]
+    fn of_a_file_that_a_job_writes_no_more_is_read_than_allowed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        std::fs::write(&path, "abc\n".repeat(1000)).unwrap();
+        let (mut tail, mut lines) = (Tail::new(&path).at_most(100), 0);
+        while tail.read(|_, _| lines += 1).unwrap() {}
+        assert_eq!((lines, tail.is_spent()), (25, true));
     }
 }

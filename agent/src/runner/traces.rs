@@ -9,15 +9,19 @@
 //! | `console.log` | the listener and its worker | their stdout and stderr |
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::tree::ProcessId;
 use crate::lifecycle::Exit;
+
+/// No trace is longer: a marker names a handful of files.
+const LONGEST: u64 = 64 * 1024;
 
 /// The files of a runner's start, in the state directory.
 #[derive(Clone, Debug)]
@@ -128,7 +132,7 @@ impl Traces {
     /// Up to which place of the console's file its lines were passed on.
     #[must_use]
     pub fn told(&self) -> u64 {
-        let bytes = fs::read(self.told_path()).ok().and_then(|bytes| bytes.try_into().ok());
+        let bytes = read_bounded(&self.told_path()).ok().and_then(|bytes| bytes.try_into().ok());
         bytes.map_or(0, u64::from_le_bytes)
     }
 
@@ -170,5 +174,13 @@ impl Traces {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&read_bounded(path).ok()?).ok()
+}
+
+/// Where the runner's user is the agent's, a job can write these too.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    file.take(LONGEST).read_to_end(&mut content)?;
+    Ok(content)
 }

@@ -1,7 +1,7 @@
 //! Processes: who is there, who belongs to the runner, and how to end them all.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::io;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -59,33 +59,49 @@ pub fn worker_of(listener: ProcessId) -> Option<ProcessId> {
 }
 
 /// The worker process in a shim's session, whoever its parent is by now.
-#[must_use]
-pub fn worker_in_session(session: i32) -> Option<ProcessId> {
-    let stats = all_processes().ok()?.flatten().filter_map(|process| process.stat().ok());
-    stats.into_iter().find_map(|stat| {
-        let worker = stat.comm == WORKER_COMM && stat.session == session && stat.state != 'Z';
-        worker.then_some(ProcessId { pid: stat.pid, started: stat.starttime })
-    })
+///
+/// # Errors
+/// The processes of this machine cannot be seen: whether there is one is not known.
+pub fn worker_in_session(session: i32) -> io::Result<Option<ProcessId>> {
+    Ok(living()?.find_map(|stat| worker(&stat).filter(|_| stat.session == session)))
 }
 
-/// The worker process in a cgroup, whoever its parent is by now.
-#[must_use]
-pub fn worker_in_cgroup(cgroup: &Path) -> Option<ProcessId> {
-    let stats = in_cgroup(cgroup).into_iter().filter_map(|pid| Process::new(pid).ok()?.stat().ok());
-    stats.into_iter().find_map(|stat| {
-        let worker = stat.comm == WORKER_COMM && stat.state != 'Z';
-        worker.then_some(ProcessId { pid: stat.pid, started: stat.starttime })
-    })
+/// The worker process of a unit, whoever its parent is by now.
+///
+/// # Errors
+/// The processes of this machine cannot be seen: whether there is one is not known.
+pub fn worker_in_unit(unit: &str) -> io::Result<Option<ProcessId>> {
+    Ok(living()?.find_map(|stat| worker(&stat).filter(|_| is_in_unit(stat.pid, unit))))
 }
 
-/// The processes in a cgroup and in those below it, as far as they can be read.
-#[must_use]
-pub fn in_cgroup(cgroup: &Path) -> Vec<i32> {
-    let text = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-    let own = text.lines().filter_map(|line| line.parse().ok());
-    let directories = std::fs::read_dir(cgroup).into_iter().flatten().flatten();
-    let below = directories.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    own.chain(below.flat_map(|entry| in_cgroup(&entry.path()))).collect()
+/// The living processes of a unit, by their cgroups. Who asks systemd instead may get no answer.
+///
+/// # Errors
+/// The processes of this machine cannot be seen: whether there are any is not known.
+pub fn in_unit(unit: &str) -> io::Result<Vec<i32>> {
+    Ok(living()?.map(|stat| stat.pid).filter(|pid| is_in_unit(*pid, unit)).collect())
+}
+
+fn living() -> io::Result<impl Iterator<Item = Stat>> {
+    let processes = all_processes().map_err(io::Error::other)?;
+    let stats = processes.flatten().filter_map(|process| process.stat().ok());
+    Ok(stats.filter(|stat| !matches!(stat.state, 'Z' | 'X')))
+}
+
+fn worker(stat: &Stat) -> Option<ProcessId> {
+    (stat.comm == WORKER_COMM).then_some(ProcessId { pid: stat.pid, started: stat.starttime })
+}
+
+/// Whether a process is in a unit's cgroup or below, wherever that is.
+fn is_in_unit(pid: i32, unit: &str) -> bool {
+    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    names_unit(&cgroups, unit)
+}
+
+/// Reads `/proc/<pid>/cgroup`: a line for each hierarchy, `<number>:<controllers>:<path>`.
+fn names_unit(cgroups: &str, unit: &str) -> bool {
+    let paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    paths.into_iter().any(|path| path.split('/').any(|part| part == unit))
 }
 
 /// The living processes below `own` or the shim, or in the shim's session; without these two.
@@ -134,5 +150,36 @@ pub async fn kill_all(shim: Option<i32>, patience: Duration) -> usize {
         if left == 0 || tokio::time::Instant::now() >= deadline {
             return left;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_in_a_unit_by_a_whole_part_of_its_cgroups_path() {
+        let unit = "mayfly-runner.service";
+        for (cgroups, expected) in [
+            ("0::/mayfly.slice/mayfly-jobs.slice/mayfly-runner.service\n", true),
+            ("0::/mayfly.slice/mayfly-jobs.slice/mayfly-runner.service/step\n", true),
+            ("4:memory:/\n1:name=systemd:/mayfly.slice/mayfly-runner.service\n", true),
+            ("0::/mayfly.slice/mayfly-agent.service\n", false),
+            ("0::/x/not-mayfly-runner.service\n", false),
+            ("", false),
+        ] {
+            assert_eq!(names_unit(cgroups, unit), expected, "{cgroups:?}");
+        }
+    }
+
+    #[test]
+    fn the_processes_of_a_unit_are_found_without_systemd() {
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let Some(part) = own.lines().filter_map(|line| line.rsplit('/').next()).find(|part| !part.is_empty()) else {
+            return; // the root of the hierarchy, as in a container
+        };
+        let pid = i32::try_from(std::process::id()).unwrap_or(0);
+        assert!(in_unit(part).is_ok_and(|pids| pids.contains(&pid)), "this process is not found in {part}");
+        assert!(in_unit("no-such.service").is_ok_and(|pids| pids.is_empty()));
     }
 }

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use super::order::{self, UnitOrder};
 use super::process::NotStarted;
 use super::traces::{Ending, Traces};
-use super::tree::{ProcessId, worker_in_cgroup};
+use super::tree::{ProcessId, in_unit};
 use crate::daemon::settings::Places;
 use crate::lifecycle::{Exit, Outcome};
 use crate::systemd::{Changes, Manager, RUNNER, SystemdError, UnitStatus};
@@ -85,8 +85,8 @@ impl RunnerUnit {
         self.manager.kill(RUNNER, "main", signal as i32).await
     }
 
-    /// Kills everything in the unit's cgroup. Returns how many processes were left.
-    pub async fn kill(&self, patience: Duration) -> usize {
+    /// Kills everything in the unit's cgroup. Returns how many processes were left; nothing if that could not be seen.
+    pub async fn kill(&self, patience: Duration) -> Option<usize> {
         self.manager.kill_all(RUNNER, patience).await
     }
 
@@ -109,13 +109,13 @@ impl RunnerUnit {
         let status = self.manager.status(RUNNER).await.ok()?;
         if let Some(pid) = status.main {
             note_listener(traces, pid);
-            let leaving = status.active == "deactivating" && self.manager.is_stopping().await;
+            let leaving = status.active == "deactivating" && self.is_machine_stopping().await == Some(true);
             return Some(Look::Running { leaving });
         }
         if status.sub.starts_with("start") || status.active == "activating" {
             return Some(Look::Running { leaving: false });
         }
-        let leaving = self.manager.is_stopping().await;
+        let leaving = self.is_machine_stopping().await == Some(true);
         let ending = match status.exit {
             Some(Exit::Code(EXIT_EXEC)) if status.result != "success" => {
                 Ending::NotExecuted("systemd could not execute the runner; see journalctl --unit mayfly-runner".into())
@@ -127,10 +127,15 @@ impl RunnerUnit {
         Some(Look::Ended { ending, leaving })
     }
 
-    /// The worker, whoever its parent is by now.
-    pub async fn worker(&self) -> Option<ProcessId> {
-        let status = self.manager.status(RUNNER).await.ok()?;
-        worker_in_cgroup(&status.cgroup?)
+    /// Whether there are processes in the unit's cgroup, by what can be seen without systemd.
+    #[must_use]
+    pub fn has_processes(&self) -> Option<bool> {
+        in_unit(RUNNER).ok().map(|pids| !pids.is_empty())
+    }
+
+    /// Whether the machine is shutting down; `None` if systemd does not say.
+    pub async fn is_machine_stopping(&self) -> Option<bool> {
+        self.manager.is_stopping().await.ok()
     }
 }
 

@@ -9,17 +9,18 @@ use std::time::Duration;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::tail::Tail;
+use super::asking::{Believed, Question, believed};
+use super::intake::{Intake, Read};
+use super::perf;
 use super::traces::{Ending, Traces};
-use super::tree::{ProcessId, worker_in_session, worker_of};
+use super::tree::{ProcessId, worker_in_session, worker_in_unit, worker_of};
 use super::unit::{Look, RunnerUnit};
-use super::{console, perf};
-use crate::control::hooks;
 use crate::lifecycle::{Event, Exit, Outcome, Sign, Stop};
-use crate::systemd::Changes;
+use crate::systemd::{Changes, RUNNER};
 
 /// A worker is looked for this often once a job was assigned, and its end once the listener has ended.
 const SEARCH_PACE: Duration = Duration::from_millis(100);
@@ -35,6 +36,12 @@ const QUIET_PACE: Duration = Duration::from_secs(5);
 
 /// How long the shim may take to write down an exit, once listener and shim are gone.
 const EXIT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long systemd may take to say how a listener ended that is gone.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a result waits for systemd to say whether the machine is shutting down.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Something the watcher passes on.
 #[derive(Debug)]
@@ -57,20 +64,21 @@ pub enum Seen {
 pub struct Watch {
     traces: Traces,
     perf: PathBuf,
-    /// Up to here an earlier agent process passed the console's lines on.
-    told: u64,
-    /// Up to here the console was printed before the worker's end: that process saw it alive.
-    before_end: u64,
-    console_tail: Tail,
-    perf_tail: Tail,
-    hook_tail: Tail,
+    intake: Intake,
     keeper: Keeper,
-    /// systemd told of a change of the unit that was not looked at yet.
+    question: Question,
+    /// systemd told of a change of the unit that was not asked about yet.
     unit_changed: bool,
+    /// Since when the listener is gone without anybody having said how.
+    gone_since: Option<Instant>,
     /// The lifecycle knows that the machine is shutting down.
     shutdown_told: bool,
+    /// Until then nobody waits again for systemd to say whether it is: it did not, a moment ago.
+    shutdown_unknown: Option<Instant>,
     listener: Option<ProcessId>,
     worker: Option<ProcessId>,
+    /// A worker was there, and whether it still is could not be seen.
+    worker_unknown: bool,
     /// A worker was there, as far as the lifecycle knows.
     worker_told: bool,
     /// How often a worker was looked for since a job was assigned.
@@ -99,18 +107,18 @@ impl Watch {
         looks: mpsc::Receiver<()>,
     ) -> Self {
         Self {
-            told: traces.told(),
-            before_end: if worker_told { traces.told() } else { 0 },
-            console_tail: Tail::new(&traces.console()).giving_back(),
-            perf_tail: Tail::new(&perf.join(perf::LISTENER_FILE)),
-            hook_tail: Tail::new(&perf.join(hooks::TRACE_FILE)),
+            intake: Intake::new(&traces.console(), perf, traces.told(), worker_told),
             perf: perf.to_owned(),
             keeper: unit.map_or_else(|| Keeper::Shim(traces.marker().and_then(|marker| marker.shim)), Keeper::Unit),
+            question: Question::new(),
             unit_changed: true,
+            gone_since: None,
             shutdown_told: false,
+            shutdown_unknown: None,
             listener: None,
             traces,
             worker: None,
+            worker_unknown: false,
             worker_told,
             looks_for_worker: None,
             events,
@@ -126,28 +134,31 @@ impl Watch {
         let changes = changes(&[self.traces.directory(), &self.perf])
             .inspect_err(|error| warn!("no notice of changed files: {error}; they are looked at ten times a second"))
             .ok();
-        let mut unit_changes = match &self.keeper {
-            Keeper::Unit(unit) => unit.changes().await,
-            Keeper::Shim(_) => Changes::none(),
+        // A silent systemd holds nothing up: whoever waits for it does so beside the rest.
+        let mut unit_changes = Changes::none();
+        let mut subscribing = match &self.keeper {
+            Keeper::Unit(unit) => Some(subscribe(unit.clone())),
+            Keeper::Shim(_) => None,
         };
         let mut looks_open = true;
         if self.worker_told {
             self.find_again().await?;
-            self.read().await?;
+            self.read_all().await?;
             // What is on the console by now was printed while the worker was alive, whatever it says.
             if self.worker.is_some_and(ProcessId::is_alive) {
                 self.tell(Event::Saw(Sign::WorkerSeen)).await?;
             }
         }
         loop {
-            let ending = self.ending().await?;
-            // In this order: whatever was printed before the end is told before the end.
-            self.read().await?;
-            if let Some(ending) = ending {
+            if let Some(ending) = self.ending().await? {
+                // Whatever was printed before the end is told before the end.
+                self.read_all().await?;
                 return self.tell_end(ending).await;
             }
+            let more = self.read().await?;
             let pace = match self.looks_for_worker {
-                _ if changes.is_none() => SEARCH_PACE,
+                _ if more => Duration::ZERO,
+                _ if changes.is_none() || self.gone_since.is_some() || self.worker_unknown => SEARCH_PACE,
                 _ if self.worker.is_some() => WORK_PACE,
                 Some(looks) if looks < SEARCH_LOOKS => SEARCH_PACE,
                 Some(_) => WORK_PACE,
@@ -155,13 +166,15 @@ impl Watch {
             };
             tokio::select! {
                 biased;
-                ready = next_change(changes.as_ref()) => ready?,
                 look = self.looks.recv(), if looks_open => {
                     looks_open = look.is_some();
-                    self.read().await?;
+                    self.read_all().await?;
                     self.tell(Event::Looked).await?;
                 }
+                () = self.question.over() => {}
+                subscribed = subscribed(&mut subscribing) => unit_changes = subscribed,
                 () = unit_changes.next() => self.unit_changed = true,
+                ready = next_change(changes.as_ref()) => ready?,
                 () = tokio::time::sleep(pace) => {}
             }
         }
@@ -169,18 +182,29 @@ impl Watch {
 
     /// A worker was alive when the last agent process looked. Is it still?
     async fn find_again(&mut self) -> io::Result<()> {
-        self.worker = self.worker_left().await;
-        if self.worker.is_none() {
-            self.tell(Event::Saw(Sign::WorkerGone)).await?;
+        self.listener = self.traces.listener();
+        match self.worker_left() {
+            Ok(Some(worker)) => (self.worker, self.worker_unknown) = (Some(worker), false),
+            Ok(None) => {
+                self.worker_unknown = false;
+                self.know_of_shutdown().await?;
+                self.tell(Event::Saw(Sign::WorkerGone)).await?;
+            }
+            // Nobody can tell: it is asked again, and the job goes on.
+            Err(_) => self.worker_unknown = true,
         }
         Ok(())
     }
 
-    /// The worker, whoever its parent is by now.
-    async fn worker_left(&self) -> Option<ProcessId> {
+    /// The worker, whoever its parent is by now; an error, if that cannot be seen.
+    fn worker_left(&self) -> io::Result<Option<ProcessId>> {
+        if let Some(worker) = self.listener.and_then(worker_of) {
+            return Ok(Some(worker));
+        }
         match &self.keeper {
-            Keeper::Shim(shim) => shim.and_then(|shim| worker_in_session(shim.pid)),
-            Keeper::Unit(unit) => unit.worker().await,
+            Keeper::Shim(Some(shim)) => worker_in_session(shim.pid),
+            Keeper::Shim(None) => Ok(None),
+            Keeper::Unit(_) => worker_in_unit(RUNNER),
         }
     }
 
@@ -193,30 +217,57 @@ impl Watch {
             self.listener = self.traces.listener();
         }
         let alive = |process: Option<ProcessId>| process.is_some_and(ProcessId::is_alive);
-        let gone = !alive(self.listener);
         match &self.keeper {
-            Keeper::Shim(shim) if !gone || alive(*shim) => return Ok(None),
+            Keeper::Shim(shim) if alive(self.listener) || alive(*shim) => Ok(None),
             // Both gone: the exit file was written just now, or the shim was killed.
-            Keeper::Shim(_) => {}
-            Keeper::Unit(_) if !gone && !self.unit_changed => return Ok(None),
-            Keeper::Unit(unit) => match unit.clone().look(&self.traces).await {
-                Some(Look::Running { leaving }) => {
-                    self.unit_changed = false;
-                    self.listener = self.traces.listener();
-                    self.tell_shutdown(leaving).await?;
-                    return Ok(None);
-                }
-                Some(Look::Ended { ending, leaving }) => {
-                    // For an agent process that comes after systemd forgot it.
-                    let _ = self.traces.write_exit(&ending);
-                    self.tell_shutdown(leaving).await?;
-                    return Ok(Some(ending));
-                }
-                None if !gone => return Ok(None),
-                None => {} // systemd does not answer; the unit's stop may have written the exit file
-            },
+            Keeper::Shim(_) => Ok(Some(self.late_ending().await)),
+            Keeper::Unit(unit) => {
+                let unit = unit.clone();
+                self.ending_of_unit(&unit).await
+            }
         }
-        Ok(Some(self.late_ending().await))
+    }
+
+    /// The same where systemd knows it: by its answer, if there is one, else by what can be seen, and else it goes on.
+    async fn ending_of_unit(&mut self, unit: &RunnerUnit) -> io::Result<Option<Ending>> {
+        match self.question.answer() {
+            Some(Look::Running { leaving }) => {
+                (self.listener, self.gone_since) = (self.traces.listener(), None);
+                self.tell_shutdown(leaving).await?;
+            }
+            // It forgot the unit, and the listener is there for all to see.
+            Some(Look::Ended { ending: Ending::Exited(Exit::Lost), .. })
+                if self.listener.is_some_and(ProcessId::is_alive) => {}
+            Some(Look::Ended { ending, leaving }) => {
+                // For an agent process that comes after systemd forgot it.
+                let _ = self.traces.write_exit(&ending);
+                self.tell_shutdown(leaving).await?;
+                return Ok(Some(ending));
+            }
+            None => {}
+        }
+        let listener = self.listener.map(ProcessId::is_alive);
+        if (listener != Some(true) || self.unit_changed) && self.question.ask(unit, &self.traces) {
+            self.unit_changed = false;
+        }
+        if believed(listener, || unit.has_processes()) != Believed::Gone {
+            self.gone_since = None;
+            return Ok(None);
+        }
+        let since = *self.gone_since.get_or_insert_with(Instant::now);
+        Ok((since.elapsed() >= ANSWER_PATIENCE).then_some(Ending::Exited(Exit::Lost)))
+    }
+
+    /// Before a result is told: a machine that shuts down stops the runner, and that is why the job was canceled. What
+    /// systemd was asked before the result was seen may be older than the shutdown, so it is asked anew.
+    async fn know_of_shutdown(&mut self) -> io::Result<()> {
+        let Keeper::Unit(unit) = &self.keeper else { return Ok(()) };
+        if self.shutdown_told || self.shutdown_unknown.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        let answer = tokio::time::timeout(SHUTDOWN_PATIENCE, unit.is_machine_stopping()).await.ok().flatten();
+        self.shutdown_unknown = answer.is_none().then(|| Instant::now() + ANSWER_PATIENCE);
+        self.tell_shutdown(answer == Some(true)).await
     }
 
     /// The lifecycle must know why the listener stops before it learns that it stopped.
@@ -239,48 +290,72 @@ impl Watch {
         Ending::Exited(Exit::Lost)
     }
 
-    /// Everything there is to see right now.
-    async fn read(&mut self) -> io::Result<()> {
+    /// A portion of what there is to see, and the worker. Returns whether there may be more.
+    async fn read(&mut self) -> io::Result<bool> {
+        if !self.worker_told {
+            // Whatever was printed before a worker is seen is told before that, and no job is there yet to print more.
+            self.read_all().await?;
+            return Ok(false);
+        }
+        let (console, others) = self.read_portion().await?;
+        self.look_for_worker().await?;
+        Ok(console || others)
+    }
+
+    /// Everything there is to see right now. What is written meanwhile has its turn later: a job may write without end.
+    async fn read_all(&mut self) -> io::Result<()> {
+        self.read_files().await?;
+        self.look_for_worker().await
+    }
+
+    async fn read_files(&mut self) -> io::Result<()> {
+        let until = self.intake.console_length();
         loop {
-            let mut seen = Vec::new();
-            let (told, before_end) = (self.told, self.before_end);
-            // Lines that an earlier agent process passed on are evidence still, and nothing more. A job's end among those
-            // that are older than its worker's is forged, by the job's name.
-            let mut keep_line = |line: &str, end: u64| {
-                let sign = console::sign(line);
-                let forged = end <= before_end && matches!(sign, Some(Sign::Completed { .. }));
-                seen.push((sign.filter(|_| !forged), (end > told).then(|| (line.to_owned(), end))));
-            };
-            let more = self.console_tail.read(&mut keep_line)?;
-            // These two are the job's to spoil: then the other witnesses have to do.
-            let _ = self.perf_tail.read(|line, _| seen.push((perf::sign(line), None)));
-            let _ = self.hook_tail.read(|line, _| seen.push((hooks::Call::read(line), None)));
-            for (sign, line) in seen {
-                if let Some((line, end)) = line {
-                    self.send(Seen::Line { line, end }).await?;
-                }
-                if let Some(sign) = sign {
-                    if matches!(sign, Sign::JobMessage | Sign::Running { .. }) {
-                        self.looks_for_worker.get_or_insert(0);
-                    }
-                    self.tell(Event::Saw(sign)).await?;
-                }
-            }
-            if !more {
-                break;
+            // The others end: so much is read of them and no more.
+            let (console, others) = self.read_portion().await?;
+            if !others && (!console || self.intake.has_read(until)) {
+                return Ok(());
             }
             tokio::task::yield_now().await;
         }
-        self.look_for_worker().await
+    }
+
+    async fn read_portion(&mut self) -> io::Result<(bool, bool)> {
+        let (read, console, others) = self.intake.portion()?;
+        self.pass_on(read).await?;
+        Ok((console, others))
+    }
+
+    async fn pass_on(&mut self, read: Vec<Read>) -> io::Result<()> {
+        for Read { sign, line } in read {
+            if let Some((line, end)) = line {
+                self.send(Seen::Line { line, end }).await?;
+            }
+            let Some(sign) = sign else { continue };
+            if matches!(sign, Sign::JobMessage | Sign::Running { .. }) {
+                self.looks_for_worker.get_or_insert(0);
+            }
+            if matches!(sign, Sign::Completed { .. }) {
+                self.know_of_shutdown().await?;
+            }
+            self.tell(Event::Saw(sign)).await?;
+        }
+        Ok(())
     }
 
     async fn look_for_worker(&mut self) -> io::Result<()> {
         if let Some(worker) = self.worker {
             if !worker.is_alive() {
                 self.worker = None;
+                // Its result may be behind what its job has printed.
+                self.read_files().await?;
+                self.know_of_shutdown().await?;
                 self.tell(Event::Saw(Sign::WorkerGone)).await?;
             }
             return Ok(());
+        }
+        if self.worker_unknown {
+            return self.find_again().await;
         }
         if self.worker_told {
             return Ok(());
@@ -290,32 +365,33 @@ impl Watch {
         let left_a_file = self.perf.join(perf::WORKER_FILE).exists();
         self.worker = self.listener.and_then(worker_of);
         if self.worker.is_none() && left_a_file {
-            self.worker = self.worker_left().await;
+            match self.worker_left() {
+                Ok(worker) => self.worker = worker,
+                Err(_) => return Ok(()), // nobody can tell: later
+            }
         }
         if self.worker.is_some() || left_a_file {
             self.worker_told = true;
             let sign = if self.worker.is_some() { Sign::WorkerSeen } else { Sign::WorkerGone };
+            if sign == Sign::WorkerGone {
+                self.know_of_shutdown().await?;
+            }
             self.tell(Event::Saw(sign)).await?;
         }
         Ok(())
     }
 
     async fn tell_end(mut self, ending: Ending) -> io::Result<()> {
-        let mut rest = Vec::new();
-        self.console_tail.finish(|line| rest.push((console::sign(line), line.to_owned())));
-        for (sign, line) in rest {
-            self.send(Seen::Line { line, end: u64::MAX }).await?;
-            if let Some(sign) = sign {
-                self.tell(Event::Saw(sign)).await?;
-            }
-        }
+        let rest = self.intake.finish();
+        self.pass_on(rest).await?;
+        self.know_of_shutdown().await?;
         match ending {
             Ending::Exited(exit) => self.tell(Event::Exited(exit)).await?,
             Ending::NotExecuted(detail) => {
                 self.tell(Event::NotStarted { outcome: Outcome::RunnerMissing, detail }).await?;
             }
         }
-        while self.worker.is_some() {
+        while self.worker.is_some() || self.worker_unknown {
             tokio::time::sleep(SEARCH_PACE).await;
             self.read().await?;
         }
@@ -329,6 +405,18 @@ impl Watch {
     async fn send(&self, seen: Seen) -> io::Result<()> {
         self.events.send(seen).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
+}
+
+fn subscribe(unit: RunnerUnit) -> JoinHandle<Changes> {
+    tokio::spawn(async move { unit.changes().await })
+}
+
+/// Waits until systemd has promised to tell of changes; for ever if nobody asked it to.
+async fn subscribed(subscribing: &mut Option<JoinHandle<Changes>>) -> Changes {
+    let Some(waiting) = subscribing else { return std::future::pending().await };
+    let changes = waiting.await.unwrap_or_else(|_| Changes::none());
+    *subscribing = None;
+    changes
 }
 
 /// Becomes readable when a file in one of the directories is written, made or renamed.

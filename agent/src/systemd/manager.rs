@@ -4,7 +4,7 @@
 //! on (its messages name a sender that no client library accepts).
 
 use std::num::NonZeroUsize;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, connection, message};
 
 use super::unit::{Changes, next};
+use crate::platform::ec2::time_scale;
 
 pub(super) const DESTINATION: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
@@ -23,6 +24,11 @@ pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// How long PID 1 may take to answer a question. It answers in a millisecond, but a job may have taken every CPU.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same, shorter in tests.
+fn patience() -> Duration {
+    PATIENCE.mul_f64(time_scale().unwrap_or(1.0).clamp(0.1, 1.0))
+}
 
 /// How many signals may wait to be read; a reader that falls behind this far asks again anyway.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -63,7 +69,7 @@ pub enum SystemdError {
 
 impl SystemdError {
     /// Whether systemd itself said no.
-    fn is_answer(&self) -> bool {
+    pub(super) fn is_answer(&self) -> bool {
         matches!(self, Self::Job { .. } | Self::Refused { error: zbus::Error::MethodError(..), .. })
     }
 }
@@ -114,10 +120,23 @@ impl Manager {
         }
     }
 
-    /// Whether the whole machine is shutting down, as far as systemd says.
-    pub async fn is_stopping(&self) -> bool {
-        let state: Result<String, _> = self.property(MANAGER_PATH, MANAGER, "SystemState").await;
-        state.is_ok_and(|state| state == "stopping")
+    /// Whether the whole machine is shutting down.
+    ///
+    /// # Errors
+    /// systemd did not say, neither over the bus nor to `systemctl`: it may be.
+    pub async fn is_stopping(&self) -> Result<bool, SystemdError> {
+        match self.property::<String>(MANAGER_PATH, MANAGER, "SystemState").await {
+            Ok(state) => Ok(state == "stopping"),
+            Err(error) if error.is_answer() => Err(error),
+            // The exit code tells how well the machine is; only the word counts.
+            Err(error) => match systemctl(&["is-system-running"]).await.map(|output| output.stdout) {
+                Ok(word) if matches!(&*word, b"stopping\n") => Ok(true),
+                Ok(word) if matches!(&*word, b"running\n" | b"degraded\n" | b"starting\n" | b"initializing\n") => {
+                    Ok(false)
+                }
+                _ => Err(error),
+            },
+        }
     }
 
     /// Tells of changes of a unit's properties from now on.
@@ -217,7 +236,7 @@ impl Manager {
     {
         let connection = self.connected().await?;
         let calling = connection.call_method(Some(DESTINATION), path, Some(interface), method, body);
-        match timeout(PATIENCE, calling).await {
+        match timeout(patience(), calling).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 if !matches!(error, zbus::Error::MethodError(..)) {
@@ -227,7 +246,7 @@ impl Manager {
             }
             Err(_) => {
                 self.forget().await;
-                Err(SystemdError::Silent { what: what.to_owned(), within: PATIENCE })
+                Err(SystemdError::Silent { what: what.to_owned(), within: patience() })
             }
         }
     }
@@ -248,22 +267,26 @@ impl Manager {
 }
 
 async fn connect() -> Result<Connection, SystemdError> {
-    match timeout(PATIENCE, connection::Builder::system().build()).await {
+    match timeout(patience(), connection::Builder::system().build()).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(SystemdError::Unreachable(error.to_string())),
-        Err(_) => Err(SystemdError::Unreachable(format!("no answer within {PATIENCE:?}"))),
+        Err(_) => Err(SystemdError::Unreachable(format!("no answer within {:?}", patience()))),
     }
 }
 
 /// Signals with `systemctl`, which reaches PID 1 over a socket of its own: a job with root can stop the bus daemon.
 async fn kill_without_bus(unit: &str, whom: &str, signal: i32) -> Result<(), String> {
+    let output = systemctl(&["kill", "--signal", &signal.to_string(), "--kill-who", whom, unit]).await?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+}
+
+pub(super) async fn systemctl(words: &[&str]) -> Result<Output, String> {
     let mut systemctl = Command::new("systemctl");
-    systemctl.args(["kill", "--signal", &signal.to_string(), "--kill-who", whom, unit]);
-    systemctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    match timeout(PATIENCE, systemctl.output()).await {
-        Ok(Ok(output)) if output.status.success() => Ok(()),
-        Ok(Ok(output)) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+    systemctl.args(words);
+    systemctl.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    match timeout(patience(), systemctl.output()).await {
+        Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no end within {PATIENCE:?}")),
+        Err(_) => Err(format!("no end within {:?}", patience())),
     }
 }

@@ -1,6 +1,5 @@
 //! One unit: what systemd knows of it, and when that changes.
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use futures_core::Stream;
 use nix::sys::signal::Signal;
 use zbus::{Message, MessageStream, OwnedVariant};
 
-use super::manager::{Manager, SystemdError};
+use super::manager::{Manager, SystemdError, systemctl};
 use crate::lifecycle::Exit;
 
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
@@ -31,30 +30,32 @@ pub struct UnitStatus {
     pub exit: Option<Exit>,
     /// `success`, `exit-code`, `signal`, `oom-kill`, `timeout` and others.
     pub result: String,
-    /// Its cgroup's directory, while there is one.
-    pub cgroup: Option<PathBuf>,
 }
 
 impl Manager {
     /// What systemd knows of a service right now.
     ///
     /// # Errors
-    /// systemd did not answer.
+    /// systemd did not answer, neither over the bus nor to `systemctl`.
     pub async fn status(&self, unit: &str) -> Result<UnitStatus, SystemdError> {
+        match self.status_by_bus(unit).await {
+            Err(error) if !error.is_answer() => status_without_bus(unit).await.ok_or(error),
+            status => status,
+        }
+    }
+
+    async fn status_by_bus(&self, unit: &str) -> Result<UnitStatus, SystemdError> {
         let path = path(unit);
         let main: u32 = self.property(&path, SERVICE, "MainPID").await?;
         let ran: u32 = self.property(&path, SERVICE, "ExecMainPID").await?;
         let code: i32 = self.property(&path, SERVICE, "ExecMainCode").await?;
         let status: i32 = self.property(&path, SERVICE, "ExecMainStatus").await?;
-        let cgroup: String = self.property(&path, SERVICE, "ControlGroup").await?;
-        let ended = ran != 0 && main == 0 && code != 0;
         Ok(UnitStatus {
             active: self.property(&path, UNIT, "ActiveState").await?,
             sub: self.property(&path, UNIT, "SubState").await?,
             main: i32::try_from(main).ok().filter(|pid| *pid != 0),
-            exit: ended.then_some(if code == CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) }),
+            exit: exit(main, ran, code, status),
             result: self.property(&path, SERVICE, "Result").await?,
-            cgroup: cgroup.strip_prefix('/').filter(|path| !path.is_empty()).map(|path| cgroup_root().join(path)),
         })
     }
 
@@ -73,21 +74,47 @@ impl Manager {
         Ok(rules.first().map(|(_, microseconds, _)| Duration::from_micros(*microseconds)))
     }
 
-    /// Kills everything in a service's cgroup, and waits until it is empty. Returns how many processes were left.
-    pub async fn kill_all(&self, unit: &str, patience: Duration) -> usize {
+    /// Kills everything in a service's cgroup, and waits until it is empty. Returns how many processes were left; nothing if
+    /// that could not be seen. What is left is looked for in `/proc`, whatever systemd says or does not say.
+    pub async fn kill_all(&self, unit: &str, patience: Duration) -> Option<usize> {
         let deadline = tokio::time::Instant::now() + patience;
-        let mut left = 0;
         loop {
-            let Ok(status) = self.status(unit).await else { return left };
-            left = status.cgroup.as_deref().map_or(0, |cgroup| super::super::runner::tree::in_cgroup(cgroup).len());
-            if left == 0 || tokio::time::Instant::now() >= deadline {
+            let left = crate::runner::tree::in_unit(unit).ok().map(|pids| pids.len());
+            if left == Some(0) || tokio::time::Instant::now() >= deadline {
                 return left;
             }
             // Fails if the last process ended meanwhile; then the next look says so.
-            let _ = self.kill(unit, "all", Signal::SIGKILL as i32).await;
+            let _ = tokio::time::timeout_at(deadline, self.kill(unit, "all", Signal::SIGKILL as i32)).await;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// How the last main process ended, if none runs.
+fn exit(main: u32, ran: u32, code: i32, status: i32) -> Option<Exit> {
+    let ended = ran != 0 && main == 0 && code != 0;
+    ended.then_some(if code == CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) })
+}
+
+/// The same as over the bus, from `systemctl show`: it reaches PID 1 over a socket of its own.
+async fn status_without_bus(unit: &str) -> Option<UnitStatus> {
+    let names = "MainPID,ExecMainPID,ExecMainCode,ExecMainStatus,ActiveState,SubState,Result";
+    let output = systemctl(&["show", "--property", names, unit]).await.ok()?;
+    output.status.success().then(|| status_of_text(&String::from_utf8_lossy(&output.stdout)))?
+}
+
+fn status_of_text(text: &str) -> Option<UnitStatus> {
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let number = |name: &str| value(name)?.parse::<u32>().ok();
+    let main = number("MainPID")?;
+    let (code, status) = (number("ExecMainCode")?, number("ExecMainStatus")?);
+    Some(UnitStatus {
+        active: value("ActiveState")?.to_owned(),
+        sub: value("SubState")?.to_owned(),
+        main: i32::try_from(main).ok().filter(|pid| *pid != 0),
+        exit: exit(main, number("ExecMainPID")?, i32::try_from(code).ok()?, i32::try_from(status).ok()?),
+        result: value("Result")?.to_owned(),
+    })
 }
 
 /// Becomes ready when a property of a unit changed.
@@ -142,14 +169,23 @@ pub(super) fn path(unit: &str) -> String {
     path
 }
 
-fn cgroup_root() -> PathBuf {
-    PathBuf::from("/sys/fs/cgroup")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemctl_shows_is_read_as_what_the_bus_says() {
+        let text = "Result=success\nExecMainPID=77\nExecMainStatus=102\nExecMainCode=1\nMainPID=0\nActiveState=active\n\
+                    SubState=exited\n";
+        let status = status_of_text(text);
+        assert_eq!(status.as_ref().and_then(|status| status.exit), Some(Exit::Code(102)), "{status:?}");
+        let running = status_of_text(&text.replace("MainPID=0\n", "MainPID=77\n"));
+        assert_eq!(running.map(|status| (status.main, status.exit)), Some((Some(77), None)));
+        assert_eq!(status_of_text("System has not been booted with systemd"), None);
+    }
+
     #[test]
     fn the_object_path_of_a_unit_is_escaped_as_systemd_does() {
-        assert_eq!(super::path("mayfly-runner.service"), "/org/freedesktop/systemd1/unit/mayfly_2drunner_2eservice");
+        assert_eq!(path("mayfly-runner.service"), "/org/freedesktop/systemd1/unit/mayfly_2drunner_2eservice");
     }
 }

@@ -1,0 +1,208 @@
+//! A double of the system bus with systemd behind it: it speaks as much D-Bus as the agent asks, says what a test wants it
+//! to say of the runner's unit, or nothing at all.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Bus {
+    socket: PathBuf,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    silent: bool,
+    main: u32,
+    stopping: bool,
+    asked: BTreeMap<String, u32>,
+}
+
+impl Bus {
+    /// Listens in this directory. The listener of the runner's unit has this process number.
+    #[must_use]
+    pub fn start(directory: &Path, main: u32) -> Self {
+        let socket = directory.join("bus");
+        let shared = Arc::new(Mutex::new(Shared { main, ..Shared::default() }));
+        let (listener, serving) = (UnixListener::bind(&socket).unwrap(), Arc::clone(&shared));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&serving);
+                std::thread::spawn(move || serve(stream, &shared));
+            }
+        });
+        Self { socket, shared }
+    }
+
+    /// What `DBUS_SYSTEM_BUS_ADDRESS` has to be.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("unix:path={}", self.socket.display())
+    }
+
+    /// From now on it takes what is sent to it, and answers nothing.
+    pub fn be_silent(&self) {
+        self.shared.lock().unwrap().silent = true;
+    }
+
+    /// From now on the machine is shutting down.
+    pub fn shut_down(&self) {
+        self.shared.lock().unwrap().stopping = true;
+    }
+
+    /// How often it was asked this: a method's name, or a property's. Also while it was silent.
+    #[must_use]
+    pub fn asked(&self, what: &str) -> u32 {
+        self.shared.lock().unwrap().asked.get(what).copied().unwrap_or(0)
+    }
+}
+
+/// One connection, until its other side has enough of it.
+fn serve(mut stream: UnixStream, shared: &Mutex<Shared>) {
+    let served = handshake(&mut stream, shared).and_then(|()| {
+        loop {
+            let Call { serial, member, body } = Call::read(&mut stream)?;
+            let what = if member == "Get" { strings(&body).pop().unwrap_or_default() } else { member };
+            let mut shared = shared.lock().unwrap();
+            *shared.asked.entry(what.clone()).or_default() += 1;
+            if !shared.silent {
+                let (signature, body) = answer(&what, &shared);
+                stream.write_all(&message(serial, signature, &body))?;
+            }
+        }
+    });
+    drop::<io::Result<()>>(served);
+}
+
+fn handshake(stream: &mut UnixStream, shared: &Mutex<Shared>) -> io::Result<()> {
+    stream.read_exact(&mut [0])?;
+    loop {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            line.push(byte[0]);
+        }
+        let line = String::from_utf8_lossy(&line).trim().to_owned();
+        let reply = match &*line {
+            "BEGIN" => return Ok(()),
+            "NEGOTIATE_UNIX_FD" => "AGREE_UNIX_FD\r\n",
+            "AUTH EXTERNAL" => "DATA\r\n",
+            _ => "OK 0123456789abcdef0123456789abcdef\r\n",
+        };
+        *shared.lock().unwrap().asked.entry("AUTH".to_owned()).or_default() += 1;
+        if !shared.lock().unwrap().silent {
+            stream.write_all(reply.as_bytes())?;
+        }
+    }
+}
+
+/// The answer's signature and body.
+fn answer(what: &str, shared: &Shared) -> (&'static str, Vec<u8>) {
+    let alive = Path::new("/proc").join(shared.main.to_string()).exists();
+    let variant = |signature: &str, value: Vec<u8>| {
+        let mut body = vec![1];
+        body.extend(signature.bytes().chain([0]));
+        pad(&mut body, 4);
+        body.extend(value);
+        ("v", body)
+    };
+    let text = |text: &str| variant("s", string(text));
+    let number = |number: u32| variant("u", number.to_le_bytes().to_vec());
+    match what {
+        "Hello" => ("s", string(":1.7")),
+        "SystemState" => text(if shared.stopping { "stopping" } else { "running" }),
+        "MainPID" => number(if alive { shared.main } else { 0 }),
+        "ExecMainPID" => number(shared.main),
+        "ExecMainCode" => variant("i", 1_i32.to_le_bytes().to_vec()),
+        "ExecMainStatus" => variant("i", 103_i32.to_le_bytes().to_vec()),
+        "ActiveState" => text("active"),
+        "SubState" => text(if alive { "running" } else { "exited" }),
+        "Result" => text("success"),
+        _ => ("", Vec::new()),
+    }
+}
+
+struct Call {
+    serial: u32,
+    member: String,
+    body: Vec<u8>,
+}
+
+impl Call {
+    /// Reads one message, little-endian, as every client on this machine writes it.
+    fn read(stream: &mut UnixStream) -> io::Result<Self> {
+        let mut head = [0; 16];
+        stream.read_exact(&mut head)?;
+        let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap());
+        let (body_length, serial, fields_length) = (number(4) as usize, number(8), number(12) as usize);
+        let mut fields = vec![0; fields_length.next_multiple_of(8)];
+        stream.read_exact(&mut fields)?;
+        let mut body = vec![0; body_length];
+        stream.read_exact(&mut body)?;
+        Ok(Self { serial, member: member(&fields[..fields_length]), body })
+    }
+}
+
+/// The field `MEMBER` (3) of a header.
+fn member(fields: &[u8]) -> String {
+    let mut at: usize = 0;
+    while at + 4 < fields.len() {
+        let (code, kind) = (fields[at], fields[at + 2]);
+        at += 4; // code, and a signature of one character
+        let length = match kind {
+            b'g' => usize::from(fields[at]) + 2,
+            b'u' => 4,
+            _ => u32::from_le_bytes(fields[at..at + 4].try_into().unwrap()) as usize + 5,
+        };
+        if code == 3 {
+            return String::from_utf8_lossy(&fields[at + 4..at + length - 1]).into_owned();
+        }
+        at = (at + length).next_multiple_of(8);
+    }
+    String::new()
+}
+
+/// The strings that a body is made of.
+fn strings(body: &[u8]) -> Vec<String> {
+    let (mut at, mut strings) = (0_usize, Vec::new());
+    while at + 4 < body.len() {
+        let length = u32::from_le_bytes(body[at..at + 4].try_into().unwrap()) as usize;
+        strings.push(String::from_utf8_lossy(&body[at + 4..at + 4 + length]).into_owned());
+        at = (at + 4 + length + 1).next_multiple_of(4);
+    }
+    strings
+}
+
+fn string(text: &str) -> Vec<u8> {
+    let length = u32::try_from(text.len()).unwrap();
+    [&length.to_le_bytes()[..], text.as_bytes(), &[0]].concat()
+}
+
+fn pad(bytes: &mut Vec<u8>, to: usize) {
+    bytes.resize(bytes.len().next_multiple_of(to), 0);
+}
+
+/// A method return.
+fn message(to: u32, signature: &str, body: &[u8]) -> Vec<u8> {
+    let mut fields = vec![5, 1, b'u', 0];
+    fields.extend(to.to_le_bytes());
+    if !signature.is_empty() {
+        pad(&mut fields, 8);
+        fields.extend([8, 1, b'g', 0, u8::try_from(signature.len()).unwrap()]);
+        fields.extend(signature.bytes().chain([0]));
+    }
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap().to_le_bytes();
+    let mut message = vec![b'l', 2, 1, 1];
+    message.extend(length(body));
+    message.extend(to.to_le_bytes()); // a serial of our own; any but 0
+    message.extend(length(&fields));
+    message.extend(fields);
+    pad(&mut message, 8);
+    message.extend(body);
+    message
+}

@@ -1,0 +1,102 @@
+//! systemd keeps the runner and does not answer, or answers late. A runner that a first agent started is found again by a
+//! second one, which asks systemd about it: over a bus, and with a `systemctl`, of this test's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use mayfly_e2e::life::PATIENCE;
+use mayfly_e2e::{Bus, Cloud};
+use mayfly_fake_runner::Scenario;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// A life whose agent was killed in the middle of the job. The next one believes that systemd keeps the runner.
+fn left_at_work(job_ms: u64) -> (Cloud, Bus) {
+    let cloud = Cloud::with(&Scenario { job_ms, ..Scenario::default() }, None).launched();
+    let mut agent = cloud.start();
+    agent.until("the job", |cloud| cloud.life.journal().concat().contains("run_id"));
+    agent.kill_dead();
+    let pid = listener(&cloud);
+    let bus = Bus::start(cloud.life.directory(), pid.unsigned_abs());
+    let tools = cloud.life.directory().join("tools");
+    fs::create_dir(&tools).unwrap();
+    fs::write(tools.join("systemctl"), "#!/bin/sh\nexec sleep 60\n").unwrap();
+    fs::set_permissions(tools.join("systemctl"), Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let address = bus.address();
+    let cloud = cloud.live(|life| {
+        life.set("MAYFLY_RUNNER_SUPERVISOR", "systemd").set("DBUS_SYSTEM_BUS_ADDRESS", &address).set("PATH", &path)
+    });
+    (cloud, bus)
+}
+
+fn listener(cloud: &Cloud) -> i32 {
+    let known: Value = serde_json::from_slice(&fs::read(cloud.life.state().join("runner.pid")).unwrap()).unwrap();
+    i32::try_from(known["pid"].as_i64().unwrap()).unwrap()
+}
+
+/// What the runner's double did while nobody kept it is over before the directory goes.
+fn until_exit(cloud: &Cloud) {
+    let deadline = Instant::now() + PATIENCE;
+    while !cloud.life.state().join("runner.exit").exists() {
+        assert!(Instant::now() < deadline, "the listener does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_job_is_not_given_up_by_an_agent_that_systemd_does_not_answer() {
+    let (cloud, bus) = left_at_work(12_000);
+    bus.be_silent();
+    let mut agent = cloud.start();
+    agent.until("a question to systemd", |_| bus.asked("AUTH") > 2);
+    let gone = agent.end();
+    until_exit(&cloud);
+    gone.assert_outcome("job-succeeded");
+    let recording = cloud.life.recording();
+    assert!(recording.signals().is_empty(), "a healthy job was told to stop: {:?}", recording.signals());
+}
+
+/// The watchdog restarts the agent under just the load that makes systemd slow, and perhaps more than once.
+#[test]
+fn a_job_is_not_given_up_by_an_agent_that_dies_again_while_systemd_is_silent() {
+    let (cloud, bus) = left_at_work(15_000);
+    bus.be_silent();
+    for so_far in [2, 4] {
+        let mut agent = cloud.start();
+        agent.until("a question to systemd", |_| bus.asked("AUTH") > so_far);
+        agent.kill_dead();
+    }
+    let gone = cloud.run();
+    until_exit(&cloud);
+    gone.assert_outcome("job-succeeded");
+}
+
+/// systemd stops the runner because the machine goes, and the job's end is seen before what systemd says of itself.
+#[test]
+fn a_job_that_a_shutdown_stopped_is_not_told_as_one_that_a_person_canceled() {
+    let (cloud, bus) = left_at_work(60_000);
+    let mut agent = cloud.start();
+    agent.until("an answer of systemd", |_| bus.asked("Result") > 0);
+    bus.shut_down();
+    // What systemd sends to the unit.
+    kill(Pid::from_raw(listener(&cloud)), Signal::SIGINT).unwrap();
+    let gone = agent.end();
+    let results = cloud.life.recording().results();
+    assert!(results.iter().any(|result| format!("{result:?}") == "Canceled"), "the test is wrong: {results:?}");
+    gone.assert_outcome("external-shutdown");
+}
+
+/// The other side of it: nobody shuts the machine down, and systemd says so.
+#[test]
+fn a_job_that_a_person_canceled_is_told_as_canceled() {
+    let (cloud, bus) = left_at_work(60_000);
+    let mut agent = cloud.start();
+    agent.until("an answer of systemd", |_| bus.asked("Result") > 0);
+    kill(Pid::from_raw(listener(&cloud)), Signal::SIGINT).unwrap();
+    agent.end().assert_outcome("job-canceled");
+}
