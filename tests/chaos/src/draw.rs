@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::plan::{Between, Disk, Docker, Fault, Jit, Machine, Plan, What, When};
+use crate::plan::{Between, Disk, Docker, Fault, Jit, Machine, Mischief, Plan, What, When};
 use crate::stories;
 
 const TERMINATIONS: [&str; 2] = ["TerminateInstances", "TerminateInstanceInAutoScalingGroup"];
@@ -45,6 +45,11 @@ impl Plan {
                 let when = When::After(draw.millis(0, 2000));
                 plan.faults.push(Fault { when, what: What::DiskWritable });
             }
+        }
+        // Every third job is up to something.
+        if draw.chance(1, 3) {
+            let what = What::Job(draw.one(&[Mischief::FloodHooks, Mischief::LineBreaks, Mischief::ForgeCall]));
+            plan.faults.push(Fault { when: When::In("Busy", draw.millis(0, 300)), what });
         }
         plan
     }

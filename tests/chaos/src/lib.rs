@@ -9,6 +9,7 @@ pub mod campaign;
 pub mod draw;
 pub mod limits;
 mod log;
+mod mischief;
 pub mod oracle;
 pub mod plan;
 pub mod play;

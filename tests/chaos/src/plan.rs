@@ -150,6 +150,8 @@ pub enum What {
     KillWorker,
     /// The hooks find no socket.
     NoHookSocket,
+    /// What a job without rights writes and calls.
+    Job(Mischief),
     /// A spot notice.
     Spot {
         /// `terminate`, `stop` or `hibernate`
@@ -189,6 +191,17 @@ pub enum What {
     DiskWritable,
 }
 
+/// What a job without rights does to get more time, to make the agent large, or to be somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mischief {
+    /// Calls of its hook without end, each different.
+    FloodHooks,
+    /// Three million line breaks into each file that it can write.
+    LineBreaks,
+    /// One call of its hook that names another run, in the trace and to the socket.
+    ForgeCall,
+}
+
 /// What happens while the agent is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Between {
@@ -226,6 +239,9 @@ impl What {
             Self::KillListener => "listener-killed",
             Self::KillWorker => "worker-killed",
             Self::NoHookSocket => "no-hook-socket",
+            Self::Job(Mischief::FloodHooks) => "job-floods-hooks",
+            Self::Job(Mischief::LineBreaks) => "job-writes-line-breaks",
+            Self::Job(Mischief::ForgeCall) => "job-forges-call",
             Self::Spot { .. } => "spot-notice",
             Self::Rebalance => "rebalance-notice",
             Self::Scheduled { .. } => "scheduled-notice",

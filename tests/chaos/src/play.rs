@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::limits;
 use crate::log::Tail;
+use crate::mischief::{self, Flood};
 use crate::plan::{Between, Fault, Jit, Machine, Plan, What, When};
 use crate::witness::{End, Exit, Termination, Witness};
 use crate::world::{TERMINATIONS, World};
@@ -66,6 +67,7 @@ struct Playing<'a> {
     goes_at: Option<Duration>,
     told_to_go: bool,
     operators: Vec<Child>,
+    floods: Vec<Flood>,
 }
 
 enum After {
@@ -95,6 +97,7 @@ impl<'a> Playing<'a> {
             goes_at: None,
             told_to_go: false,
             operators: Vec::new(),
+            floods: Vec::new(),
             world,
         }
     }
@@ -246,6 +249,10 @@ impl<'a> Playing<'a> {
             What::NoHookSocket => {
                 fs::remove_file(self.world.life.state().join("run/hook.sock")).map_err(refused)?;
             }
+            What::Job(mischief) => {
+                living(self.world.life.recording().workers().first().copied())?;
+                self.floods.extend(mischief::make(*mischief, &self.world.life.state())?);
+            }
             What::Spot { action, lead } => imds.spot_action(action, SystemTime::now() + *lead),
             What::Rebalance => imds.rebalance(SystemTime::now()),
             What::Scheduled { lead } => imds.scheduled_events(&maintenance(SystemTime::now() + *lead)),
@@ -324,6 +331,16 @@ impl<'a> Playing<'a> {
         left
     }
 
+    /// Where the agent took what a job made up for true.
+    fn forged(&self) -> Vec<String> {
+        let life = &self.world.life;
+        let told = |name: &str| fs::read_to_string(life.state().join(name)).unwrap_or_default();
+        let tags = self.world.aws.requests_of("CreateTags").into_iter();
+        let tags = tags.map(|request| String::from_utf8_lossy(&request.body).into_owned());
+        let all = [told("record.json")].into_iter().chain(life.journal()).chain(tags);
+        all.filter(|text| text.contains(mischief::FORGED)).collect()
+    }
+
     fn terminations(&self) -> Vec<Termination> {
         let requests = self.world.aws.requests();
         let asked = requests.into_iter().filter(|request| TERMINATIONS.contains(&request.call.action.as_str()));
@@ -346,6 +363,7 @@ impl<'a> Playing<'a> {
             let _ = agent.kill();
             let _ = agent.wait();
         }
+        self.floods.clear();
         // Before anything of it is cleared away here.
         let left = if end == End::Gone { self.left() } else { Vec::new() };
         let operators_left = self.operators_left();
@@ -375,6 +393,7 @@ impl<'a> Playing<'a> {
             left,
             operators_left: if end == End::Gone { operators_left } else { 0 },
             files_left: self.world.files_left(),
+            forged: self.forged(),
             secrets: leaks::in_files(&self.world.secrets, &[life.directory()], |path| {
                 path.components().any(|part| part.as_os_str() == "bin")
                     || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".credentials"))

@@ -43,6 +43,8 @@ pub struct Witness {
     pub operators_left: usize,
     /// Files of the JIT configuration that outlived it.
     pub files_left: Vec<String>,
+    /// What the agent remembers, or told AWS, in the name that a job made up.
+    pub forged: Vec<String>,
     /// Places that show a secret.
     pub secrets: Vec<String>,
 }

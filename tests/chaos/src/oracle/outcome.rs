@@ -20,6 +20,7 @@ pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
         return verdict.unless(disk, "every life has an outcome", || format!("none; states {:?}", witness.states));
     };
     stands(plan, witness, verdict);
+    verdict.unless(witness.forged.is_empty(), "no job speaks for another", || format!("{:#?}", witness.forged));
     let story = Facts { plan, witness };
     verdict.unless(story.may_be(outcome), "the outcome is a right one", || story.told(outcome));
     if let Some(due) = story.must_be() {
@@ -178,7 +179,10 @@ impl Facts<'_> {
             "runner-not-listening" => self.lasted(self.entered("Starting"), limits::LISTENING),
             "job-timeout" => self.lasted(worker, limits::JOB),
             // A dead worker's listener says that the job failed.
-            "worker-crashed" => self.natural(outcome) || self.runner_hit(),
+            "worker-crashed" => {
+                // The end of a job that hides its own hooks is not told from a crash.
+                self.natural(outcome) || self.runner_hit() || self.did(|what| matches!(what, What::Job(_)))
+            }
             "runner-crashed" | "job-unknown" | "runner-wedged" => {
                 self.natural(outcome) || self.runner_hit() || self.rebooted()
             }
