@@ -19,7 +19,11 @@ pub(crate) fn jit_blob(data: &[u8]) {
         blob_is_safe(text);
     }
     blob_is_safe(&STANDARD.encode(data));
-    let files = serde_json::json!({ ".runner": STANDARD.encode(data) });
+    let files = serde_json::json!({
+        ".runner": STANDARD.encode(data),
+        ".credentials": STANDARD.encode("{}"),
+        ".credentials_rsaparams": STANDARD.encode("{}"),
+    });
     blob_is_safe(&STANDARD.encode(files.to_string()));
 }
 
@@ -34,7 +38,9 @@ fn blob_is_safe(encoded: &str) {
         assert!(name.starts_with('.') && name.chars().all(plain), "{name:?} could leave the runner's directory");
         assert!(![".", "..", ".env", ".path", ".service", ".setup_info"].contains(name), "{name:?} was accepted");
     }
-    assert!(names.contains(&".runner"), "a blob without settings was accepted");
+    for needed in [".runner", ".credentials", ".credentials_rsaparams"] {
+        assert!(names.contains(&needed), "a blob without {needed} was accepted");
+    }
     for (name, content) in config.files().filter(|(name, _)| *name == ".runner") {
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
         let settings: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(content).unwrap();
@@ -56,7 +62,7 @@ fn refusal_tells_names_only(error: &JitError) {
         | JitError::TooLong(_)
         | JitError::NotBase64
         | JitError::NotJson
-        | JitError::NoSettings
+        | JitError::Missing(_)
         | JitError::SettingsNotJson
         | JitError::NotEphemeral => "",
     };

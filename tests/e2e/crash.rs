@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 
 use mayfly_e2e::{Life, processes};
+use mayfly_fake_runner::JitConfig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -330,8 +331,9 @@ fn a_used_state_directory_serves_one_process_at_a_time() {
 
 #[test]
 fn a_finished_life_is_followed_by_a_new_one() {
-    let life = life("success");
+    let mut life = life("success");
     life.run().assert_outcome("job-succeeded");
+    life.jit = JitConfig::new(8).encode();
     life.run().assert_outcome("job-succeeded");
     assert_eq!(life.recording().starts().len(), 2, "the second JIT configuration was not used");
 }

@@ -213,6 +213,14 @@ fn one_without_settings_is_refused() {
     refused(good().without(".runner").encode(), ".runner");
 }
 
+/// A listener that lacks one of them starts, fails, and would be blamed for it.
+#[test]
+fn one_without_a_file_that_every_listener_needs_is_refused() {
+    for name in REGISTRATION {
+        refused(good().without(name).encode(), name);
+    }
+}
+
 #[test]
 fn one_with_settings_that_are_not_json_is_refused() {
     refused(good().file(".runner", b"not JSON").encode(), ".runner");

@@ -18,5 +18,7 @@ mod results;
 mod runner;
 mod secrets;
 mod silent_bus;
+mod spent;
 mod stops;
 mod stuck;
+mod unit;

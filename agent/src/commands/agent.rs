@@ -138,12 +138,13 @@ async fn find_out(config: &Config) -> Result<(std::io::Result<Binding>, settings
 /// Another user cannot reach into the state directory, so what the runner needs is elsewhere then.
 pub(super) fn places(config: &Config, other_user: bool) -> Places {
     let state = config.state_directory.clone();
-    let runtime = match std::env::var_os("RUNTIME_DIRECTORY") {
-        Some(directory) if other_user => PathBuf::from(directory),
-        None if other_user => PathBuf::from("/run/mayfly"),
-        _ => state.join("run"),
-    };
-    Places { state, runtime }
+    if other_user { places_in(&state) } else { Places { runtime: state.join("run"), state } }
+}
+
+/// The same, where the runner has a user of its own.
+pub(super) fn places_in(state: &Path) -> Places {
+    let runtime = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| PathBuf::from("/run/mayfly"), PathBuf::from);
+    Places { state: state.to_owned(), runtime }
 }
 
 /// Lives a life on a runtime of its own. An exit code instead of a record says that it could not begin.

@@ -1,9 +1,12 @@
 //! `mayfly unit`: called by systemd around the runner's unit, with full privileges.
 
-use super::agent::places;
+use std::path::Path;
+
+use super::agent::{places, places_in};
 use super::{environment, exit, fail};
 use crate::config::{DEFAULT_PATH, load};
 use crate::runner::guard;
+use crate::runner::order::Start;
 
 /// Which end of the unit.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -15,7 +18,14 @@ pub(super) enum Moment {
 }
 
 pub(super) fn run(moment: Moment) -> u8 {
-    let config = match load(std::path::Path::new(DEFAULT_PATH), environment(), &[]) {
+    // The stop reads no configuration if the start has left what is needed: it may be broken by now, or not the agent's.
+    if matches!(moment, Moment::Stopped)
+        && let Some(start) = Start::last(&places_in(Path::new("")))
+    {
+        guard::stopped(&start);
+        return 0;
+    }
+    let config = match load(Path::new(DEFAULT_PATH), environment(), &[]) {
         Ok(config) => config,
         Err(problems) => return fail(exit::CONFIG, problems),
     };
@@ -25,7 +35,8 @@ pub(super) fn run(moment: Moment) -> u8 {
             Err(refused) => fail(exit::TEMPORARY, refused.detail),
         },
         Moment::Stopped => {
-            guard::stopped(&config.state_directory, &config.runner.directory);
+            let (state_directory, directory) = (config.state_directory, config.runner.directory);
+            guard::stopped(&Start { state_directory, directory });
             0
         }
     }

@@ -132,7 +132,12 @@ impl Performer {
             }
             Effect::StartRunner => self.start_runner(),
             Effect::Attach => self.attach(state),
-            Effect::DeleteJitConfig => self.machine.delete_jit_config(),
+            Effect::DeleteJitConfig => {
+                self.machine.delete_jit_config();
+                let traces = self.traces.clone();
+                // A disk that hangs must not hang the loop.
+                tokio::task::spawn_blocking(move || launch::file_spent(&traces));
+            }
             Effect::Look => self.look(),
             Effect::Interrupt { machine_goes } => self.interrupt(*machine_goes),
             Effect::Kill => self.kill(),
@@ -173,9 +178,11 @@ impl Performer {
 
     fn fetch_jit_config(&mut self) {
         let (fetching, decoded, events) = (self.machine.fetch(), self.decoded.clone(), self.events.clone());
-        let host = self.host.clone();
+        let (host, traces) = (self.host.clone(), self.traces.clone());
         self.fetch = Some(tokio::spawn(async move {
-            let event = match host.guard(fetching).await {
+            let fetched = host.guard(fetching).await;
+            let unspent = |config| launch::not_spent(&traces, config);
+            let event = match fetched.map(|fetched| fetched.and_then(unspent)) {
                 Err(unfit) => unfit,
                 Ok(Ok(config)) => {
                     config.unknown_names().for_each(|name| {
@@ -264,6 +271,7 @@ impl Performer {
                     let _ = tokio::time::timeout(LAST_LINES, watch).await;
                 }
                 clear_away(unit.as_ref(), &traces, &directory).await;
+                launch::file_spent(&traces);
             }
             if let Err(error) = record.write(&path) {
                 warn!("cannot write the record {}: {error}", path.display());
@@ -383,10 +391,13 @@ async fn clear_away(unit: Option<&RunnerUnit>, traces: &Traces, directory: &std:
     let cleared = match unit {
         Some(unit) => unit.release().await.map_err(|error| error.to_string()),
         None => {
-            let placed = traces.marker().map(|marker| marker.files).unwrap_or_default();
+            let marker = traces.marker();
+            // Where the start put them, whatever the configuration says by now.
+            let directory = marker.as_ref().and_then(|marker| marker.directory.clone()).unwrap_or(directory.to_owned());
+            let placed = marker.map(|marker| marker.files).unwrap_or_default();
             let ours = [".service", files::SETUP_INFO].map(str::to_owned);
             let further = ours.into_iter().chain(placed).collect::<Vec<_>>();
-            files::remove(directory, &further).map_err(|error| error.to_string())
+            files::remove(&directory, &further).map_err(|error| error.to_string())
         }
     };
     if let Err(error) = cleared {

@@ -50,9 +50,12 @@ pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
     }
     let (mut journal, mut replay) = Journal::read(directory, &settings.binding);
     if settings.may_follow && is_finished(&replay) {
-        if let Err(error) = journal.archive().and_then(|()| traces.clear()) {
-            complain("archive the last life in", error);
-        }
+        // The marker first: a life that is forgotten half must not be taken for one that goes on. And what cannot be
+        // forgotten in order is not lived over: what was started there would be forgotten too.
+        traces.clear().and_then(|()| journal.archive()).map_err(|error| {
+            let what = format!("cannot archive the last life in {}: {error}", directory.display());
+            io::Error::new(error.kind(), what)
+        })?;
         replay = Replay::Nothing;
     }
     journal.prepare(&settings.binding, &replay);

@@ -4,9 +4,8 @@
 //! made only once in the life of an instance, and without it nothing runs.
 
 use std::io;
-use std::path::Path;
 
-use super::order::{self, UnitOrder};
+use super::order::{self, Start, UnitOrder};
 use super::privileges::User;
 use super::process::NotStarted;
 use super::traces::{Ending, Marker, Traces};
@@ -33,6 +32,10 @@ fn guarded(places: &Places) -> Result<(), NotStarted> {
             places.runtime.display()
         ),
     })?;
+    Start::of(&order).leave(places).map_err(|error| NotStarted {
+        outcome: Outcome::AgentFailed,
+        detail: format!("cannot write into {}: {error}", places.runtime.display()),
+    })?;
     let traces = Traces::new(&order.state_directory);
     let marker = Marker {
         instance: order.instance.clone(),
@@ -40,6 +43,8 @@ fn guarded(places: &Places) -> Result<(), NotStarted> {
         shim: None,
         files: order.names(),
         label: order.label.clone(),
+        directory: Some(order.directory.clone()),
+        fingerprint: order.fingerprint.clone(),
     };
     traces.mark(&marker).map_err(|error| NotStarted {
         outcome: Outcome::JournalFailed,
@@ -87,8 +92,9 @@ fn put_in_place(order: &UnitOrder, places: &Places) -> Result<(), String> {
 }
 
 /// After the runner's unit stopped: how the listener ended, if nobody wrote that before, and no file of the spent
-/// registration left.
-pub fn stopped(state_directory: &Path, directory: &Path) {
+/// registration left. Where that is, the start has told.
+pub fn stopped(start: &Start) {
+    let Start { state_directory, directory } = start;
     let traces = Traces::new(state_directory);
     if traces.exit().is_none()
         && let Some(exit) = exit_of_environment(|name| std::env::var(name).ok())

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::docker::Label;
@@ -17,8 +18,11 @@ use crate::docker::Label;
 /// The largest blob that is looked at. GitHub's are about 4.4 KB.
 pub const MAX_ENCODED: usize = 64 * 1024;
 
-/// The files GitHub sends today.
-const KNOWN: [&str; 3] = [".runner", ".credentials", ".credentials_rsaparams"];
+/// The files GitHub sends today. A listener needs all of them: without one it can only fail.
+const KNOWN: [&str; 3] = [".runner", CREDENTIALS[0], CREDENTIALS[1]];
+
+/// Those by which GitHub knows the runner.
+const CREDENTIALS: [&str; 2] = [".credentials", ".credentials_rsaparams"];
 
 /// Files that change how the runner behaves, and that no JIT configuration of GitHub's carries.
 const FORBIDDEN: [&str; 4] = [".env", ".path", ".service", ".setup_info"];
@@ -47,9 +51,9 @@ pub enum JitError {
     /// A file that would change how the runner behaves.
     #[error("the file {0:?} is not allowed in a JIT configuration")]
     Forbidden(String),
-    /// No settings.
-    #[error("it has no .runner file")]
-    NoSettings,
+    /// A file that every listener needs is not in it.
+    #[error("it has no {0} file")]
+    Missing(&'static str),
     /// The settings cannot be read.
     #[error("its .runner file is not a JSON object")]
     SettingsNotJson,
@@ -96,7 +100,10 @@ impl JitConfig {
             let bytes = STANDARD.decode(content.as_bytes()).map_err(|_| JitError::FileNotBase64(shown(&name)))?;
             files.insert(name, Zeroizing::new(bytes));
         }
-        check_settings(files.get(".runner").ok_or(JitError::NoSettings)?)?;
+        if let Some(missing) = KNOWN.into_iter().find(|name| !files.contains_key(*name)) {
+            return Err(JitError::Missing(missing));
+        }
+        check_settings(&files[".runner"])?;
         Ok(Self { files })
     }
 
@@ -109,6 +116,20 @@ impl JitConfig {
     /// stop a whole class.
     pub fn unknown_names(&self) -> impl Iterator<Item = &str> {
         self.names().filter(|name| !KNOWN.contains(name))
+    }
+
+    /// What it is known by once it is spent: a hash of its credentials, by which GitHub knows the runner. Whatever else is
+    /// changed in a blob, or written differently, it is the same registration. The key that goes into it is random and
+    /// long, so that nothing can be guessed from its hash.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for name in CREDENTIALS {
+            let content = self.files.get(name).map(|content| content.as_slice()).unwrap_or_default();
+            hash.update((content.len() as u64).to_le_bytes());
+            hash.update(content);
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// What the runner of this configuration labels its containers and networks with.
@@ -162,8 +183,11 @@ mod tests {
 
     use super::*;
 
+    /// A blob with these files, beside those that every listener needs.
     fn blob(files: &[(&str, &str)]) -> String {
-        let map: BTreeMap<_, _> = files.iter().map(|(name, content)| (*name, STANDARD.encode(content))).collect();
+        let needed = CREDENTIALS.map(|name| (name, STANDARD.encode("{}")));
+        let mut map = BTreeMap::from(needed);
+        map.extend(files.iter().map(|(name, content)| (*name, STANDARD.encode(content))));
         STANDARD.encode(serde_json::to_vec(&map).unwrap())
     }
 
@@ -188,6 +212,17 @@ mod tests {
         let settings = r#"{"Ephemeral":true,"ephemeral":"False"}"#;
         let refused = JitConfig::decode(&blob(&[(".runner", settings)]));
         assert_eq!(refused.unwrap_err(), JitError::NotEphemeral, "the runner may take more than one job");
+    }
+
+    #[test]
+    fn the_same_credentials_are_the_same_registration_however_they_are_written() {
+        let print = |files: &[(&str, &str)]| JitConfig::decode(&blob(files)).unwrap().fingerprint();
+        let first = print(&[(".runner", "{}"), (".credentials", "a"), (".credentials_rsaparams", "bc")]);
+        let other_work =
+            [(".runner", r#"{"WorkFolder":"x"}"#), (".credentials", "a"), (".credentials_rsaparams", "bc")];
+        assert_eq!(print(&other_work), first, "a spent registration with another work folder would be started again");
+        let moved = [(".runner", "{}"), (".credentials", "ab"), (".credentials_rsaparams", "c")];
+        assert_ne!(print(&moved), first, "another registration would be refused");
     }
 
     #[test]

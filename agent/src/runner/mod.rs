@@ -14,6 +14,7 @@ pub mod perf;
 pub mod privileges;
 pub mod process;
 pub mod shim;
+pub mod spent;
 pub mod tail;
 pub mod traces;
 pub mod tree;

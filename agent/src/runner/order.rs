@@ -39,6 +39,9 @@ pub struct UnitOrder {
     pub setup_info: String,
     /// For the marker.
     pub label: Option<String>,
+    /// For the marker.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     files: BTreeMap<String, String>,
 }
 
@@ -77,6 +80,7 @@ impl UnitOrder {
             operators: None,
             setup_info: String::new(),
             label: None,
+            fingerprint: None,
             files: BTreeMap::new(),
         }
     }
@@ -118,10 +122,7 @@ impl UnitOrder {
     /// There is none, it is not root's alone, or it is not one.
     pub fn take(places: &Places) -> io::Result<Self> {
         let path = path(places);
-        let about = fs::symlink_metadata(&path)?;
-        if !about.is_file() || about.uid() != nix::unistd::geteuid().as_raw() || about.mode() & 0o077 != 0 {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not the agent's alone"));
-        }
+        is_own(&path)?;
         let text = Zeroizing::new(fs::read(&path)?);
         withdraw(places)?;
         Ok(serde_json::from_slice(&text)?)
@@ -153,6 +154,57 @@ pub fn refuse(places: &Places, reason: &NotStarted) -> io::Result<()> {
 pub fn refused(places: &Places) -> Option<NotStarted> {
     let Refusal { outcome, detail } = serde_json::from_slice(&fs::read(refusal(places)).ok()?).ok()?;
     Some(NotStarted { outcome, detail })
+}
+
+/// Where a start left its traces and its files: told to the unit's stop, whose environment and configuration need not be
+/// the agent's.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Where marker and exit file are.
+    pub state_directory: PathBuf,
+    /// The runner's directory.
+    pub directory: PathBuf,
+}
+
+impl Start {
+    /// Where this order's start leaves them.
+    #[must_use]
+    pub fn of(order: &UnitOrder) -> Self {
+        Self { state_directory: order.state_directory.clone(), directory: order.directory.clone() }
+    }
+
+    /// Leaves it for the unit's stop.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn leave(&self, places: &Places) -> io::Result<()> {
+        let beside = places.runtime.join(".start.json");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        fs::rename(beside, start(places))
+    }
+
+    /// What the last start left; `None` if there was none that said so.
+    #[must_use]
+    pub fn last(places: &Places) -> Option<Self> {
+        let path = start(places);
+        // Whoever else could write it could have root remove files anywhere.
+        is_own(&path).ok()?;
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+}
+
+/// A plain file that nobody else can write or read.
+fn is_own(path: &Path) -> io::Result<()> {
+    let about = fs::symlink_metadata(path)?;
+    if !about.is_file() || about.uid() != nix::unistd::geteuid().as_raw() || about.mode() & 0o077 != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not the agent's alone"));
+    }
+    Ok(())
+}
+
+fn start(places: &Places) -> PathBuf {
+    places.runtime.join("start.json")
 }
 
 fn path(places: &Places) -> PathBuf {

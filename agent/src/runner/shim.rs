@@ -44,6 +44,8 @@ pub struct Order {
     pub files: Vec<String>,
     /// For the marker.
     pub label: Option<String>,
+    /// For the marker.
+    pub fingerprint: Option<String>,
     /// The listener's whole environment.
     pub environment: BTreeMap<String, String>,
 }
@@ -95,6 +97,8 @@ fn start(order: &Order, traces: &Traces) -> Result<ProcessId, Answer> {
         shim: Some(own),
         files: order.files.clone(),
         label: order.label.clone(),
+        directory: Some(order.directory.clone()),
+        fingerprint: order.fingerprint.clone(),
     };
     match traces.mark(&marker) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Answer::StartedBefore),

@@ -7,6 +7,7 @@
 //! | `runner.exit` | the shim or the unit's stop, when the listener has ended | how it ended |
 //! | `console.told` | the agent | up to where `console.log` was passed on |
 //! | `console.log` | the listener and its worker | their stdout and stderr |
+//! | `spent` | the agent | the JIT configurations that starts have spent: see [`spent`](super::spent) |
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,6 +18,8 @@ use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::jit::JitConfig;
+use super::spent;
 use super::tree::ProcessId;
 use crate::lifecycle::Exit;
 
@@ -43,6 +46,12 @@ pub struct Marker {
     /// What the runner labels its containers with.
     #[serde(default)]
     pub label: Option<String>,
+    /// Where those files are: the runner's directory, as the agent's configuration had it.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+    /// Which JIT configuration this start has spent.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
 }
 
 /// The content of the exit file.
@@ -149,11 +158,32 @@ impl Traces {
         self.directory.join("console.told")
     }
 
-    /// Forgets everything: for a new life on a machine that may have several, or after a foreign one.
+    /// Whether a runner was started with this JIT configuration before.
     ///
     /// # Errors
-    /// A file is there and could not be removed.
+    /// That cannot be read.
+    pub fn is_spent(&self, config: &JitConfig) -> io::Result<bool> {
+        spent::contains(&self.directory, &config.fingerprint())
+    }
+
+    /// Files the JIT configuration of the start, so that it is known for spent without the marker too.
+    ///
+    /// # Errors
+    /// It could not be made durable.
+    pub fn file_spent(&self) -> io::Result<()> {
+        match self.marker().and_then(|marker| marker.fingerprint) {
+            Some(fingerprint) => spent::add(&self.directory, &fingerprint),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets everything but what is spent: for a new life on a machine that may have several, or after a foreign one.
+    ///
+    /// # Errors
+    /// The spent JIT configuration could not be filed (then nothing is forgotten), or a file is there and could not be
+    /// removed.
     pub fn clear(&self) -> io::Result<()> {
+        self.file_spent()?;
         for path in ["runner.pid", "runner.exit", "console.log", "console.told", "runner.started"] {
             match fs::remove_file(self.directory.join(path)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -14,6 +14,7 @@ use crate::runner::order::UnitOrder;
 use crate::runner::privileges::User;
 use crate::runner::process::{self, NotStarted};
 use crate::runner::shim::Order;
+use crate::runner::traces::Traces;
 use crate::runner::watch::Seen;
 use crate::runner::{LISTENER, environment, files};
 
@@ -71,6 +72,7 @@ impl Performer {
         order.setup_info = self.machine.setup_info();
         order.carry(self.held_jit_config()?);
         order.label = self.held_jit_config()?.label();
+        order.fingerprint = Some(self.held_jit_config()?.fingerprint());
         Ok(order)
     }
 
@@ -108,6 +110,7 @@ impl Performer {
             boot: self.binding.boot.clone(),
             files: config.names().map(str::to_owned).collect(),
             label: config.label(),
+            fingerprint: Some(config.fingerprint()),
             environment: environment::build(
                 std::env::vars_os().filter_map(utf8),
                 user.as_ref(),
@@ -124,6 +127,30 @@ impl Performer {
             completed: places.hook_script("job-completed"),
             socket: places.hook_socket(),
         }
+    }
+}
+
+/// One JIT configuration starts one runner, also in another life of the same state directory.
+pub(super) fn not_spent(traces: &Traces, config: JitConfig) -> Result<JitConfig, (Outcome, String)> {
+    match traces.is_spent(&config) {
+        Ok(false) => Ok(config),
+        Ok(true) => Err((
+            Outcome::JitConfigInvalid,
+            "this JIT configuration is spent: a runner was started with it before, and whatever became of that, one JIT \
+             configuration starts one runner; get a new one from GitHub"
+                .to_owned(),
+        )),
+        Err(error) => Err((
+            Outcome::JournalFailed,
+            format!("cannot read which JIT configurations are spent, so this one may be: {error}"),
+        )),
+    }
+}
+
+/// The marker says it already; with the list a person who removes the marker starts nothing again.
+pub(super) fn file_spent(traces: &Traces) {
+    if let Err(error) = traces.file_spent() {
+        warn!("the spent JIT configuration could not be filed: {error}");
     }
 }
 
