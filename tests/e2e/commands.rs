@@ -63,6 +63,14 @@ fn impossible_combinations_are_refused() {
         ("[interruption]\nkill_at = \"50s\"\n", "must be shorter than interruption.stop_at"),
         ("platform = \"local\"\n", "runner.supervisor: with platform"),
         ("[jit]\nfile = \"/x\"\n", "jit.file: only for platform"),
+        ("[jit]\n\nparameter = \"/mayfly/runner\"\n", "agent.toml:3: jit.parameter: every instance of the class"),
+        ("[jit]\nparameter = \"/mayfly/{class}\"\n", "agent.toml:2: jit.parameter: every instance of the class"),
+        ("[jit]\nparameter = \"/{tag:mayfly:class}\"\n", "agent.toml:2: jit.parameter: every instance of the class"),
+        (
+            "[jit]\nparameter = \"/x/{instance-id}\"\n",
+            "agent.toml:2: jit.parameter: there is no placeholder {instance-id}",
+        ),
+        ("[jit]\nparameter = \"/x:2/{instance_id}\"\n", "agent.toml:2: jit.parameter: a parameter's name has no ':'"),
     ];
     for (content, part) in cases {
         fs::write(&file, content).unwrap();
@@ -116,6 +124,22 @@ fn the_schema_is_json_and_knows_every_key() {
         let pointer = name.split('.').fold(String::new(), |path, part| format!("{path}/properties/{part}"));
         assert!(schema.pointer(&pointer).is_some(), "the schema lacks {name}");
     }
+}
+
+/// Ports that honest jobs open by default, and the first that the kernel gives to anybody (ip_local_port_range).
+#[test]
+fn the_default_port_of_the_metrics_is_none_that_a_job_wants() {
+    let shown: serde_json::Value =
+        serde_json::from_slice(&mayfly(&["config", "show", "--json", "--config", "/dev/null"], &[]).stdout).unwrap();
+    let listen = shown["metrics.listen"]["value"].as_str().unwrap();
+    let port: u16 = listen.rsplit_once(':').unwrap().1.parse().unwrap();
+    let claimed = [4317, 4318, 8080, 8125, 8888, 8889, 9090, 9092, 9100, 9200, 9464];
+    assert!(!claimed.contains(&port), "a job that opens port {port} gets EADDRINUSE from the agent");
+    // https://github.com/prometheus/prometheus/wiki/Default-port-allocations
+    assert!(!(9091..=10_999).contains(&port), "port {port} is in the range that Prometheus gives to exporters");
+    assert!((1024..32_768).contains(&port), "port {port} is given to any connection, or needs root");
+    let services = fs::read_to_string("/etc/services").unwrap_or_default();
+    assert!(!services.contains(&format!("\t{port}/")) && !services.contains(&format!(" {port}/")), "it has an owner");
 }
 
 #[test]

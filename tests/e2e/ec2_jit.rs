@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use mayfly_e2e::cloud::SCALE;
-use mayfly_e2e::{Cloud, Gone};
+use mayfly_e2e::{Cloud, Gone, policy};
 use mayfly_fake_aws::Limit;
 use mayfly_fake_aws::imds::Instance;
 use mayfly_fake_aws::proxy::{AwsError, Fault, Match};
@@ -144,6 +144,107 @@ fn placeholders_of_the_parameters_name_are_filled_from_tags() {
     gone.assert_outcome("config-invalid");
     assert!(gone.record["detail"].as_str().unwrap().contains("tag team"), "{:#}", gone.record);
     assert_eq!(cloud.state(), "terminated");
+}
+
+/// A name with a part that siblings cannot guess.
+const WITH_TICKET: &str = "[jit]\nparameter = \"/mayfly/runners/{instance_id}/{tag:mayfly:ticket}\"\n";
+
+const TICKET: &str = "9f86d081884c7d659a2feaa0c55ad015";
+
+fn put_under_ticket(cloud: &Cloud) -> String {
+    let name = format!("{}/{TICKET}", cloud.parameter());
+    cloud.moto.put_parameter(&name, &cloud.life.jit).unwrap();
+    name
+}
+
+#[test]
+fn a_ticket_in_a_tag_is_part_of_the_parameters_name() {
+    let cloud = Cloud::standalone("success").configured(WITH_TICKET);
+    cloud.imds.set_tag("mayfly:ticket", TICKET).unwrap();
+    let name = put_under_ticket(&cloud);
+    assert!(policy::may_read(&name), "the printed policy does not allow to read {name}");
+    assert!(!policy::may_read("/mayfly/others/x"), "the printed policy allows everything");
+    cloud.run().assert_outcome("job-succeeded");
+    assert!(!cloud.moto.parameter_exists(&name).unwrap(), "the spent JIT configuration is still in SSM");
+}
+
+/// Who launches through a fleet knows the id only then, and tags the instance after it was launched.
+#[test]
+fn a_tag_that_comes_later_than_the_instance_is_waited_for() {
+    let cloud = Cloud::standalone("success").configured(WITH_TICKET).live(|life| life.set("MAYFLY_JIT_WAIT", "40s"));
+    let cloud = cloud.live(|life| life.set("MAYFLY_TIME_SCALE", "0.5"));
+    put_under_ticket(&cloud);
+    let mut agent = cloud.start();
+    let looked = |cloud: &Cloud| cloud.imds.requests().iter().filter(|one| one.path.ends_with("mayfly:ticket")).count();
+    agent.until("a second look at the tag", |cloud| looked(cloud) >= 2);
+    cloud.imds.set_tag("mayfly:ticket", TICKET).unwrap();
+    agent.end().assert_outcome("job-succeeded");
+}
+
+#[test]
+fn a_tag_that_never_comes_ends_with_what_to_do_before_the_wait_is_over() {
+    for (enabled, advice) in [(true, "has not set this one"), (false, "InstanceMetadataTags=enabled")] {
+        // The wait is shorter than the minute that a tag is waited for.
+        let cloud = Cloud::standalone("success")
+            .configured(WITH_TICKET)
+            .live(|life| life.set("MAYFLY_JIT_WAIT", "10s").set("MAYFLY_TIME_SCALE", "0.3"));
+        let mut instance = Instance::new(&cloud.instance, cloud.moto.region()).tag("Name", "runner");
+        instance.tags_enabled = enabled;
+        cloud.imds.become_instance(instance).unwrap();
+        let gone = cloud.run();
+        gone.assert_outcome("config-invalid");
+        let said = gone.record["detail"].as_str().unwrap();
+        assert!(said.contains("mayfly:ticket") && said.contains(advice), "nobody is told what to do: {said}");
+        assert_eq!(cloud.state(), "terminated");
+    }
+}
+
+/// Whoever may tag the instance must not choose another instance's parameter, or make the call mean something else.
+#[test]
+fn a_tag_that_leads_elsewhere_is_refused_and_not_told() {
+    for hostile in ["../i-0fedcba9876543210", "..", "secret ticket"] {
+        let cloud = Cloud::standalone("success").configured(WITH_TICKET);
+        cloud.imds.set_tag("mayfly:ticket", hostile).unwrap();
+        let gone = cloud.run();
+        gone.assert_outcome("config-invalid");
+        let said = gone.record["detail"].as_str().unwrap();
+        assert!(said.contains("mayfly:ticket"), "{said}");
+        let told = hostile.len() > 4 && (said.contains(hostile) || gone.log.contains(hostile));
+        assert!(!told, "a ticket is told: {said}");
+        assert_eq!(cloud.calls(GET), 0, "SSM was asked for a name made of {hostile:?}");
+        assert_eq!(cloud.state(), "terminated");
+    }
+}
+
+/// The minute of patience with a denial is longer than the wait.
+#[test]
+fn a_denial_is_told_as_one_although_the_wait_is_short() {
+    let cloud = Cloud::standalone("success").launched();
+    let cloud = cloud.live(|life| life.set("MAYFLY_JIT_WAIT", "12s").set("MAYFLY_TIME_SCALE", "1"));
+    refuse(&cloud, GET, Limit::default(), AwsError::AccessDenied);
+    let gone = cloud.run();
+    gone.assert_outcome("jit-config-denied");
+    assert!(gone.record["detail"].as_str().unwrap().contains(&cloud.parameter()), "{:#}", gone.record);
+}
+
+#[test]
+fn a_denial_that_lasts_is_said_in_the_log_and_not_at_each_attempt() {
+    let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_JIT_WAIT", "30s"));
+    refuse(&cloud, GET, Limit::times(4), AwsError::AccessDenied);
+    let gone = cloud.run();
+    assert_good(&cloud, &gone);
+    let said = gone.log.lines().filter(|line| line.contains("is refused") && line.contains("AccessDenied")).count();
+    assert!(said >= 1, "nobody who looks at the log learns why it waits:\n{}", gone.log);
+    assert!(said <= 3 && said < cloud.calls(GET), "each of {} attempts is told: {said} lines", cloud.calls(GET));
+}
+
+#[test]
+fn what_is_told_of_a_parameter_is_its_name_and_not_the_template() {
+    let cloud = Cloud::standalone("success").live(|life| life.set("MAYFLY_JIT_WAIT", "2s"));
+    let gone = cloud.run();
+    gone.assert_outcome("jit-config-timeout");
+    let said = gone.record["detail"].as_str().unwrap();
+    assert!(said.contains(&cloud.parameter()) && !said.contains('{'), "nobody can look for it in SSM: {said}");
 }
 
 /// Unscaled: the first pauses are at most 0.25, 0.5, 1, 2 and 4 seconds.

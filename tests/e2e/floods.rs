@@ -244,7 +244,11 @@ fn told(life: &Life) -> u64 {
 /// A line break is an item: three million of them once took 300 MB, and the agent has 256.
 #[test]
 fn line_breaks_without_end_take_no_memory_now_and_after_a_restart() {
-    let life = Life::with(&Scenario { job_ms: 3_000, ..Scenario::default() }).limits(&[("job", "2m"), ("lifetime", "5m"), ("finishing", "30s")]);
+    let life = Life::with(&Scenario { job_ms: 3_000, ..Scenario::default() }).limits(&[
+        ("job", "2m"),
+        ("lifetime", "5m"),
+        ("finishing", "30s"),
+    ]);
     let mut running = life.start();
     at_work(&mut running);
     let pid = running.child.id();
@@ -272,14 +276,21 @@ fn line_breaks_without_end_take_no_memory_now_and_after_a_restart() {
     for (when, peak) in [("at once", peak), ("after a restart", again)] {
         assert!(peak > 0, "the memory was never looked at");
         let more = peak.saturating_sub(before) / MEGABYTE;
-        assert!(more < 24, "three million line breaks cost the agent {more} MiB {when}; at 256 it is killed, with its job");
+        assert!(
+            more < 24,
+            "three million line breaks cost the agent {more} MiB {when}; at 256 it is killed, with its job"
+        );
     }
 }
 
 /// The longest lines, and bytes that are no text.
 #[test]
 fn long_lines_and_bytes_that_are_no_text_take_no_memory() {
-    let life = Life::with(&Scenario { job_ms: 3_000, ..Scenario::default() }).limits(&[("job", "2m"), ("lifetime", "5m"), ("finishing", "30s")]);
+    let life = Life::with(&Scenario { job_ms: 3_000, ..Scenario::default() }).limits(&[
+        ("job", "2m"),
+        ("lifetime", "5m"),
+        ("finishing", "30s"),
+    ]);
     let mut running = life.start();
     at_work(&mut running);
     let pid = running.child.id();

@@ -1,5 +1,6 @@
 //! The table of keys.
 
+use super::template;
 use super::values::{self, duration, positive, size};
 use super::{Config, DockerMode, Level, Platform, PowerOff, Rebalance, Sink, Supervisor};
 
@@ -66,8 +67,7 @@ pub const KEYS: &[Key] = &[
         |c, v| Platform::parse(v).map(|v| c.platform = v),
     ),
     key("class", Kind::Text, "{tag:mayfly:class}", "The runner class; {tag:KEY} is an instance tag.", |c, v| {
-        c.class = v.to_owned();
-        Ok(())
+        template::check_class(v).map(|()| c.class = v.to_owned())
     }),
     key("state_directory", Kind::Path, "/var/lib/mayfly", "Journal, record and control socket.", |c, v| {
         path(v).map(|v| c.state_directory = v)
@@ -76,11 +76,8 @@ pub const KEYS: &[Key] = &[
         "jit.parameter",
         Kind::Text,
         "/mayfly/runners/{instance_id}",
-        "The SSM parameter with the JIT configuration; {instance_id}, {class} and {tag:KEY} are filled in.",
-        |c, v| {
-            c.jit.parameter = v.to_owned();
-            Ok(())
-        },
+        "The SSM parameter with the JIT configuration; {instance_id}, {class} and {tag:KEY} are filled in, and one of them must be this instance's alone.",
+        |c, v| template::check_parameter(v).map(|()| c.jit.parameter = v.to_owned()),
     ),
     key(
         "jit.file",
@@ -226,7 +223,7 @@ pub const KEYS: &[Key] = &[
     key(
         "metrics.listen",
         Kind::Text,
-        "127.0.0.1:9464",
+        "127.0.0.1:29464",
         "Where Prometheus finds the metrics; empty for nowhere.",
         |c, v| listen(v).map(|v| c.metrics = v),
     ),
@@ -294,5 +291,5 @@ fn listen(text: &str) -> Result<Option<std::net::SocketAddr>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| format!("{text:?} is not an address such as \"127.0.0.1:9464\""))
+    text.parse().map(Some).map_err(|_| format!("{text:?} is not an address such as \"127.0.0.1:29464\""))
 }

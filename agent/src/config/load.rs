@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{KEYS, Key, Kind, sections};
-use super::{Config, Origin, Platform, Problems, Supervisor};
+use super::{Config, Origin, Platform, Problems, Supervisor, template};
 
 /// Where the configuration is, unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/mayfly/agent.toml";
@@ -176,6 +176,11 @@ fn combinations(config: &Config, problems: &mut Problems) {
         Platform::Ec2 if has_file => {
             problems.add(origin("jit.file"), "jit.file: only for platform = \"local\"; on EC2 use jit.parameter");
         }
+        Platform::Ec2 if !template::is_of_one_instance(&config.jit.parameter, &config.class) => problems.add(
+            origin("jit.parameter"),
+            "jit.parameter: every instance of the class would read the same JIT configuration: put {instance_id} into it, or a \
+             {tag:KEY} that is set for each instance",
+        ),
         Platform::Local | Platform::Ec2 => {}
     }
 }

@@ -7,6 +7,7 @@ pub mod keys;
 mod load;
 mod problem;
 mod schema;
+pub mod template;
 mod values;
 
 use std::collections::BTreeMap;

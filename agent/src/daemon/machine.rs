@@ -13,6 +13,7 @@ use super::settings::{JitSource, Platform};
 use super::{clock, notices};
 use crate::jit_source;
 use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Time};
+use crate::platform::aws::permissions::TagKey;
 use crate::platform::ec2::Ec2;
 use crate::platform::tags::{Tags, tagger};
 use crate::runner::jit::JitConfig;
@@ -102,16 +103,16 @@ impl Machine {
         let Self::Ec2(on) = self else { return None };
         let when = on.ec2.utc(at);
         if let Some(run) = job.and_then(JobInfo::run) {
-            on.tags.insert("mayfly:run", run);
+            on.tags.insert(TagKey::Run, run);
         }
-        on.tag([("mayfly:interrupted-at", when.clone()), ("mayfly:outcome", outcome.code().to_owned())]);
+        on.tag([(TagKey::InterruptedAt, when.clone()), (TagKey::Outcome, outcome.code().to_owned())]);
         Some(when)
     }
 
     /// Empties the tags of [`Self::announce`]: to delete them the role would need one more permission.
     pub(super) fn retract(&mut self) {
         if let Self::Ec2(on) = self {
-            on.tag(["mayfly:interrupted-at", "mayfly:outcome"].map(|key| (key, String::new())));
+            on.tag([TagKey::InterruptedAt, TagKey::Outcome].map(|key| (key, String::new())));
         }
     }
 
@@ -129,7 +130,11 @@ impl Machine {
         }
     }
 
-    pub(super) fn fetch(&self) -> impl Future<Output = Result<JitConfig, (Outcome, String)>> + Send + 'static {
+    /// Gets the JIT configuration; the lifecycle waits no longer than `left`.
+    pub(super) fn fetch(
+        &self,
+        left: Duration,
+    ) -> impl Future<Output = Result<JitConfig, (Outcome, String)>> + Send + 'static {
         let source = match self {
             Self::Local(source) => Ok(source.clone()),
             Self::Ec2(on) => Err(Arc::clone(&on.ec2)),
@@ -138,7 +143,7 @@ impl Machine {
             match source {
                 Ok(source) => jit_source::fetch(&source).await,
                 Err(ec2) => {
-                    let text = ec2.fetch_jit_config().await?;
+                    let text = ec2.fetch_jit_config(left).await?;
                     JitConfig::decode(text.expose_secret()).map_err(|error| {
                         let detail = format!("the parameter's value is not a usable JIT configuration: {error}");
                         (Outcome::JitConfigInvalid, detail)
@@ -187,9 +192,9 @@ impl Machine {
                         let _ = events.send(Seen::Event(event)).await;
                     }
                 });
-                on.tag([("mayfly:phase", "idle".to_owned())]);
+                on.tag([(TagKey::Phase, "idle".to_owned())]);
             }
-            Phase::Busy { .. } => on.tag([("mayfly:phase", "busy".to_owned())]),
+            Phase::Busy { .. } => on.tag([(TagKey::Phase, "busy".to_owned())]),
             Phase::Terminating { .. } | Phase::Ended { .. } => {
                 for task in [on.notices.take(), on.delay.take()].into_iter().flatten() {
                     task.abort();
@@ -216,7 +221,7 @@ impl Machine {
             // The one before ended when the life was settled.
             (on.wanted, on.tagging) = tagger(Arc::clone(&on.ec2));
         }
-        on.tag([("mayfly:phase", "held".to_owned()), ("mayfly:held-until", clock::timestamp_of(until))]);
+        on.tag([(TagKey::Phase, "held".to_owned()), (TagKey::HeldUntil, clock::timestamp_of(until))]);
     }
 
     /// Tells the platform how the life ended, and waits for what is under way, each part no longer than `patience`.
@@ -224,9 +229,9 @@ impl Machine {
         let tasks = match self {
             Self::Local(_) => None,
             Self::Ec2(on) => {
-                on.tag([("mayfly:phase", "closing".to_owned()), ("mayfly:outcome", end.outcome.code().to_owned())]);
+                on.tag([(TagKey::Phase, "closing".to_owned()), (TagKey::Outcome, end.outcome.code().to_owned())]);
                 if let Some(run) = end.job.as_ref().and_then(JobInfo::run) {
-                    on.tag([("mayfly:run", run)]);
+                    on.tag([(TagKey::Run, run)]);
                 }
                 // Without its sender the task ends once the newest tags are applied.
                 let (last, _) = watch::channel(Tags::new());
@@ -281,7 +286,7 @@ async fn isolation(probe: Option<Manager>) -> Result<(), String> {
 }
 
 impl OnEc2 {
-    fn tag<const N: usize>(&mut self, tags: [(&'static str, String); N]) {
+    fn tag<const N: usize>(&mut self, tags: [(TagKey, String); N]) {
         self.tags.extend(tags);
         let _ = self.wanted.send(self.tags.clone());
     }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use super::clock;
 use super::console;
 use super::docker::DockerWatch;
 use super::host::{HostSettings, HostWatch};
@@ -123,7 +124,7 @@ impl Performer {
             Effect::FetchJitConfig => {
                 self.watch_docker();
                 self.host.begin();
-                self.fetch_jit_config();
+                self.fetch_jit_config(state);
             }
             Effect::RestartDocker => {
                 if let Some(docker) = &self.docker {
@@ -176,8 +177,12 @@ impl Performer {
         self.annotations.add(annotation);
     }
 
-    fn fetch_jit_config(&mut self) {
-        let (fetching, decoded, events) = (self.machine.fetch(), self.decoded.clone(), self.events.clone());
+    fn fetch_jit_config(&mut self, state: &State) {
+        let left = match state.phase {
+            Phase::WaitingForJitConfig { deadline } => deadline.since(clock::now()),
+            _ => self.policy.limits.jit_wait,
+        };
+        let (fetching, decoded, events) = (self.machine.fetch(left), self.decoded.clone(), self.events.clone());
         let (host, traces) = (self.host.clone(), self.traces.clone());
         self.fetch = Some(tokio::spawn(async move {
             let fetched = host.guard(fetching).await;

@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::aws::parameter::{self, LastAnswer};
+use super::aws::permissions::TagKey;
 use super::aws::{Aws, AwsSettings, CallError, Class, Soon, group, instance};
 use super::imds::notices::{SPOT_ACTION, TARGET_STATE, TargetState, read_target_state};
 use super::imds::{Details, Identity, ImdsClient, ImdsSettings, InstanceId, Poll};
@@ -28,11 +30,14 @@ pub(super) const ASIDE_BUDGET: Duration = Duration::from_secs(20);
 /// How long the identity is asked for again by an agent that started without it.
 const LATE_IDENTITY_BUDGET: Duration = Duration::from_secs(5);
 
+/// How long before the deadline of the wait a refusal is told: it must be there before the deadline is.
+const BEFORE_THE_DEADLINE: Duration = Duration::from_secs(2);
+
 /// A clock that is off by this much, in seconds, is worth a warning.
 const CLOCK_TOLERANCE: i64 = 60;
 
 /// Why the JIT configuration did not come.
-type Refused = (Outcome, String);
+pub(super) type Refused = (Outcome, String);
 
 /// What the configuration says about the instance.
 #[derive(Clone, Debug)]
@@ -65,6 +70,8 @@ pub struct Ec2 {
     aws: OnceCell<Aws>,
     unidentified: Option<String>,
     last_answer: LastAnswer,
+    /// The parameter's name, once every part of it is known.
+    pub(super) name: OnceCell<String>,
     /// The name of the Auto Scaling group, once it was needed.
     pub(super) group: OnceCell<String>,
 }
@@ -82,8 +89,8 @@ impl Ec2 {
         let asked = Identity::fetch(&imds, budget).await;
         let unidentified = asked.as_ref().err().map(ToString::to_string);
         let identity = OnceCell::new_with(asked.ok());
-        let (aws, last_answer, group) = (OnceCell::new(), LastAnswer::default(), OnceCell::new());
-        Ok(Self { settings, imds, identity, soon: Mutex::new(soon), aws, unidentified, last_answer, group })
+        let (aws, last_answer, name, group) = Default::default();
+        Ok(Self { settings, imds, identity, soon: Mutex::new(soon), aws, unidentified, last_answer, name, group })
     }
 
     /// The instance's id, if it is known.
@@ -176,14 +183,16 @@ impl Ec2 {
         humantime::format_rfc3339_seconds(wall.unwrap_or(now)).to_string()
     }
 
-    /// Gets the JIT configuration's text, however long it takes; the lifecycle keeps the deadline.
+    /// Gets the JIT configuration's text, however long it takes; the lifecycle keeps the deadline, which is `left` from
+    /// now. What is refused until then is told as that a moment before.
     ///
     /// # Errors
     /// The life's outcome, and what came back.
-    pub async fn fetch_jit_config(&self) -> Result<SecretString, Refused> {
-        let name = self.parameter().await?;
+    pub async fn fetch_jit_config(&self, left: Duration) -> Result<SecretString, Refused> {
+        let last_moment = Instant::now() + left.saturating_sub(BEFORE_THE_DEADLINE.min(left / 10));
+        let name = self.parameter(last_moment.saturating_duration_since(Instant::now())).await?;
         let aws = self.aws().await.map_err(unavailable)?;
-        let fetched = parameter::fetch(aws, &name, &self.last_answer).await;
+        let fetched = parameter::fetch(aws, name, &self.last_answer, last_moment).await;
         if let Some(seconds) = aws.clock_difference().filter(|seconds| seconds.abs() >= CLOCK_TOLERANCE) {
             warn!("this machine's clock is {seconds} s away from AWS's; GitHub refuses a runner at 300 s");
         }
@@ -199,14 +208,19 @@ impl Ec2 {
     /// What SSM said last, for a JIT configuration that never came.
     #[must_use]
     pub fn last_answer(&self) -> String {
-        format!("the parameter {}: {}", self.settings.parameter, self.last_answer)
+        format!("the parameter {}: {}", self.shown_parameter(), self.last_answer)
     }
 
     /// Deletes the JIT configuration's parameter, however long it takes.
     pub async fn delete_jit_config(&self) {
-        let (Ok(name), Ok(aws)) = (self.parameter().await, self.aws().await) else { return };
+        let (name, aws) = match (self.parameter(Duration::MAX).await, self.aws().await) {
+            (Ok(name), Ok(aws)) => (name, aws),
+            (Err((_, error)), _) | (_, Err(error)) => {
+                return warn!("the spent JIT configuration cannot be deleted: {error}");
+            }
+        };
         let last = LastAnswer::default();
-        let attempts = parameter::delete(aws, &name, &last).await;
+        let attempts = parameter::delete(aws, name, &last).await;
         info!("the parameter {name} is deleted (asked {attempts} times)");
     }
 
@@ -216,7 +230,7 @@ impl Ec2 {
     /// What came back.
     pub async fn tag(&self, tags: &Tags) -> Result<(), NotTagged> {
         let unknown = |detail| NotTagged { detail, refused: false };
-        let tags: Vec<(&str, String)> = tags.iter().map(|(key, value)| (*key, value.clone())).collect();
+        let tags: Vec<(TagKey, String)> = tags.iter().map(|(key, value)| (*key, value.clone())).collect();
         let id = self.known_id().await.map_err(unknown)?;
         let aws = self.aws().await.map_err(unknown)?;
         instance::tag(aws, id, &tags, ASIDE_BUDGET).await.map_err(|error| NotTagged {
@@ -302,13 +316,6 @@ impl Ec2 {
             })
             .await
     }
-
-    /// The parameter's name with its placeholders filled in.
-    async fn parameter(&self) -> Result<String, Refused> {
-        let id = self.known_id().await.map_err(unavailable)?;
-        let template = self.settings.parameter.replace("{class}", &self.settings.class);
-        fill(&template.replace("{instance_id}", id.as_str()), |key| self.imds.tag_text(key)).await
-    }
 }
 
 /// What the environment says, and the identity document about the region.
@@ -323,38 +330,7 @@ fn aws_settings(region: &str) -> Result<AwsSettings, String> {
     Ok(settings)
 }
 
-impl ImdsClient {
-    /// An instance tag for a placeholder.
-    async fn tag_text(&self, key: String) -> Result<String, Refused> {
-        match self.tag(&key, NOTICE_BUDGET).await {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => Err((
-                Outcome::ConfigInvalid,
-                format!("jit.parameter needs the instance tag {key}, which is not set or not in the instance metadata"),
-            )),
-            Err(error) => Err((Outcome::ImdsUnavailable, error.to_string())),
-        }
-    }
-}
-
-/// Replaces every `{tag:KEY}`.
-async fn fill<F>(template: &str, tag: impl Fn(String) -> F) -> Result<String, Refused>
-where
-    F: Future<Output = Result<String, Refused>>,
-{
-    let mut filled = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("{tag:") {
-        let Some((key, after)) = after.split_once('}') else { break };
-        filled.push_str(before);
-        filled.push_str(&tag(key.to_owned()).await?);
-        rest = after;
-    }
-    filled.push_str(rest);
-    Ok(filled)
-}
-
-fn unavailable(detail: String) -> Refused {
+pub(super) fn unavailable(detail: String) -> Refused {
     (Outcome::ImdsUnavailable, detail)
 }
 

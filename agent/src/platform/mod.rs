@@ -5,6 +5,7 @@ mod clock;
 pub mod ec2;
 pub mod group;
 pub mod imds;
+mod name;
 pub mod notices;
 pub mod power;
 pub mod probe;

@@ -12,7 +12,7 @@ use mayfly_fake_runner::Scenario;
 use serde_json::Value;
 
 use super::life::{PATIENCE, mayfly_binary};
-use super::{Life, processes};
+use super::{Life, policy, processes};
 
 /// Pauses between calls to AWS are this much shorter than in life: a minute is 3 seconds.
 pub const SCALE: f64 = 0.05;
@@ -206,6 +206,8 @@ impl OnInstance<'_> {
         let gone = Gone { status, record: serde_json::from_slice(&record).unwrap_or_default(), log: self.log(), took };
         let left = processes::of_life(&self.cloud.life);
         assert!(left.is_empty(), "processes outlive the life: {left:#?}\n{}", gone.log);
+        let denied = policy::denied(&self.cloud.aws.requests());
+        assert!(denied.is_empty(), "whoever uses the policy of docs/security.md is denied this: {denied:#?}");
         gone
     }
 

@@ -6,6 +6,7 @@ pub mod bus;
 pub mod cloud;
 pub mod leaks;
 pub mod life;
+pub mod policy;
 pub mod processes;
 
 pub use bus::Bus;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Aws;
 use super::failure::{Class, Failure};
 use super::pace::backoff;
+use super::permissions::Action;
 
 /// The longest pause between two attempts at a call with a deadline.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
@@ -35,7 +36,7 @@ pub struct CallError {
 /// A call under way.
 pub(super) struct Call<'a> {
     aws: &'a Aws,
-    action: &'static str,
+    action: Action,
     subject: &'a str,
     begun: Instant,
     attempts: u32,
@@ -43,7 +44,7 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(aws: &'a Aws, action: &'static str, subject: &'a str) -> Self {
+    pub(super) fn new(aws: &'a Aws, action: Action, subject: &'a str) -> Self {
         let last = Failure::new(Class::Transient, "no answer in time");
         Self { aws, action, subject, begun: Instant::now(), attempts: 0, last }
     }
@@ -51,7 +52,7 @@ impl<'a> Call<'a> {
     /// The error that this call has become.
     pub(super) fn failed(self) -> CallError {
         CallError {
-            action: self.action,
+            action: self.action.name(),
             subject: self.subject.to_owned(),
             class: self.last.class,
             code: self.last.code,
@@ -59,6 +60,12 @@ impl<'a> Call<'a> {
             attempts: self.attempts,
             elapsed: self.begun.elapsed(),
         }
+    }
+
+    /// The same by an earlier failure, which says more than the last one.
+    pub(super) fn failed_by(mut self, failure: Failure) -> CallError {
+        self.last = failure;
+        self.failed()
     }
 
     /// Makes one attempt; the failure is kept for [`Call::failed`].

@@ -10,6 +10,7 @@ use aws_sdk_ec2::types::{InstanceAttributeName, Tag};
 use super::Aws;
 use super::call::{Call, CallError, passes};
 use super::failure::{Class, Failure};
+use super::permissions::{Action, TagKey};
 use crate::platform::imds::InstanceId;
 
 /// What becomes of the instance when its operating system powers off.
@@ -28,12 +29,12 @@ pub enum Behavior {
 ///
 /// # Errors
 /// The first failure that repeating would not change, or the last one inside the deadline.
-pub async fn tag(aws: &Aws, id: &InstanceId, tags: &[(&str, String)], deadline: Duration) -> Result<(), CallError> {
+pub async fn tag(aws: &Aws, id: &InstanceId, tags: &[(TagKey, String)], deadline: Duration) -> Result<(), CallError> {
     if tags.is_empty() {
         return Ok(());
     }
-    let tags: Vec<Tag> = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(value).build()).collect();
-    let call = Call::new(aws, "ec2:CreateTags", id.as_str());
+    let tags: Vec<Tag> = tags.iter().map(|(key, value)| Tag::builder().key(key.name()).value(value).build()).collect();
+    let call = Call::new(aws, Action::CreateTags, id.as_str());
     let attempt = || async {
         let asking = aws.ec2().create_tags().resources(id.as_str()).set_tags(Some(tags.clone()));
         asking.send().await.map(drop).map_err(|error| Failure::of(&error))
@@ -46,7 +47,7 @@ pub async fn tag(aws: &Aws, id: &InstanceId, tags: &[(&str, String)], deadline: 
 /// # Errors
 /// The first failure that repeating would not change, or the last one inside the deadline.
 pub async fn shutdown_behavior(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<Behavior, CallError> {
-    let call = Call::new(aws, "ec2:DescribeInstanceAttribute", id.as_str());
+    let call = Call::new(aws, Action::DescribeInstanceAttribute, id.as_str());
     let attempt = || async {
         let attribute = InstanceAttributeName::InstanceInitiatedShutdownBehavior;
         let asking = aws.ec2().describe_instance_attribute().instance_id(id.as_str()).attribute(attribute);
@@ -66,7 +67,7 @@ pub async fn shutdown_behavior(aws: &Aws, id: &InstanceId, deadline: Duration) -
 /// # Errors
 /// The first failure that repeating would not change, or the last one inside the deadline.
 pub async fn terminate(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<(), CallError> {
-    let call = Call::new(aws, "ec2:TerminateInstances", id.as_str());
+    let call = Call::new(aws, Action::TerminateInstances, id.as_str());
     let attempt = || async {
         let asking = aws.ec2().terminate_instances().instance_ids(id.as_str());
         asking.send().await.map(drop).map_err(|error| Failure::of(&error))

@@ -19,6 +19,7 @@ pub mod group;
 pub mod instance;
 pub mod pace;
 pub mod parameter;
+pub mod permissions;
 mod settings;
 
 use std::fmt;
@@ -225,7 +226,8 @@ mod tests {
         let id = "i-0123456789abcdef0".parse().unwrap();
         let last = parameter::LastAnswer::default();
         let short = Duration::from_millis(100);
-        let _ = tokio::time::timeout(short, parameter::fetch(&aws, "/x", &last)).await;
+        let ends = tokio::time::Instant::now() + short;
+        let _ = tokio::time::timeout(short, parameter::fetch(&aws, "/x", &last, ends)).await;
         let _ = instance::terminate(&aws, &id, short).await;
         let _ = group::terminate_in_group(&aws, &id, true, short).await;
         nowhere.0.lock().unwrap().clone()

@@ -8,15 +8,20 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroize;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::warn;
 
 use super::Aws;
 use super::call::{Call, CallError};
 use super::failure::{Class, Failure};
 use super::pace::{Pace, backoff};
+use super::permissions::Action;
 
 /// The longest pause between two attempts to delete.
 const LONGEST_DELETE_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often a refusal that lasts is said in the log.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(20);
 
 /// A parameter that was there.
 #[derive(Debug)]
@@ -87,32 +92,65 @@ impl fmt::Display for LastAnswer {
 /// until it is dropped; `last` then tells what came back. Dropping it is always safe.
 ///
 /// # Errors
-/// Any other answer, once such answers have come for [`AwsSettings::denied_patience`](super::AwsSettings) without a
-/// `ParameterNotFound` between: denied by IAM or by the key, refused, without credentials, or unknown.
-pub async fn fetch(aws: &Aws, name: &str, last: &LastAnswer) -> Result<Fetched, CallError> {
-    let mut call = Call::new(aws, "ssm:GetParameter", name);
+/// Any other answer, once such answers have come for [`AwsSettings::denied_patience`](super::AwsSettings), or until
+/// `last_moment`, without a `ParameterNotFound` between: denied by IAM or by the key, refused, without credentials, or
+/// unknown.
+pub async fn fetch(aws: &Aws, name: &str, last: &LastAnswer, last_moment: Instant) -> Result<Fetched, CallError> {
+    let mut call = Call::new(aws, Action::GetParameter, name);
     let mut pace = Pace::default();
-    let mut refused_since = None;
+    let mut refusal: Option<(Instant, Failure)> = None;
+    let mut complaint = Complaint::default();
     loop {
-        let failure = match call.attempt(get(aws, name)).await {
+        let attempt = call.attempt(get(aws, name));
+        // An answer that may not come in time takes nothing back from the one that is here.
+        let answer = match &refusal {
+            Some((_, failure)) => match timeout_at(last_moment, attempt).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(call.failed_by(failure.clone())),
+            },
+            None => attempt.await,
+        };
+        let failure = match answer {
             Ok(value) => return Ok(Fetched { value, attempts: call.attempts(), elapsed: call.elapsed() }),
             Err(failure) => failure,
         };
         last.note(failure);
         let class = failure.class;
-        let mut pause = aws.settings().scaled(pace.next(class == Class::Throttled, fastrand::f64));
         if class == Class::NotFound {
-            refused_since = None;
+            refusal = None;
         } else if !class.passes() {
-            let since = *refused_since.get_or_insert_with(Instant::now);
-            let left = aws.settings().denied_patience.saturating_sub(since.elapsed());
-            if left.is_zero() {
-                return Err(call.failed());
+            complaint.make(aws, name, &failure.detail);
+            let since = refusal.take().map_or_else(Instant::now, |(since, _)| since);
+            refusal = Some((since, failure.clone()));
+        }
+        let mut pause = aws.settings().scaled(pace.next(class == Class::Throttled, fastrand::f64));
+        if let Some((since, refused)) = &refusal {
+            let now = Instant::now();
+            let patience_ends = *since + aws.settings().denied_patience;
+            if now >= last_moment || (now >= patience_ends && !class.passes()) {
+                return Err(call.failed_by(refused.clone()));
             }
             // The last attempt comes when patience ends, not a pause later.
-            pause = pause.min(left);
+            let ends = if class.passes() { last_moment } else { last_moment.min(patience_ends) };
+            pause = pause.min(ends - now);
         }
         sleep(pause).await;
+    }
+}
+
+/// Says in the log that a refusal lasts: at once, and then now and then.
+#[derive(Default)]
+struct Complaint(Option<Instant>);
+
+impl Complaint {
+    fn make(&mut self, aws: &Aws, name: &str, reason: &str) {
+        let pause = aws.settings().scaled(COMPLAINT_PAUSE);
+        if self.0.is_none_or(|last| last.elapsed() >= pause) {
+            warn!(
+                "reading the JIT configuration's parameter {name} is refused, and is tried again for a while: {reason}"
+            );
+            self.0 = Some(Instant::now());
+        }
     }
 }
 
@@ -131,7 +169,7 @@ async fn get(aws: &Aws, name: &str) -> Result<SecretString, Failure> {
 ///
 /// It never gives up: the one who cares no longer drops it, and finds the last answer in `last`.
 pub async fn delete(aws: &Aws, name: &str, last: &LastAnswer) -> u32 {
-    let mut call = Call::new(aws, "ssm:DeleteParameter", name);
+    let mut call = Call::new(aws, Action::DeleteParameter, name);
     loop {
         let deleting = async {
             let deleted = aws.ssm().delete_parameter().name(name).send().await;

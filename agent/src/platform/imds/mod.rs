@@ -31,6 +31,7 @@ pub use settings::{IPV4_ENDPOINT, IPV6_ENDPOINT, ImdsSettings, LONGEST_TOKEN};
 use token::{Session, Token};
 
 use super::clock::Clock;
+use crate::config::template::is_tag_key;
 
 /// How many requests of a client are under way at most: one for each of the four sources of notices, so that one that
 /// hangs does not hold up another. The service limits connections and packets per instance.
@@ -163,9 +164,7 @@ impl ImdsClient {
     /// # Errors
     /// Those of [`ImdsClient::get_text`], and [`ImdsError::BadTagKey`] without asking.
     pub async fn tag(&self, key: &str, budget: Duration) -> Result<Option<String>, ImdsError> {
-        let fits = !matches!(key, "" | "." | ".." | "_index")
-            && key.chars().all(|c| c.is_ascii_alphanumeric() || "+-=.,_:@".contains(c));
-        if !fits {
+        if !is_tag_key(key) {
             return Err(ImdsError::BadTagKey(key.to_owned()));
         }
         self.get_text(&format!("meta-data/tags/instance/{key}"), budget).await
