@@ -67,7 +67,7 @@ outcomes! {
     Lifetime "lifetime" 75 "The instance reached limits.lifetime." "Raise limits.lifetime if the job was honest.";
     JitConfigTimeout "jit-config-timeout" 75 "The JIT configuration did not appear in time." "Look at the launcher: did it write the parameter for this instance?";
     JitConfigDenied "jit-config-denied" 77 "Reading the JIT configuration was denied." "Compare the instance role with the policy in the documentation; look at the KMS key's policy.";
-    JitConfigInvalid "jit-config-invalid" 65 "What was given as the JIT configuration is not one, or not a safe one." "See what wrote it; the record says what is wrong with it.";
+    JitConfigInvalid "jit-config-invalid" 65 "What was given as the JIT configuration is not one, not a safe one, or one that was used before." "See what wrote it; the record says what is wrong with it.";
     SpotInterruption "spot-interruption" 75 "EC2 took the spot instance back." "The launcher re-runs the job; use more instance types, or on-demand.";
     Rebalance "rebalance" 75 "EC2 recommended to leave this spot instance, and no job was running." "Nothing.";
     ScheduledEvent "scheduled-event" 75 "EC2 scheduled maintenance for this instance." "Nothing.";

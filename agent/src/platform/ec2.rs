@@ -33,6 +33,9 @@ const LATE_IDENTITY_BUDGET: Duration = Duration::from_secs(5);
 /// How long before the deadline of the wait a refusal is told: it must be there before the deadline is.
 const BEFORE_THE_DEADLINE: Duration = Duration::from_secs(2);
 
+/// A wait that is longer is as good as one without an end, and a clock cannot tell its end.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// A clock that is off by this much, in seconds, is worth a warning.
 const CLOCK_TOLERANCE: i64 = 60;
 
@@ -189,6 +192,7 @@ impl Ec2 {
     /// # Errors
     /// The life's outcome, and what came back.
     pub async fn fetch_jit_config(&self, left: Duration) -> Result<SecretString, Refused> {
+        let left = left.min(LONGEST_WAIT);
         let last_moment = Instant::now() + left.saturating_sub(BEFORE_THE_DEADLINE.min(left / 10));
         let name = self.parameter(last_moment.saturating_duration_since(Instant::now())).await?;
         let aws = self.aws().await.map_err(unavailable)?;

@@ -39,7 +39,7 @@ impl Ec2 {
     async fn fill_parameter(&self, patience: Duration) -> Result<String, Refused> {
         let until = Instant::now() + patience.min(self.scaled(TAG_PATIENCE));
         let id = self.known_id().await.map_err(unavailable)?;
-        let parse = |text: &str| template::parse(text).map_err(wrong);
+        let parse = |text: &str| template::parse(text).map_err(|error| wrong(&error));
         let class = parse(&self.settings.class)?;
         let parts = parse(&self.settings.parameter)?;
         let parts = parts.into_iter().flat_map(|part| if part == Part::Class { class.clone() } else { vec![part] });
@@ -49,10 +49,10 @@ impl Ec2 {
                 Part::Text(text) => name.push_str(&text),
                 Part::InstanceId => name.push_str(id.as_str()),
                 Part::Tag(key) => name.push_str(&self.tag_value(&key, until).await?),
-                Part::Class => return Err(wrong("{class} cannot be part of itself".to_owned())),
+                Part::Class => return Err(wrong("{class} cannot be part of itself")),
             }
         }
-        template::check_name(&name).map_err(|error| wrong(format!("the name {name:?}: {error}")))?;
+        template::check_name(&name).map_err(|error| wrong(&format!("the name {name:?}: {error}")))?;
         Ok(name)
     }
 
@@ -63,9 +63,9 @@ impl Ec2 {
             let last = match self.imds.tag(key, TAG_BUDGET).await {
                 Ok(Some(value)) if !value.is_empty() => {
                     let checked = template::check_value(&value);
-                    return checked.map(|()| value).map_err(|error| wrong(format!("the instance tag {key}: {error}")));
+                    return checked.map(|()| value).map_err(|error| wrong(&format!("the instance tag {key}: {error}")));
                 }
-                Ok(_) => wrong(format!("the instance tag {key} is not there: {}", self.why_no_tag().await)),
+                Ok(_) => wrong(&format!("the instance tag {key} is not there: {}", self.why_no_tag().await)),
                 Err(error) => unknown(&error),
             };
             if Instant::now() >= until {
@@ -97,7 +97,7 @@ impl Ec2 {
     }
 }
 
-fn wrong(detail: String) -> Refused {
+fn wrong(detail: &str) -> Refused {
     (Outcome::ConfigInvalid, format!("jit.parameter cannot be filled in: {detail}"))
 }
 
