@@ -11,10 +11,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mayfly_e2e::life::mayfly_binary;
-use mayfly_e2e::{Ended, Life, Running};
+use mayfly_e2e::{Cloud, Ended, Life, Running};
 use mayfly_fake_runner::Scenario;
 use nix::sys::signal::Signal;
 
@@ -224,6 +224,22 @@ fn a_drain_and_a_signal_are_heard_in_a_flood() {
     }
 }
 
+#[test]
+fn a_spot_notice_is_heeded_in_a_flood() {
+    let cloud = Cloud::with(&Scenario { job_ms: 3_600_000, ..Scenario::default() }, None).launched();
+    let cloud = cloud.configured("[interruption]\nstop_at = \"2s\"\nkill_at = \"1s\"\n");
+    let cloud = cloud.live(|life| life.limits(&[("job", "9m"), ("lifetime", "10m")]));
+    let mut agent = cloud.start();
+    agent.until("the job", |cloud| cloud.life.journal().concat().contains("run_id"));
+    let flood = all_of_it(&cloud.life);
+    agent.until("the flood", |cloud| fs::metadata(hooks(&cloud.life)).is_ok_and(|file| file.len() > MEGABYTE));
+    cloud.imds.spot_action("terminate", SystemTime::now() + Duration::from_secs(5));
+    let gone = agent.end();
+    flood.stop();
+    gone.assert_outcome("spot-interruption");
+    assert!(!cloud.life.recording().signals().is_empty(), "the job was not told that its machine goes");
+}
+
 /// What the kernel says of a process's memory, in bytes.
 fn memory(pid: u32, of: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -257,12 +273,12 @@ fn line_breaks_without_end_take_no_memory_now_and_after_a_restart() {
     append(&perf(&life), &breaks);
     append(&hooks(&life), &breaks);
     append(&life.state().join("run/perf/Worker.perf"), &breaks);
-    append(&console(&life), &breaks[..1_000_000]);
+    append(&console(&life), &breaks[..200_000]);
     let mut peak = 0;
     // In the middle of it the agent is killed, and the next one reads all of it again.
     running.until("half of the console", |life| {
         peak = peak.max(memory(pid, "VmHWM").unwrap_or(0));
-        told(life) > 500_000
+        told(life) > 100_000
     });
     running.kill_dead();
     let mut running = life.start();

@@ -187,6 +187,8 @@ impl Watch {
             Ok(Some(worker)) => (self.worker, self.worker_unknown) = (Some(worker), false),
             Ok(None) => {
                 self.worker_unknown = false;
+                // Its result may be behind what its job has printed.
+                self.read_files().await?;
                 self.know_of_shutdown().await?;
                 self.tell(Event::Saw(Sign::WorkerGone)).await?;
             }
