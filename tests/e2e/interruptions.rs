@@ -21,7 +21,7 @@ fn in_seconds(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(now + seconds)
 }
 
-/// A job that takes so long, and is asked to stop 2 s before an interruption instead of 40 s, and killed 1 s before.
+/// A job that takes so long, and is asked to stop 2 s before an interruption instead of 25 s, and killed 1 s before.
 fn with_job(milliseconds: u64) -> Cloud {
     let scenario = Scenario { job_ms: milliseconds, ..Scenario::default() };
     let cloud = Cloud::with(&scenario, None).launched();

@@ -19,6 +19,7 @@ mod runner;
 mod secrets;
 mod silent_bus;
 mod spent;
+mod steps;
 mod stops;
 mod stuck;
 mod unit;

@@ -165,14 +165,14 @@ pub const KEYS: &[Key] = &[
     key(
         "interruption.stop_at",
         Kind::Duration,
-        "40s",
+        "25s",
         "How long before an interruption a running job is asked to stop.",
         |c, v| positive(v).map(|v| c.interruption.stop_at = v),
     ),
     key(
         "interruption.kill_at",
         Kind::Duration,
-        "15s",
+        "8s",
         "How long before an interruption a running job is killed.",
         |c, v| positive(v).map(|v| c.interruption.kill_at = v),
     ),

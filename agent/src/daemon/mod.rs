@@ -15,6 +15,7 @@ pub mod record;
 pub mod settings;
 pub mod signals;
 mod start;
+pub mod stopping;
 pub mod usage;
 
 use std::io;
@@ -145,6 +146,7 @@ impl Life {
                     let reply = match query.request {
                         Request::Status => {
                             self.record.host = self.performer.host_marks();
+                            self.record.steps(self.performer.steps());
                             Reply::Status(Box::new(Status::of(&self.state, &self.record)))
                         }
                         Request::Order(order) => Reply::Answer(self.obey(order)),
@@ -233,6 +235,7 @@ impl Life {
                 Effect::Close(mut end) => {
                     self.performer.explain(&mut end);
                     self.record.host = self.performer.host_marks();
+                    self.record.steps(self.performer.steps());
                     self.record.end(&end);
                     self.performer.close(&end, &self.record);
                 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::clock;
 use super::console;
@@ -30,12 +30,14 @@ use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, S
 use crate::runner::files;
 use crate::runner::jit::JitConfig;
 use crate::runner::process::{self};
+use crate::runner::steps::Steps;
 use crate::runner::traces::Traces;
 use crate::runner::unit::RunnerUnit;
 use crate::runner::watch::{Seen, Watch};
 use crate::systemd::Manager;
 
 mod launch;
+mod stop;
 
 /// How long the watcher may take to pass on the last console lines once the tree is dead.
 const LAST_LINES: Duration = Duration::from_secs(3);
@@ -69,6 +71,8 @@ pub(super) struct Performer {
     fetch: Option<JoinHandle<()>>,
     watch: Option<JoinHandle<()>>,
     looks: Option<mpsc::Sender<()>>,
+    steps: Steps,
+    stop: stop::Stopping,
     told: Option<File>,
 }
 
@@ -105,6 +109,8 @@ impl Performer {
             fetch: None,
             watch: None,
             looks: None,
+            steps: Steps::new(start.traces.clone()),
+            stop: stop::Stopping::default(),
             told: None,
         }
     }
@@ -140,7 +146,9 @@ impl Performer {
                 tokio::task::spawn_blocking(move || launch::file_spent(&traces));
             }
             Effect::Look => self.look(),
-            Effect::Interrupt { machine_goes } => self.interrupt(*machine_goes),
+            Effect::Interrupt { machine_goes } => self.interrupt(*machine_goes, state),
+            Effect::InterruptSteps => self.interrupt_steps(),
+            Effect::KillSteps => self.kill_steps(),
             Effect::Kill => self.kill(),
             Effect::WatchNotices => self.machine.watch_notices(&self.events),
             Effect::Announce { outcome, at } => self.announce(*outcome, *at, state),
@@ -241,23 +249,6 @@ impl Performer {
         }
     }
 
-    fn interrupt(&self, machine_goes: bool) {
-        if let Some(unit) = self.unit.clone() {
-            tokio::spawn(async move {
-                if let Err(error) = unit.interrupt(machine_goes).await {
-                    debug!("the listener could not be signalled: {error}");
-                }
-            });
-        } else if let Err(error) = process::interrupt(&self.traces, &self.runner_directory, machine_goes) {
-            debug!("the listener could not be signalled: {error}");
-        }
-    }
-
-    fn kill(&self) {
-        let (unit, traces) = (self.unit.clone(), self.traces.clone());
-        tokio::spawn(async move { kill_tree(unit.as_ref(), &traces).await });
-    }
-
     /// Clears the runner away, writes the record, and then reports.
     pub(super) fn close(&mut self, end: &End, record: &Record) {
         if let Some(fetch) = self.fetch.take() {
@@ -265,6 +256,7 @@ impl Performer {
         }
         self.jit_config = None;
         self.host.end();
+        self.stop_is_over();
         let (traces, watch, record) = (self.traces.clone(), self.watch.take(), record.clone());
         let (directory, path) = (self.runner_directory.clone(), self.places.record());
         let (ran, unit) = (end.ran, self.unit.clone());

@@ -9,9 +9,11 @@ use tracing::warn;
 
 use super::clock;
 use super::journal::{Binding, Entry};
+use super::stopping::Stopping;
 use super::usage::Usage;
 use crate::host::Marks;
 use crate::lifecycle::{End, Event, Notice, Outcome, Rung, Time};
+use crate::runner::steps::Marks as StepMarks;
 
 /// What happened in a life, for people and machines.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +33,9 @@ pub struct Record {
     pub end: Option<End>,
     /// Every phase and when it was entered.
     pub phases: Vec<PhaseTime>,
+    /// How the time of a stop was spent, if the runner was told to stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Stopping>,
     /// What EC2 and the Auto Scaling group announced, as far as this agent process saw it.
     pub notices: Vec<NoticeSeen>,
     /// Every rung that was tried to end the machine, and what came back.
@@ -97,6 +102,7 @@ impl Record {
             ended_at: None,
             end: None,
             phases: Vec::new(),
+            stopping: None,
             notices: Vec::new(),
             rungs: Vec::new(),
             usage: None,
@@ -113,6 +119,14 @@ impl Record {
         let phase = entry.state.phase.name();
         if self.phases.last().is_none_or(|last| last.phase != phase) {
             self.phases.push(PhaseTime { phase: phase.to_owned(), at: entry.at });
+        }
+        self.stopping = Stopping::noted(self.stopping.take(), entry);
+    }
+
+    /// Notes what was seen of the job's steps in a stop.
+    pub fn steps(&mut self, marks: StepMarks) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.saw(marks);
         }
     }
 

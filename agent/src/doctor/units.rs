@@ -27,7 +27,12 @@ const RULES: &[(&str, &str, Must, &str)] = &[
     (AGENT, "FailureAction", Must::Be("none"), "it fires at the first crash, although the agent restarts"),
     (AGENT, "OnFailure", Must::Be(""), "newer systemd fires it at every restart of the agent"),
     (AGENT, "NoNewPrivileges", Must::Be("yes"), "the agent can gain privileges"),
-    (AGENT, "CapabilityBoundingSet", Must::Be(""), "the agent has capabilities that it does not need"),
+    (
+        AGENT,
+        "CapabilityBoundingSet",
+        Must::Be("cap_kill"),
+        "the agent has capabilities that it does not need, or cannot stop a job's steps",
+    ),
     (AGENT, "MemorySwapMax", Must::Be("0"), "the JIT configuration can reach the disk"),
     (AGENT, "RuntimeDirectoryPreserve", Must::Be("yes"), "a restart of the agent takes the job's hooks away"),
     (RUNNER, "Restart", Must::Be("no"), "a runner could start twice"),

@@ -40,6 +40,7 @@ impl Step<'_> {
                     if *killed { Effect::Kill } else { Effect::Interrupt { machine_goes: self.machine_goes(*reason) } };
                 self.want(Effect::Attach);
                 self.want(again);
+                self.kill_steps_again();
                 self.announce_again();
             }
             (phase, Found::Marker) if phase.run().is_some() => {

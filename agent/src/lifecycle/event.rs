@@ -186,7 +186,7 @@ impl Notice {
 }
 
 /// Something the life wants done. All of them may be repeated but [`Effect::StartRunner`], which is guarded where it
-/// happens by a marker file that only one start can create.
+/// happens by a marker file that only one start can create, and [`Effect::InterruptSteps`], which is wanted once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Wake the life with [`Event::Passed`] at this moment; replaces the earlier one.
@@ -215,6 +215,11 @@ pub enum Effect {
         /// The machine goes away: SIGQUIT with a `.service` file, so that the job gets the clearer annotation.
         machine_goes: bool,
     },
+    /// Right after [`Effect::Interrupt`], and only if that reached the listener: SIGINT, once, to what the shells of the
+    /// job's steps wait for. The worker's own children get theirs from the worker.
+    InterruptSteps,
+    /// Kill the job's steps with all that is below them, and leave the worker alone, so that it reports.
+    KillSteps,
     /// Kill the runner's whole tree.
     Kill,
     /// Watch what EC2 and the Auto Scaling group announce, until the machine is being ended.

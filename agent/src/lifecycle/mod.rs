@@ -13,6 +13,7 @@ mod outcome;
 mod policy;
 mod runner;
 mod state;
+mod steps;
 mod stop;
 #[cfg(test)]
 mod testing;
@@ -21,8 +22,10 @@ mod time;
 pub use event::{Begin, Effect, Event, Found, Identity, Notice, Stop};
 pub use evidence::{Evidence, Exit, JobInfo, Sign, Trouble, Worker};
 pub use outcome::{JobResult, Outcome};
-pub use policy::{CLOSE_LEAD, CLOSE_LEAST, Ending, KILL_GRACE, LOOK_GRACE, Limits, MAINTENANCE_LEAD, Policy};
-pub use state::{End, Interruption, Lifetime, Phase, Run, Rung, State, Timer};
+pub use policy::{
+    CLOSE_LEAD, CLOSE_LEAST, Ending, KILL_GRACE, LOOK_GRACE, Limits, MAINTENANCE_LEAD, Policy, REPORT_LEAD,
+};
+pub use state::{End, Interruption, Lifetime, Phase, Run, Rung, State, StepsLeft, Timer};
 pub use time::Time;
 
 /// One step of a life.
@@ -86,6 +89,7 @@ impl Step<'_> {
         match timer {
             Timer::Lifetime => self.lifetime_passed(),
             Timer::Interruption => self.interruption_due(),
+            Timer::Steps => self.steps_due(),
             Timer::Phase => match self.state.phase {
                 Phase::Booting { .. } | Phase::Warm | Phase::WaitingForJitConfig { .. } => self.begin_passed(),
                 Phase::Closing { .. } | Phase::Held { .. } | Phase::Terminating { .. } | Phase::Ended { .. } => {

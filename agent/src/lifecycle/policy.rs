@@ -71,6 +71,10 @@ pub enum Ending {
 /// How long a killed tree may take to disappear before the life goes on without it.
 pub const KILL_GRACE: Duration = Duration::from_secs(5);
 
+/// What the worker may need to report once its steps were killed: 1.5 s, and 5 s more where a process that left its step
+/// holds the step's output (measured with runner 2.336.0).
+pub const REPORT_LEAD: Duration = Duration::from_secs(7);
+
 /// How long the last look for assignment evidence may take before an idle runner is stopped.
 pub const LOOK_GRACE: Duration = Duration::from_secs(1);
 

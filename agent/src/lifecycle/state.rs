@@ -152,6 +152,18 @@ pub struct Run {
     pub exit: Option<Exit>,
     /// A notice that will take the machine away while the job runs.
     pub interruption: Option<Interruption>,
+    /// What the steps of the job have left, once the runner was told to stop.
+    #[serde(default)]
+    pub steps: Option<StepsLeft>,
+}
+
+/// How long the steps of a job have while the runner is being stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StepsLeft {
+    /// Then they are killed, so that the worker still reports before it is killed itself.
+    pub until: Time,
+    /// They were killed.
+    pub killed: bool,
 }
 
 /// A notice that the machine goes away at a known time, while a job uses what is left of it.
@@ -231,6 +243,8 @@ pub enum Timer {
     Interruption,
     /// The limit over all phases.
     Lifetime,
+    /// The steps of a job that is being stopped are killed, without their worker.
+    Steps,
 }
 
 impl State {
@@ -263,7 +277,8 @@ impl State {
             _ => None,
         };
         let interruption = self.phase.interruption().map(|notice| (Timer::Interruption, notice.stop));
-        self.phase.deadline().map(|at| (Timer::Phase, at)).into_iter().chain(interruption).chain(lifetime)
+        let steps = self.phase.steps_until().map(|at| (Timer::Steps, at));
+        self.phase.deadline().map(|at| (Timer::Phase, at)).into_iter().chain(interruption).chain(lifetime).chain(steps)
     }
 
     /// The timer that fires next.
@@ -363,6 +378,16 @@ impl Phase {
                 Some(run) => run.interruption,
                 None => None,
             },
+        }
+    }
+
+    /// When the steps of a job that is being stopped are killed, if they can still be there.
+    fn steps_until(&self) -> Option<Time> {
+        match self {
+            Self::Draining { killed: false, run, .. } if run.evidence.assigned() && !run.evidence.job_over() => {
+                run.steps.filter(|steps| !steps.killed).map(|steps| steps.until)
+            }
+            _ => None,
         }
     }
 

@@ -62,6 +62,7 @@ impl Step<'_> {
                         killed: false,
                         run: run.clone(),
                     };
+                    self.leave_time_to_report();
                 }
             }
             Phase::Draining { .. } => {}
@@ -184,6 +185,7 @@ impl Step<'_> {
         if let Phase::Draining { deadline, .. } = &mut self.state.phase {
             *deadline = interruption.kill.max(self.now).min(*deadline);
         }
+        self.leave_time_to_report();
     }
 
     pub(super) fn interruption_due(&mut self) {
@@ -194,6 +196,7 @@ impl Step<'_> {
         if let Phase::Draining { deadline, killed: false, .. } = &mut self.state.phase {
             *deadline = kill.max(self.now + LATE_GRACE);
         }
+        self.leave_time_to_report();
     }
 
     pub(super) fn lifetime_passed(&mut self) {
@@ -227,7 +230,10 @@ impl Step<'_> {
         }
         let deadline = self.now + self.policy.limits.draining;
         self.state.phase = Phase::Draining { deadline, reason, killed: false, run };
+        self.leave_time_to_report();
         self.want(Effect::Interrupt { machine_goes: self.machine_goes(reason) });
+        // Here and nowhere else: a second SIGINT means "give up at once" to terraform, npm and docker compose.
+        self.want(Effect::InterruptSteps);
     }
 
     /// Whether the machine itself goes away, so that the runner should tell its job so.

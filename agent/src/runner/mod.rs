@@ -15,6 +15,7 @@ pub mod privileges;
 pub mod process;
 pub mod shim;
 pub mod spent;
+pub mod steps;
 pub mod tail;
 pub mod traces;
 pub mod tree;

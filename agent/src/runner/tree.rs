@@ -4,15 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procfs::process::{Process, Stat, all_processes};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::WORKER_COMM;
 
 /// One process, told from a later one with the same number by its start time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
     /// The process number.
     pub pid: i32,
@@ -40,10 +42,21 @@ impl ProcessId {
     /// # Errors
     /// It is gone, or may not be signalled.
     pub fn signal(self, signal: Signal) -> nix::Result<()> {
+        let errno = |error: rustix::io::Errno| Errno::from_raw(error.raw_os_error());
+        let handle =
+            match pidfd_open(rustix::process::Pid::from_raw(self.pid).ok_or(Errno::ESRCH)?, PidfdFlags::empty()) {
+                Ok(handle) => Some(handle),
+                Err(rustix::io::Errno::NOSYS) => None, // before Linux 5.3
+                Err(error) => return Err(errno(error)),
+            };
+        // Only now: while the handle is open, its process can end, but no other takes its place.
         if !self.is_alive() {
-            return Err(nix::errno::Errno::ESRCH);
+            return Err(Errno::ESRCH);
         }
-        kill(Pid::from_raw(self.pid), signal)
+        match (handle, rustix::process::Signal::from_named_raw(signal as i32)) {
+            (Some(handle), Some(signal)) => pidfd_send_signal(handle, signal).map_err(errno),
+            _ => kill(Pid::from_raw(self.pid), signal),
+        }
     }
 }
 
@@ -155,6 +168,9 @@ pub async fn kill_all(shim: Option<i32>, patience: Duration) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::process::{Child, Command};
+
     use super::*;
 
     #[test]
@@ -181,5 +197,22 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
         assert!(in_unit(part).is_ok_and(|pids| pids.contains(&pid)), "this process is not found in {part}");
         assert!(in_unit("no-such.service").is_ok_and(|pids| pids.is_empty()));
+    }
+
+    fn sleeper() -> (Child, ProcessId) {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let id = ProcessId::of(i32::try_from(child.id()).unwrap()).unwrap();
+        (child, id)
+    }
+
+    #[test]
+    fn a_later_process_of_the_same_number_is_not_signalled() {
+        let (mut child, id) = sleeper();
+        let earlier = ProcessId { started: id.started - 1, ..id };
+        assert_eq!(earlier.signal(Signal::SIGKILL), Err(Errno::ESRCH), "the number alone was believed");
+        assert!(child.try_wait().unwrap().is_none(), "another process got the signal");
+        assert_eq!(id.signal(Signal::SIGKILL), Ok(()));
+        child.wait().unwrap();
+        assert_eq!(id.signal(Signal::SIGKILL), Err(Errno::ESRCH));
     }
 }

@@ -45,6 +45,8 @@ invariants! {
     RebootEndsRun "a reboot after a start ends the life";
     IdentityIsEnough "a life that learns who it is goes on";
     AskedBeforeKilled "a listener is asked to stop before it is killed";
+    StepsInterruptedOnce "the steps of a job are interrupted once, with their listener";
+    ReportBeforeKill "the steps of a job are killed in time for its report, and only in a stop";
 }
 
 /// A step and its surroundings.
@@ -106,7 +108,28 @@ impl Transition<'_> {
                     || exited
                     || matches!(self.from.phase, Phase::Draining { .. } | Phase::Finishing { .. })
             }
+            Invariant::StepsInterruptedOnce => {
+                let asks = |effect: &Effect| matches!(effect, Effect::Interrupt { .. });
+                let begins = !matches!(self.from.phase, Phase::Draining { .. })
+                    && matches!(self.to.phase, Phase::Draining { killed: false, .. });
+                !self.wants(|effect| *effect == Effect::InterruptSteps) || (begins && self.wants(asks))
+            }
+            Invariant::ReportBeforeKill => self.report_before_kill(),
         }
+    }
+
+    /// A worker that is killed by a deadline lost its steps before it.
+    fn report_before_kill(&self) -> bool {
+        let due = matches!((self.event, &self.from.phase), (Event::Passed(Timer::Phase), Phase::Draining { .. }));
+        let run = self.from.phase.run();
+        let at_work = run.is_some_and(|run| run.evidence.assigned() && !run.evidence.job_over());
+        // No time at all is nobody's to divide.
+        let in_time = |steps: StepsLeft| steps.killed || Some(steps.until) >= self.from.phase.deadline();
+        let steps_killed = run.is_some_and(|run| run.steps.is_some_and(in_time));
+        let in_a_stop = matches!(self.from.phase, Phase::Draining { killed: false, .. });
+        let kills = |effect: &Effect| *effect == Effect::Kill;
+        (!self.wants(|effect| *effect == Effect::KillSteps) || in_a_stop)
+            && (!(due && at_work && self.wants(kills)) || steps_killed)
     }
 
     fn wants(&self, wanted: impl Fn(&Effect) -> bool) -> bool {
@@ -200,7 +223,12 @@ impl Transition<'_> {
         let run = self.from.phase.run();
         let worker_alive =
             run.is_some_and(|run| run.evidence.worker == Worker::Alive) && *self.event != Event::Saw(Sign::WorkerGone);
-        let stops = |effect: &Effect| matches!(effect, Effect::Interrupt { .. } | Effect::Kill | Effect::Close(_));
+        let stops = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Interrupt { .. } | Effect::InterruptSteps | Effect::KillSteps | Effect::Kill | Effect::Close(_)
+            )
+        };
         if !worker_alive || !self.wants(stops) {
             return true;
         }

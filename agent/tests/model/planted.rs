@@ -135,6 +135,16 @@ planted! {
             effects.clear();
         }
     };
+    a_second_interrupt_of_the_steps_is_caught StepsInterruptedOnce in runner: |from, event, _, effects| {
+        if from.phase.name() == "Draining" && *event == Event::Begin(Begin::Again(Found::Marker)) {
+            effects.push(Effect::InterruptSteps);
+        }
+    };
+    steps_that_outlast_their_workers_report_are_caught ReportBeforeKill in runner: |_, _, next, _| {
+        if let Phase::Draining { run, .. } = &mut next.phase {
+            run.steps = None;
+        }
+    };
     a_kill_without_a_word_is_caught AskedBeforeKilled in outside: |from, event, _, effects| {
         if matches!((from.phase.name(), event), ("Idle", Event::Stop(Stop::DrainNow))) {
             effects.push(Effect::Kill);

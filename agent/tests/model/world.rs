@@ -145,6 +145,8 @@ impl Life {
                 | EffectKind::DeleteJitConfig
                 | EffectKind::Look
                 | EffectKind::Interrupt
+                | EffectKind::InterruptSteps
+                | EffectKind::KillSteps
                 | EffectKind::Kill
                 | EffectKind::WatchNotices
                 | EffectKind::Announce
@@ -305,6 +307,9 @@ fn for_each_time(state: &mut State, each: &mut dyn FnMut(&mut Time)) {
         each(at);
         each(stop);
         each(kill);
+    }
+    if let Some(steps) = run_mut(&mut state.phase).and_then(|run| run.steps.as_mut()) {
+        each(&mut steps.until);
     }
     match &mut state.phase {
         Phase::Booting { deadline }

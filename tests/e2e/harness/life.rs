@@ -42,6 +42,8 @@ pub struct Life {
     pub jit: String,
     /// Configuration by environment variable.
     pub environment: Vec<(String, String)>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
     /// Run everything as this user instead of as the caller.
     pub uid: Option<u32>,
 }
@@ -80,7 +82,14 @@ impl Life {
     pub fn with(scenario: &Scenario) -> Self {
         let directory = tempfile::Builder::new().prefix("mayfly-life-").tempdir().unwrap();
         let runner = FakeRunner::install(directory.path().join("runner"), scenario).unwrap();
-        let life = Self { directory, runner, jit: JitConfig::new(7).encode(), environment: Vec::new(), uid: None };
+        let life = Self {
+            directory,
+            runner,
+            jit: JitConfig::new(7).encode(),
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            uid: None,
+        };
         life.limits(&[
             ("booting", "5s"),
             ("listening", "5s"),
@@ -114,6 +123,13 @@ impl Life {
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds arguments of `mayfly run`.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(ToString::to_string));
         self
     }
 
@@ -165,6 +181,7 @@ impl Life {
         let mut command = Command::new(self.binary());
         command.arg("run").arg("--json").arg("--jit-config").arg(jit);
         command.arg("--runner-dir").arg(self.root()).arg("--state-directory").arg(self.state());
+        command.args(&self.arguments);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/tmp");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

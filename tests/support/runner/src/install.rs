@@ -103,6 +103,14 @@ impl Recording {
             .collect()
     }
 
+    /// The signals that the worker sent to its steps.
+    pub fn step_signals(&self) -> Vec<&str> {
+        self.pick(|event| match event {
+            Event::StepSignal { signal } => Some(signal.as_str()),
+            _ => None,
+        })
+    }
+
     /// The process ids of the workers started.
     pub fn workers(&self) -> Vec<u32> {
         self.pick(|event| match event {

@@ -74,6 +74,11 @@ pub enum Event {
         /// Its exit code; `None` if it could not be run or died of a signal.
         exit: Option<i32>,
     },
+    /// The worker signals a step's or hook's process, and only that.
+    StepSignal {
+        /// Name such as `SIGINT`.
+        signal: String,
+    },
     /// A step or hook printed a workflow command that becomes an annotation on
     /// the job's page.
     Annotation {

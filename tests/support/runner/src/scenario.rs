@@ -191,7 +191,7 @@ pub struct Scenario {
     pub job_result: JobResult,
     /// How long the job takes besides its steps.
     pub job_ms: u64,
-    /// Shell commands the worker runs with `bash -c`.
+    /// Scripts that the worker runs with `bash -e`.
     pub steps: Vec<String>,
     /// `owner/name`, as in `GITHUB_REPOSITORY`.
     pub repository: String,

@@ -49,7 +49,7 @@ pub(crate) fn run(
             break status;
         }
         if cancelled() {
-            break stop(&mut child, scenario)?;
+            break stop(&mut child, scenario, recorder)?;
         }
         thread::sleep(TICK);
     };
@@ -62,9 +62,10 @@ pub(crate) fn run(
 }
 
 /// SIGINT, SIGTERM, SIGKILL, to the direct child only.
-fn stop(child: &mut Child, scenario: &Scenario) -> Option<ExitStatus> {
+fn stop(child: &mut Child, scenario: &Scenario, recorder: &Recorder) -> Option<ExitStatus> {
     let pid = Pid::from_raw(i32::try_from(child.id()).ok()?);
     for (signal, patience) in LADDER {
+        recorder.write(Event::StepSignal { signal: signal.as_str().to_owned() });
         let _ = kill(pid, signal);
         let end = Instant::now() + scenario.upstream(patience);
         while Instant::now() < end {
@@ -74,6 +75,7 @@ fn stop(child: &mut Child, scenario: &Scenario) -> Option<ExitStatus> {
             thread::sleep(TICK);
         }
     }
+    recorder.write(Event::StepSignal { signal: Signal::SIGKILL.as_str().to_owned() });
     let _ = child.kill();
     child.wait().ok()
 }

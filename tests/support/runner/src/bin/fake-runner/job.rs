@@ -220,10 +220,20 @@ impl Job<'_> {
             let pages = self.record();
             pages.line(&format!("##[group]Run {step}"));
             pages.line("##[endgroup]");
-            let exit = self.child(Command::new("bash").arg("-c").arg(step), &pages);
+            // A file, as upstream's: given by -c, the shell would become its last command and not wait for it.
+            let script = self.script(step);
+            let exit = self.child(Command::new("bash").arg("-e").arg(script), &pages);
             self.recorder.write(Event::Step { index, exit });
             self.judge(exit, &pages);
         }
+    }
+
+    fn script(&self, step: &str) -> PathBuf {
+        let temp = self.environment.get("RUNNER_TEMP").map_or_else(|| self.workspace.clone(), PathBuf::from);
+        let path = temp.join(format!("{}.sh", guid()));
+        // One that is not there is a step that fails.
+        let _ = fs::write(&path, step);
+        path
     }
 
     /// The part of the job that is nothing but time.
