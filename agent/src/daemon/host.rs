@@ -14,8 +14,8 @@ use tracing::warn;
 use super::clock;
 use crate::control::hooks::{Annotation, Annotations, Level};
 use crate::docker::Docker;
-use crate::host::{Marks, Place, Sample, Thresholds};
-use crate::lifecycle::{Event, Outcome};
+use crate::host::{Kind, Marks, Place, Sample, Thresholds, Warning};
+use crate::lifecycle::{Event, Outcome, Time};
 use crate::platform::ec2::{Ec2, time_scale};
 
 /// How often the machine is looked at. A look takes a fraction of a millisecond.
@@ -138,6 +138,17 @@ impl HostWatch {
         let (sample, now) = (self.look().await, clock::now());
         let thresholds = self.0.settings.thresholds;
         let new = self.with(|seen| seen.marks.note(&sample, thresholds, &clock::timestamp_of(now)));
+        self.tell(new, now);
+    }
+
+    /// Takes in what others saw to be wrong with the machine; told once of each kind.
+    pub(super) fn trouble(&self, kind: Kind, text: String) {
+        let now = clock::now();
+        let new = self.with(|seen| seen.marks.warn(kind, text, &clock::timestamp_of(now)));
+        self.tell(new, now);
+    }
+
+    fn tell(&self, new: impl IntoIterator<Item = Warning>, now: Time) {
         for warning in new {
             warn!(kind = ?warning.kind, "this machine is in trouble: {}", warning.text);
             self.0.settings.annotations.add(Annotation {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::settings::{JitSource, Platform};
-use super::{clock, notices};
+use super::{clock, isolation, notices};
 use crate::jit_source;
 use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Time};
 use crate::platform::aws::permissions::TagKey;
@@ -18,10 +18,7 @@ use crate::platform::ec2::Ec2;
 use crate::platform::tags::{Tags, tagger};
 use crate::runner::jit::JitConfig;
 use crate::runner::watch::Seen;
-use crate::systemd::{Manager, PROBE};
-
-/// How long the probe may take; a refused connection takes milliseconds.
-const PROBE_PATIENCE: Duration = Duration::from_secs(20);
+use crate::systemd::Manager;
 
 /// See the module.
 pub(super) enum Machine {
@@ -82,7 +79,7 @@ impl Machine {
                     None => Event::Identified(Identity { warm: false, in_group: false, launched: None, notice: None }),
                 }
             };
-            let (who, isolated) = tokio::join!(who, isolation(probe));
+            let (who, isolated) = tokio::join!(who, isolation::shut(probe.as_ref()));
             let event = match isolated {
                 Ok(()) => who,
                 Err(detail) => Event::NotIsolated { detail },
@@ -272,16 +269,6 @@ impl Machine {
             Self::Local(_) => None,
             Self::Ec2(on) => Some(Arc::clone(&on.ec2)),
         }
-    }
-}
-
-/// Tries, as the job's user, to get what no job may have.
-async fn isolation(probe: Option<Manager>) -> Result<(), String> {
-    match probe {
-        Some(manager) => manager.start(PROBE, PROBE_PATIENCE).await.map_err(|error| {
-            format!("jobs could reach the instance's credentials, or it could not be tried that they cannot: {error}")
-        }),
-        None => Ok(()),
     }
 }
 

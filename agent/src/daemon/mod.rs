@@ -6,6 +6,7 @@ pub mod clock;
 mod console;
 mod docker;
 mod host;
+mod isolation;
 pub mod journal;
 mod machine;
 mod notices;

@@ -17,6 +17,7 @@ use super::clock;
 use super::console;
 use super::docker::DockerWatch;
 use super::host::{HostSettings, HostWatch};
+use super::isolation;
 use super::journal::Binding;
 use super::machine::Machine;
 use super::progress::Progress;
@@ -70,6 +71,7 @@ pub(super) struct Performer {
     decoded_inbox: mpsc::Receiver<JitConfig>,
     fetch: Option<JoinHandle<()>>,
     watch: Option<JoinHandle<()>>,
+    isolation: Option<JoinHandle<()>>,
     looks: Option<mpsc::Sender<()>>,
     steps: Steps,
     stop: stop::Stopping,
@@ -108,6 +110,7 @@ impl Performer {
             decoded_inbox,
             fetch: None,
             watch: None,
+            isolation: None,
             looks: None,
             steps: Steps::new(start.traces.clone()),
             stop: stop::Stopping::default(),
@@ -224,9 +227,17 @@ impl Performer {
         }
     }
 
+    fn watch_isolation(&mut self) {
+        if let Some(manager) = self.isolation_probe() {
+            let host = self.host.clone();
+            self.isolation.get_or_insert_with(|| tokio::spawn(isolation::watch(manager, host)));
+        }
+    }
+
     fn attach(&mut self, state: &State) {
         self.watch_docker();
         self.host.begin();
+        self.watch_isolation();
         let worker_told = state.phase.run().is_some_and(|run| run.evidence.worker == Worker::Alive);
         let (watch, looks) = self.watcher(worker_told);
         self.looks = Some(looks);
@@ -255,6 +266,9 @@ impl Performer {
             fetch.abort();
         }
         self.jit_config = None;
+        if let Some(isolation) = self.isolation.take() {
+            isolation.abort();
+        }
         self.host.end();
         self.stop_is_over();
         let (traces, watch, record) = (self.traces.clone(), self.watch.take(), record.clone());

@@ -23,6 +23,8 @@ pub enum Kind {
     IoPressure,
     /// The way out.
     Network,
+    /// What shuts jobs off from the instance's credentials.
+    Isolation,
 }
 
 /// A threshold that was crossed, for the first time in this life.
@@ -95,16 +97,24 @@ impl Marks {
         self.io_pressure_percent = higher(self.io_pressure_percent, sample.io_pressure);
         self.clock_difference_seconds = sample.clock.or(self.clock_difference_seconds);
         self.was_online |= sample.online == Some(true);
-        let mut new = Vec::new();
-        for (kind, text) in thresholds.troubles(sample) {
-            let known = self.warnings.iter().any(|warning| warning.kind == kind);
-            if !known && (kind != Kind::Network || self.was_online) {
-                let warning = Warning { at: at.to_owned(), kind, text };
-                self.warnings.push(warning.clone());
-                new.push(warning);
-            }
+        let was_online = self.was_online;
+        let told = |(kind, _): &(Kind, String)| *kind != Kind::Network || was_online;
+        thresholds
+            .troubles(sample)
+            .into_iter()
+            .filter(told)
+            .filter_map(|(kind, text)| self.warn(kind, text, at))
+            .collect()
+    }
+
+    /// Takes in that something is wrong, and returns it if it is news.
+    pub fn warn(&mut self, kind: Kind, text: String, at: &str) -> Option<Warning> {
+        if self.warnings.iter().any(|warning| warning.kind == kind) {
+            return None;
         }
-        new
+        let warning = Warning { at: at.to_owned(), kind, text };
+        self.warnings.push(warning.clone());
+        Some(warning)
     }
 }
 

@@ -16,6 +16,9 @@ pub const JOBS: &str = "mayfly-jobs.slice";
 /// Tries, as the job's user, what a job must not be able to do.
 pub const PROBE: &str = "mayfly-probe.service";
 
+/// Looks at the rules that shut jobs off, and puts them back.
+pub const ISOLATION: &str = "mayfly-isolation.service";
+
 /// The lifetime limit that knows nothing of the agent.
 pub const DEADLINE: &str = "mayfly-deadline.timer";
 

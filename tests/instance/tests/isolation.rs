@@ -8,7 +8,7 @@
     reason = "a test may fail there, and tells its figures"
 )]
 
-use mayfly_instance::{Machine, job, named, seconds};
+use mayfly_instance::{Machine, job, job_until_let_go, named, seconds};
 
 /// Asks for a session token, with nothing but a shell and netcat, and prints the status line.
 const ATTEMPT: &str = r"(printf 'PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'; sleep 3) | busybox nc -w ${W:-5} 169.254.169.254 80 2>&1 | head -n 1";
@@ -160,7 +160,7 @@ fn restricted_there_is_no_sudo_no_cron_and_no_way_to_the_metadata_service() {
 fn compatible_does_not_promise_anything_against_root() {
     // Shown, so that nobody believes otherwise: a job with sudo can take the rules away.
     let mut machine = prepared("debian-13");
-    machine.live(&job(&["sudo nft delete table inet mayfly; sudo systemctl set-property --runtime mayfly-jobs.slice IPAddressDeny=; sudo -n systemd-run --quiet --wait --pipe sh /tmp/attempt >/tmp/told/root"]));
+    machine.live(&job(&["sudo systemctl mask --runtime --quiet mayfly-isolation; sudo nft delete table inet mayfly; sudo systemctl set-property --runtime mayfly-jobs.slice IPAddressDeny=; sudo -n systemd-run --quiet --wait --pipe sh /tmp/attempt >/tmp/told/root"]));
     machine.until_terminated(seconds(120));
     assert!(machine.get("/tmp/told/root").contains("200 OK"), "then docs/security.md promises too little");
 }
@@ -173,4 +173,55 @@ fn where_jobs_reach_the_metadata_service_no_jit_configuration_is_fetched() {
     machine.ends("isolation-broken", seconds(90));
     let asked = machine.clouds.aws.requests_of("GetParameter").len();
     assert_eq!(asked, 0, "a JIT configuration was fetched onto a machine where jobs have the instance's role");
+}
+
+/// Writes rules that cannot be loaded over the package's, and takes those in force away.
+const BREAK_FOR_GOOD: &str = "echo nonsense >/usr/lib/mayfly/isolation.nft; nft delete table inet mayfly";
+
+#[test]
+fn a_restart_of_nftables_in_the_middle_of_a_job_leaves_the_way_to_the_metadata_service_shut() {
+    let mut machine = Machine::restored("debian-13");
+    machine.put("/tmp/attempt", ATTEMPT);
+    machine.live(&job_until_let_go());
+    machine.until_state("Busy");
+    for verb in ["start", "restart", "reload", "stop"] {
+        machine.guest(&format!("nft add table inet witness; systemctl {verb} nftables"));
+        let rules = machine.guest("nft list ruleset");
+        assert!(
+            !rules.contains("witness"),
+            "systemctl {verb} nftables flushes nothing, and this proves nothing:\n{rules}"
+        );
+        assert!(
+            rules.contains("\"system.slice/mayfly-agent.service\" accept"),
+            "after systemctl {verb} nftables the first layer is gone, or shuts the agent out:\n{rules}"
+        );
+        // From outside the jobs' slice: its second layer would hide that the first one is gone.
+        let told = machine.guest("sh /tmp/attempt");
+        assert!(!told.contains("200 OK"), "after systemctl {verb} nftables a build step gets the role: {told}");
+    }
+    // Whoever else takes them away is seen by the agent.
+    machine.guest("nft flush ruleset");
+    machine.until("the rules are back", seconds(150), "nft list table inet mayfly");
+    let told = "journalctl --unit mayfly-agent --output=cat | grep -q 'were gone; they are in force again'";
+    machine.until("it is told", seconds(60), told);
+    machine.guest(BREAK_FOR_GOOD);
+    let told = "journalctl --unit mayfly-agent --output=cat | grep -q 'are gone and cannot be put back'";
+    machine.until("rules that stay away are told", seconds(150), told);
+    machine.let_go();
+    let record = machine.ends("job-succeeded", seconds(120));
+    let warnings = record["host"]["warnings"].to_string();
+    assert!(warnings.contains("isolation"), "the record hides that a job could have got the role: {warnings}");
+}
+
+#[test]
+fn a_machine_whose_rules_were_taken_away_before_the_start_starts_no_runner() {
+    let mut machine = Machine::restored("debian-13");
+    machine.play(&named("success"));
+    machine.start_mayfly();
+    machine.until_state("WaitingForJitConfig");
+    machine.guest(BREAK_FOR_GOOD);
+    machine.launch();
+    machine.until_terminated(seconds(120));
+    assert_eq!(machine.starts(), 0, "a job runs where only the second layer keeps it from the role");
+    machine.ends("isolation-broken", seconds(60));
 }

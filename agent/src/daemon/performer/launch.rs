@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::{Performer, follow};
 use crate::control::hooks;
+use crate::daemon::isolation;
 use crate::daemon::journal::Binding;
 use crate::lifecycle::{Event, Outcome};
 use crate::runner::jit::JitConfig;
@@ -28,7 +29,14 @@ impl Performer {
         let starting = match &self.unit {
             Some(unit) => self.unit_order().map(|order| {
                 let (unit, traces) = (unit.clone(), self.traces.clone());
-                Box::pin(async move { unit.start(&order, &traces).await }) as Starting
+                let (probe, host) = (self.isolation_probe(), self.host.clone());
+                Box::pin(async move {
+                    // A start that was made already is attached to, whatever the rules are.
+                    if let Some(manager) = probe.filter(|_| !traces.is_marked()) {
+                        isolation::before_start(&manager, &host).await?;
+                    }
+                    unit.start(&order, &traces).await
+                }) as Starting
             }),
             None => {
                 self.prepare_runner().map(|order| Box::pin(async move { process::start(&order).await }) as Starting)
@@ -38,6 +46,7 @@ impl Performer {
             Err(NotStarted { outcome, detail }) => self.tell(async move { Event::NotStarted { outcome, detail } }),
             Ok(starting) => {
                 self.jit_config = None; // handed on; this wipes it from memory
+                self.watch_isolation();
                 let (watch, looks) = self.watcher(false);
                 let events = self.events.clone();
                 self.looks = Some(looks);

@@ -1,0 +1,133 @@
+//! Are jobs shut off from the instance's credentials? Before anything is fetched, right before the runner starts, and while
+//! it runs: another firewall's restart, or an upgrade of it, may take the rules away at any time.
+//!
+//! The agent has no capability to look at rules, so systemd runs two units for it: one tries the way as the job's user, the
+//! other compares the rules with what was loaded, and puts them back.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::{error, warn};
+
+use super::host::HostWatch;
+use crate::host::Kind;
+use crate::lifecycle::{Exit, Outcome};
+use crate::runner::process::NotStarted;
+use crate::systemd::{ISOLATION, Manager, PROBE, SystemdError};
+
+/// How long a unit may take; a refused connection, or a list of the rules, takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often the rules are looked at while there is a runner: two short processes.
+const PACE: Duration = Duration::from_secs(30);
+
+/// What `isolate check` exits with when the rules were gone and are in force again.
+const PUT_BACK: i32 = 3;
+
+/// What it exits with when they are gone and stay so.
+const GONE: i32 = 4;
+
+/// What is known of the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Rules {
+    /// As they were loaded.
+    InForce,
+    /// They were not, and are again.
+    PutBack,
+    /// They are not, and nothing helps.
+    Gone,
+    /// Nobody knows: systemd or nft did not say.
+    Unknown(String),
+}
+
+/// Tries, as the job's user, to get what no job may have.
+///
+/// # Errors
+/// It can be got, or that it cannot could not be tried.
+pub(super) async fn shut(manager: Option<&Manager>) -> Result<(), String> {
+    let Some(manager) = manager else { return Ok(()) };
+    manager.start(PROBE, PATIENCE).await.map_err(|error| {
+        format!("jobs could reach the instance's credentials, or it could not be tried that they cannot: {error}")
+    })
+}
+
+/// The last look before the one start: the way is tried once more, and the rules must be in force.
+///
+/// # Errors
+/// Then nothing may start.
+pub(super) async fn before_start(manager: &Manager, host: &HostWatch) -> Result<(), NotStarted> {
+    let broken = |detail: String| NotStarted { outcome: Outcome::IsolationBroken, detail };
+    let (shut, rules) = tokio::join!(shut(Some(manager)), rules(manager));
+    match rules {
+        Rules::InForce => {}
+        Rules::PutBack => told_back(host),
+        Rules::Gone => return Err(broken("the rules of isolation.nft are gone and cannot be put back".to_owned())),
+        Rules::Unknown(why) => return Err(broken(format!("it could not be seen that the rules are in force: {why}"))),
+    }
+    shut.map_err(broken)
+}
+
+/// Looks again and again while there is a runner, and says what is wrong; a job is not stopped for it.
+pub(super) async fn watch(manager: Manager, host: HostWatch) {
+    let (mut gone_told, mut unknown_told) = (false, false);
+    loop {
+        sleep(PACE).await;
+        match rules(&manager).await {
+            Rules::InForce => gone_told = false,
+            Rules::PutBack => told_back(&host),
+            Rules::Gone if !gone_told => {
+                gone_told = true;
+                error!("the rules that shut jobs off from the instance's credentials are gone and cannot be put back");
+                let text = "the rules that shut jobs off from the instance's credentials are gone";
+                host.trouble(Kind::Isolation, text.to_owned());
+            }
+            Rules::Unknown(why) if !unknown_told => {
+                unknown_told = true;
+                warn!("it cannot be seen whether the rules that shut jobs off are in force: {why}");
+            }
+            Rules::Gone | Rules::Unknown(_) => {}
+        }
+    }
+}
+
+fn told_back(host: &HostWatch) {
+    error!("the rules that shut jobs off from the instance's credentials were gone; they are in force again");
+    host.trouble(
+        Kind::Isolation,
+        "the rules that shut jobs off from the instance's credentials were gone for a while".to_owned(),
+    );
+}
+
+async fn rules(manager: &Manager) -> Rules {
+    match manager.start(ISOLATION, PATIENCE).await {
+        Ok(()) => Rules::InForce,
+        Err(error @ SystemdError::Job { .. }) => match manager.status(ISOLATION).await {
+            Ok(status) => judge(status.exit, &error.to_string()),
+            Err(silent) => Rules::Unknown(silent.to_string()),
+        },
+        Err(error) => Rules::Unknown(error.to_string()),
+    }
+}
+
+/// What the unit's exit says. Only its own two words count: a unit that was killed, or had no time, has seen nothing.
+fn judge(exit: Option<Exit>, failure: &str) -> Rules {
+    match exit {
+        Some(Exit::Code(PUT_BACK)) => Rules::PutBack,
+        Some(Exit::Code(GONE)) => Rules::Gone,
+        _ => Rules::Unknown(failure.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_look_that_was_made_says_that_the_rules_are_gone() {
+        assert_eq!(judge(Some(Exit::Code(PUT_BACK)), "failed"), Rules::PutBack);
+        assert_eq!(judge(Some(Exit::Code(GONE)), "failed"), Rules::Gone);
+        for exit in [None, Some(Exit::Code(5)), Some(Exit::Signal(9)), Some(Exit::Code(203))] {
+            assert_eq!(judge(exit, "failed"), Rules::Unknown("failed".to_owned()), "{exit:?} is taken for an answer");
+        }
+    }
+}
