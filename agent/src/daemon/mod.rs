@@ -4,6 +4,7 @@
 
 pub mod clock;
 mod console;
+mod deadline;
 mod docker;
 mod host;
 mod isolation;

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::clock;
 use super::console;
+use super::deadline;
 use super::docker::DockerWatch;
 use super::host::{HostSettings, HostWatch};
 use super::isolation;
@@ -72,6 +73,7 @@ pub(super) struct Performer {
     fetch: Option<JoinHandle<()>>,
     watch: Option<JoinHandle<()>>,
     isolation: Option<JoinHandle<()>>,
+    renewal: Option<JoinHandle<()>>,
     looks: Option<mpsc::Sender<()>>,
     steps: Steps,
     stop: stop::Stopping,
@@ -111,6 +113,7 @@ impl Performer {
             fetch: None,
             watch: None,
             isolation: None,
+            renewal: None,
             looks: None,
             steps: Steps::new(start.traces.clone()),
             stop: stop::Stopping::default(),
@@ -130,6 +133,7 @@ impl Performer {
     pub(super) fn perform(&mut self, effect: &Effect, state: &State) {
         match effect {
             Effect::Identify => self.machine.identify(self.isolation_probe(), self.events.clone()),
+            Effect::RenewDeadline => self.renew_deadline(),
             Effect::FetchJitConfig => {
                 self.watch_docker();
                 self.host.begin();
@@ -168,6 +172,14 @@ impl Performer {
             }
             // These are the loop's.
             Effect::Arm { .. } | Effect::Close(_) => {}
+        }
+    }
+
+    /// Where there is no systemd, there is no timer either.
+    fn renew_deadline(&mut self) {
+        let renewing = self.unit.as_ref().map(|unit| tokio::spawn(deadline::renew(unit.manager().clone())));
+        if let Some(before) = std::mem::replace(&mut self.renewal, renewing) {
+            before.abort();
         }
     }
 

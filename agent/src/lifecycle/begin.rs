@@ -97,6 +97,7 @@ impl Step<'_> {
         if identity.warm {
             self.state.phase = Phase::Warm;
             self.state.lifetime = Lifetime::Paused;
+            self.renew_deadline();
             // The hook also holds an instance on its way into the pool, and there is nothing more to prepare.
             self.answer_launch(true);
         } else {
@@ -132,7 +133,18 @@ impl Step<'_> {
         }
     }
 
+    /// Well before it comes true, however long the machine stays in the pool; and one lost renewal costs a job no more than
+    /// a third of its time.
+    pub(super) fn renew_deadline(&mut self) {
+        self.state.renewal = Some(self.now + self.policy.limits.lifetime / 3);
+        self.want(Effect::RenewDeadline);
+    }
+
     fn wait_for_jit_config(&mut self) {
+        if self.state.phase == Phase::Warm {
+            self.state.renewal = None;
+            self.want(Effect::RenewDeadline); // a job has the whole lifetime before it
+        }
         self.state.phase = Phase::WaitingForJitConfig { deadline: self.now + self.policy.limits.jit_wait };
         self.want(Effect::FetchJitConfig);
     }
@@ -179,7 +191,39 @@ impl Step<'_> {
 #[cfg(test)]
 mod tests {
     use crate::lifecycle::testing::{after, policy};
-    use crate::lifecycle::{Event, Outcome, Sign, Time, step};
+    use crate::lifecycle::{Effect, Event, Identity, Outcome, Phase, Sign, Time, Timer, step};
+
+    fn warm() -> Event {
+        Event::Identified(Identity { warm: true, in_group: true, launched: None, notice: None })
+    }
+
+    #[test]
+    fn the_deadline_timer_is_renewed_on_entering_the_pool_in_it_and_on_leaving_it() {
+        let policy = policy();
+        let renews = |effects: &[Effect]| effects.contains(&Effect::RenewDeadline);
+        let (mut state, effects) = step(&policy, &after(&policy, &[]), &warm(), Time(1));
+        assert!(renews(&effects), "the boot's minutes count");
+        for round in 1..=20 {
+            let at = Time(1) + policy.limits.lifetime / 3 * round;
+            assert_eq!(state.next_timer(), Some((Timer::Renewal, at)), "nobody renews it in the pool");
+            let (next, effects) = step(&policy, &state, &Event::Passed(Timer::Renewal), at);
+            assert!(renews(&effects) && next.phase == Phase::Warm, "it comes true in the pool: {next:?}");
+            state = next;
+        }
+        let (state, effects) = step(&policy, &state, &Event::InService, Time(2));
+        assert!(renews(&effects), "the job has what the pool has left of the lifetime");
+        assert!(!state.timers().any(|(timer, _)| timer == Timer::Renewal), "a job's machine lives for ever: {state:?}");
+    }
+
+    #[test]
+    fn an_agent_that_was_restarted_in_the_pool_and_is_in_service_now_renews_it_too() {
+        let policy = policy();
+        let state = after(&policy, &[warm()]);
+        let out = Identity { warm: false, in_group: true, launched: Some(Time(1)), notice: None };
+        assert!(step(&policy, &state, &Event::Identified(out.clone()), Time(2)).1.contains(&Effect::RenewDeadline));
+        let fresh = step(&policy, &after(&policy, &[]), &Event::Identified(out), Time(2)).1;
+        assert!(!fresh.contains(&Effect::RenewDeadline), "without a pool the timer counts from the boot");
+    }
 
     fn full() -> Event {
         Event::NotFit { outcome: Outcome::DiskFull, detail: "3 bytes free".to_owned() }

@@ -198,6 +198,8 @@ pub enum Effect {
     },
     /// Find out who the machine is.
     Identify,
+    /// Let systemd's timer of the lifetime begin anew: the time in a warm pool does not count.
+    RenewDeadline,
     /// Get the JIT configuration, until told otherwise.
     FetchJitConfig,
     /// Restart the Docker daemon: nothing runs, and it does not answer.

@@ -90,6 +90,7 @@ impl Step<'_> {
             Timer::Lifetime => self.lifetime_passed(),
             Timer::Interruption => self.interruption_due(),
             Timer::Steps => self.steps_due(),
+            Timer::Renewal => self.renew_deadline(),
             Timer::Phase => match self.state.phase {
                 Phase::Booting { .. } | Phase::Warm | Phase::WaitingForJitConfig { .. } => self.begin_passed(),
                 Phase::Closing { .. } | Phase::Held { .. } | Phase::Terminating { .. } | Phase::Ended { .. } => {

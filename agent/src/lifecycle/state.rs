@@ -24,6 +24,9 @@ pub struct State {
     /// The Docker daemon was restarted because it did not answer; it gets no second try.
     #[serde(default)]
     pub docker_restarted: bool,
+    /// In a warm pool: when systemd's timer of the lifetime is renewed next.
+    #[serde(default)]
+    pub renewal: Option<Time>,
 }
 
 /// The limit over all phases, counted from launch or from leaving the warm pool.
@@ -245,6 +248,8 @@ pub enum Timer {
     Lifetime,
     /// The steps of a job that is being stopped are killed, without their worker.
     Steps,
+    /// In a warm pool: systemd's timer of the lifetime wants to be renewed.
+    Renewal,
 }
 
 impl State {
@@ -258,6 +263,7 @@ impl State {
             leaving_group: false,
             hold: None,
             docker_restarted: false,
+            renewal: None,
         }
     }
 
@@ -278,7 +284,9 @@ impl State {
         };
         let interruption = self.phase.interruption().map(|notice| (Timer::Interruption, notice.stop));
         let steps = self.phase.steps_until().map(|at| (Timer::Steps, at));
-        self.phase.deadline().map(|at| (Timer::Phase, at)).into_iter().chain(interruption).chain(lifetime).chain(steps)
+        let renewal = self.renewal.filter(|_| self.phase == Phase::Warm).map(|at| (Timer::Renewal, at));
+        let phase = self.phase.deadline().map(|at| (Timer::Phase, at));
+        phase.into_iter().chain(interruption).chain(lifetime).chain(steps).chain(renewal)
     }
 
     /// The timer that fires next.

@@ -105,6 +105,14 @@ impl Manager {
         self.job("restart", "RestartUnit", unit, patience).await
     }
 
+    /// Restarts a unit that runs; leaves one alone that does not.
+    ///
+    /// # Errors
+    /// It runs and was not restarted.
+    pub async fn try_restart(&self, unit: &str, patience: Duration) -> Result<(), SystemdError> {
+        self.job("restart", "TryRestartUnit", unit, patience).await
+    }
+
     /// Signals a unit's main process (`main`) or its whole cgroup (`all`).
     ///
     /// # Errors

@@ -47,6 +47,7 @@ invariants! {
     AskedBeforeKilled "a listener is asked to stop before it is killed";
     StepsInterruptedOnce "the steps of a job are interrupted once, with their listener";
     ReportBeforeKill "the steps of a job are killed in time for its report, and only in a stop";
+    DeadlineRenewed "the timer of the lifetime is renewed in the warm pool and on leaving it, and never else";
 }
 
 /// A step and its surroundings.
@@ -115,6 +116,17 @@ impl Transition<'_> {
                 !self.wants(|effect| *effect == Effect::InterruptSteps) || (begins && self.wants(asks))
             }
             Invariant::ReportBeforeKill => self.report_before_kill(),
+            Invariant::DeadlineRenewed => {
+                let pooled = self.from.phase == Phase::Warm;
+                let (entered, stays) =
+                    (!pooled && self.to.phase == Phase::Warm, *self.event == Event::Passed(Timer::Renewal));
+                let left = pooled && matches!(self.to.phase, Phase::WaitingForJitConfig { .. });
+                let due = entered || left || (pooled && stays && self.from.renewal.is_some_and(|at| at <= self.now));
+                let pool = pooled || self.to.phase == Phase::Warm;
+                let set = self.to.phase != Phase::Warm || self.to.renewal.is_some();
+                let renewed = self.wants(|effect| *effect == Effect::RenewDeadline);
+                set && if due { renewed } else { pool || !renewed }
+            }
         }
     }
 

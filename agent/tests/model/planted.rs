@@ -145,6 +145,11 @@ planted! {
             run.steps = None;
         }
     };
+    a_job_with_what_the_pool_left_of_its_time_is_caught DeadlineRenewed in beginning: |_, event, _, effects| {
+        if *event == Event::InService {
+            effects.retain(|effect| *effect != Effect::RenewDeadline);
+        }
+    };
     a_kill_without_a_word_is_caught AskedBeforeKilled in outside: |from, event, _, effects| {
         if matches!((from.phase.name(), event), ("Idle", Event::Stop(Stop::DrainNow))) {
             effects.push(Effect::Kill);

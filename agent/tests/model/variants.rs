@@ -31,6 +31,7 @@ variants! {
     NoticeKind of Notice: Spot SpotHibernate Rebalance Scheduled GroupTerminates;
     StopKind of Stop: Shutdown Drain DrainNow;
     EffectKind of Effect:
-        Arm Identify FetchJitConfig RestartDocker StartRunner Attach DeleteJitConfig Look Interrupt InterruptSteps KillSteps Kill WatchNotices
+        Arm Identify RenewDeadline FetchJitConfig RestartDocker StartRunner Attach DeleteJitConfig Look Interrupt
+        InterruptSteps KillSteps Kill WatchNotices
         Announce Retract DelayTermination AnswerLaunch Close Terminate;
 }

@@ -139,6 +139,7 @@ impl Life {
                 }
                 // Their results are events that may come at any time, so nothing has to be remembered of them.
                 EffectKind::Identify
+                | EffectKind::RenewDeadline
                 | EffectKind::FetchJitConfig
                 | EffectKind::RestartDocker
                 | EffectKind::Attach
@@ -300,6 +301,9 @@ fn for_each_time(state: &mut State, each: &mut dyn FnMut(&mut Time)) {
     }
     if let Some(hold) = &mut state.hold {
         each(hold);
+    }
+    if let Some(renewal) = &mut state.renewal {
+        each(renewal);
     }
     if let Some(Interruption { at, stop, kill, .. }) =
         run_mut(&mut state.phase).and_then(|run| run.interruption.as_mut())

@@ -93,3 +93,36 @@ fn the_lifetime_is_the_timers_and_ends_a_job_in_order() {
     assert_eq!(ended.reason, "guest-shutdown", "the machine did not shut itself down");
     assert!(machine.console().contains("lifetime"), "the console does not tell that it was the lifetime limit");
 }
+
+/// When the timer of the lifetime comes true, in microseconds of the machine's clock.
+fn deadline(machine: &mut Machine) -> u64 {
+    let told = machine.guest(
+        "busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1/unit/mayfly_2ddeadline_2etimer \
+         org.freedesktop.systemd1.Timer NextElapseUSecMonotonic",
+    );
+    told.trim().trim_start_matches("t ").parse().unwrap()
+}
+
+/// Waits until the agent has had the timer renewed this often.
+fn until_renewed(machine: &mut Machine, times: u32) {
+    let renewed = "journalctl --unit mayfly-agent --output=cat | grep -c 'mayfly-deadline.timer begins anew'";
+    machine.until("the timer is renewed", seconds(60), &format!("[ \"$({renewed})\" = {times} ]"));
+}
+
+#[test]
+fn the_time_in_a_warm_pool_is_not_taken_from_the_job() {
+    let mut machine = Spec::new("debian-13").in_group("pool").restore().unwrap();
+    machine.clouds.imds.target_lifecycle_state("Warmed:Running");
+    machine.start_mayfly();
+    machine.until_state("Warm");
+    until_renewed(&mut machine, 1);
+    let in_the_pool = deadline(&mut machine);
+    machine.guest("sleep 5");
+    assert_eq!(deadline(&mut machine), in_the_pool, "a timer that moves by itself never comes true");
+    machine.clouds.imds.target_lifecycle_state("InService");
+    machine.until_state("WaitingForJitConfig");
+    until_renewed(&mut machine, 2);
+    let in_service = deadline(&mut machine);
+    eprintln!("the deadline moved by {} ms", (in_service - in_the_pool) / 1000);
+    assert!(in_service >= in_the_pool + 5_000_000, "the job has only what the pool has left of the lifetime");
+}
