@@ -20,6 +20,22 @@ const FEW_INODES: u64 = 100_000;
 /// The failsafe asks for this file, the agent for `terminate.poweroff`: it cannot read TOML.
 const ALWAYS: &str = "/etc/mayfly/poweroff-always";
 
+/// Restarts services after an upgrade of a library.
+const NEEDRESTART: &str = "/usr/sbin/needrestart";
+const NEEDRESTART_CONFIG: &str = "/etc/needrestart/needrestart.conf";
+
+/// Reads needrestart's configuration as it does itself, and asks it for the runner's unit: in the order of the text, the first
+/// that matches counts, and what matches nothing is restarted.
+const SPARED: &str = r#"our %nrconf; our $LOGPREF = ""; my $file = shift; $nrconf{verbosity} = 0;
+    open(my $in, "<", $file) or die "$file: $!\n"; { local $/; eval <$in>; } die "$file: $@\n" if $@;
+    for my $re (sort keys %{$nrconf{override_rc}}) {
+        next unless "mayfly-runner.service" =~ /$re/;
+        exit 0 unless $nrconf{override_rc}{$re};
+        die "override_rc has $re => $nrconf{override_rc}{$re}\n";
+    }
+    exit 0 if grep { "mayfly-runner.service" =~ /$_/ } @{$nrconf{blacklist_rc} // []};
+    die "nothing in override_rc is about mayfly-runner.service\n";"#;
+
 pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     let ending = Ending {
         platform: machine.config.platform,
@@ -34,7 +50,28 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     });
     findings.extend(rooms(machine));
     findings.push(clock(machine).await);
+    findings.extend(needrestart(Path::new(NEEDRESTART)).await);
     findings
+}
+
+/// Only where there is one.
+async fn needrestart(program: &Path) -> Option<Finding> {
+    const NAME: &str = "machine.needrestart";
+    if !program.exists() {
+        return None;
+    }
+    Some(match run(&["perl", "-e", SPARED, NEEDRESTART_CONFIG], SHORT).await {
+        Err(why) => Finding::not_tried(NAME, why, ""),
+        Ok(ran) if ran.succeeded() => Finding::holds(NAME, "needrestart is here, and leaves the runner alone"),
+        Ok(ran) => Finding::broken(
+            NAME,
+            format!(
+                "needrestart restarts the runner in the middle of a job that upgrades a library ({})",
+                ran.last_words()
+            ),
+            "Put the package's /etc/needrestart/conf.d/mayfly.conf back, and let needrestart.conf read conf.d.",
+        ),
+    })
 }
 
 struct Ending {

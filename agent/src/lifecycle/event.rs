@@ -140,6 +140,8 @@ pub enum Stop {
     Drain,
     /// `mayfly drain --now`: a running job is stopped.
     DrainNow,
+    /// Something on the machine stops the runner's unit, and nothing is shutting down: systemd is at it already.
+    RunnerUnit,
 }
 
 /// A notice that the machine goes away (design section 8).

@@ -84,6 +84,7 @@ outcomes! {
     JournalFailed "journal-failed" 74 "The journal could not be written, so no runner was started." "Look for a full or read-only disk.";
     SecondBoot "second-boot" 75 "The machine was rebooted after the runner had started." "Look who rebooted it; a job never survives that.";
     Resumed "resumed" 75 "The machine was hibernated and resumed." "Use terminate as the spot interruption behaviour.";
+    RunnerStopped "runner-stopped" 75 "Something on the machine stopped the runner." "Re-run the job, if one ran; look for the stop of mayfly-runner.service in the system log.";
     AgentFailed "agent-failed" 70 "The agent itself failed." "Report it, with the record and the journal.";
 }
 

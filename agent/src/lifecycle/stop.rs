@@ -8,6 +8,7 @@ use super::{Effect, End, Ending, Interruption, Lifetime, Notice, Outcome, Phase,
 impl Step<'_> {
     pub(super) fn stop(&mut self, stop: Stop) {
         let (outcome, job_may_finish) = match stop {
+            Stop::RunnerUnit => return self.runner_unit_stops(),
             // It is the group's own termination that shuts the machine down.
             Stop::Shutdown if self.state.leaving_group => (Outcome::AsgTermination, false),
             Stop::Shutdown => (Outcome::ExternalShutdown, false),
@@ -39,6 +40,17 @@ impl Step<'_> {
             }
             _ => {}
         }
+    }
+
+    /// systemd signals the runner already, and kills it in its time: nothing is left but to remember why, and to wait.
+    fn runner_unit_stops(&mut self) {
+        if matches!(self.state.phase, Phase::Draining { .. }) {
+            return; // the unit is stopped for the reason that is known
+        }
+        let Some(mut run) = self.state.phase.run().cloned() else { return };
+        run.evidence.stopped.get_or_insert(self.now);
+        let deadline = self.now + self.policy.limits.draining;
+        self.state.phase = Phase::Draining { deadline, reason: Outcome::RunnerStopped, killed: false, run };
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
@@ -267,4 +279,55 @@ impl Step<'_> {
 /// A job is assigned or at work, or its worker is.
 fn has_job(run: &Run) -> bool {
     run.evidence.assigned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lifecycle::testing::{after, policy};
+    use crate::lifecycle::{Effect, Event, Exit, JobResult, Outcome, Sign, Stop, Time, step};
+
+    const STOPPED: Event = Event::Stop(Stop::RunnerUnit);
+
+    fn at_work() -> Vec<Event> {
+        let signs = [Sign::Listening, Sign::Running { job: "build".to_owned() }, Sign::WorkerSeen];
+        [Event::JitConfigReady, Event::Started].into_iter().chain(signs.map(Event::Saw)).collect()
+    }
+
+    fn completed(result: JobResult) -> Event {
+        Event::Saw(Sign::Completed { job: "build".to_owned(), result })
+    }
+
+    fn ends(events: &[Event]) -> Option<Outcome> {
+        after(&policy(), events).phase.end().map(|end| end.outcome)
+    }
+
+    #[test]
+    fn a_unit_that_somebody_else_stopped_is_not_told_as_a_cancelled_job() {
+        let gone = Event::Saw(Sign::WorkerGone);
+        for (result, code) in [(JobResult::Canceled, 103), (JobResult::Failed, 102)] {
+            let end = [gone.clone(), completed(result), Event::Exited(Exit::Code(code))];
+            let told = ends(&[at_work(), vec![STOPPED], end.to_vec()].concat());
+            assert_eq!(told, Some(Outcome::RunnerStopped), "nobody runs the job again: {result:?}");
+        }
+        let killed = [gone, Event::Exited(Exit::Signal(9))];
+        assert_eq!(ends(&[at_work(), vec![STOPPED], killed.to_vec()].concat()), Some(Outcome::RunnerStopped));
+    }
+
+    #[test]
+    fn a_job_that_was_over_before_its_unit_was_stopped_keeps_its_result() {
+        let over =
+            [Event::Saw(Sign::WorkerGone), completed(JobResult::Failed), STOPPED, Event::Exited(Exit::Code(102))];
+        assert_eq!(ends(&[at_work(), over.to_vec()].concat()), Some(Outcome::JobFailed));
+    }
+
+    #[test]
+    fn a_stop_of_the_unit_is_not_signalled_a_second_time_and_hides_no_other_reason() {
+        let policy = policy();
+        let (_, effects) = step(&policy, &after(&policy, &at_work()), &STOPPED, Time(2));
+        let signals = |effect: &Effect| matches!(effect, Effect::Interrupt { .. } | Effect::Kill);
+        assert!(!effects.iter().any(signals), "a second signal makes the runner give up at once: {effects:?}");
+        let drained = [at_work(), vec![Event::Stop(Stop::DrainNow), STOPPED, Event::Exited(Exit::Signal(9))]].concat();
+        let gone = vec![Event::Saw(Sign::WorkerGone)];
+        assert_eq!(ends(&[drained, gone].concat()), Some(Outcome::OperatorDrain));
+    }
 }

@@ -5,6 +5,7 @@
 //! | `runner.started` | the shim or the unit's start, exclusively and synced, before anything else | a start happened; there is never another |
 //! | `runner.pid` | the shim after the spawn, or the agent that asked systemd | which process the listener is |
 //! | `runner.exit` | the shim or the unit's stop, when the listener has ended | how it ended |
+//! | `runner.stopping` | the unit's stop, while there is a listener | systemd is told to stop the unit, by whomever |
 //! | `console.told` | the agent | up to where `console.log` was passed on |
 //! | `console.log` | the listener and its worker | their stdout and stderr |
 //! | `spent` | the agent | the JIT configurations that starts have spent: see [`spent`](super::spent) |
@@ -138,6 +139,12 @@ impl Traces {
         read(&self.directory.join("runner.exit"))
     }
 
+    /// Whether systemd was told to stop the runner's unit while there was a listener. The agent itself never does that.
+    #[must_use]
+    pub fn unit_stopping(&self) -> bool {
+        self.directory.join("runner.stopping").exists()
+    }
+
     /// Up to which place of the console's file its lines were passed on.
     #[must_use]
     pub fn told(&self) -> u64 {
@@ -184,7 +191,7 @@ impl Traces {
     /// removed.
     pub fn clear(&self) -> io::Result<()> {
         self.file_spent()?;
-        for path in ["runner.pid", "runner.exit", "console.log", "console.told", "runner.started"] {
+        for path in ["runner.pid", "runner.exit", "runner.stopping", "console.log", "console.told", "runner.started"] {
             match fs::remove_file(self.directory.join(path)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -75,6 +75,8 @@ pub struct Watch {
     shutdown_told: bool,
     /// Until then nobody waits again for systemd to say whether it is: it did not, a moment ago.
     shutdown_unknown: Option<Instant>,
+    /// The lifecycle knows that the unit is being stopped.
+    unit_stop_told: bool,
     listener: Option<ProcessId>,
     worker: Option<ProcessId>,
     /// A worker was there, and whether it still is could not be seen.
@@ -115,6 +117,7 @@ impl Watch {
             gone_since: None,
             shutdown_told: false,
             shutdown_unknown: None,
+            unit_stop_told: false,
             listener: None,
             traces,
             worker: None,
@@ -141,6 +144,8 @@ impl Watch {
             Keeper::Shim(_) => None,
         };
         let mut looks_open = true;
+        // Before anything that the runner showed because of it.
+        self.tell_unit_stop().await?;
         if self.worker_told {
             self.find_again().await?;
             self.read_all().await?;
@@ -212,6 +217,7 @@ impl Watch {
 
     /// How the listener ended, if it did.
     async fn ending(&mut self) -> io::Result<Option<Ending>> {
+        self.tell_unit_stop().await?;
         if let Some(ending) = self.traces.exit() {
             return Ok(Some(ending));
         }
@@ -270,6 +276,21 @@ impl Watch {
         let answer = tokio::time::timeout(SHUTDOWN_PATIENCE, unit.is_machine_stopping()).await.ok().flatten();
         self.shutdown_unknown = answer.is_none().then(|| Instant::now() + ANSWER_PATIENCE);
         self.tell_shutdown(answer == Some(true)).await
+    }
+
+    /// Somebody, or something like needrestart, stops the unit. systemd leaves the trace before it signals the listener.
+    async fn tell_unit_stop(&mut self) -> io::Result<()> {
+        let Keeper::Unit(unit) = &self.keeper else { return Ok(()) };
+        if self.unit_stop_told || !self.traces.unit_stopping() {
+            return Ok(());
+        }
+        self.unit_stop_told = true;
+        // Where systemd does not say, it is the stop that is known.
+        let answer = tokio::time::timeout(SHUTDOWN_PATIENCE, unit.is_machine_stopping()).await.ok().flatten();
+        if answer == Some(true) {
+            return self.tell_shutdown(true).await;
+        }
+        self.tell(Event::Stop(Stop::RunnerUnit)).await
     }
 
     /// The lifecycle must know why the listener stops before it learns that it stopped.

@@ -136,6 +136,7 @@ fn stop(kind: StopKind) -> Stop {
         StopKind::Shutdown => Stop::Shutdown,
         StopKind::Drain => Stop::Drain,
         StopKind::DrainNow => Stop::DrainNow,
+        StopKind::RunnerUnit => Stop::RunnerUnit,
     }
 }
 
@@ -223,8 +224,10 @@ pub(crate) fn outside() -> Alphabet {
         ],
     ]
     .concat();
-    Alphabet::of(&kinds, &FEW_SIGNS, &[Exit::Code(100), Exit::Signal(9)])
-        .without(|event| matches!(event, Event::Identified(_)) && !is_plain_identity(event))
+    // The unit's stop is in the others: here it would only multiply the states.
+    Alphabet::of(&kinds, &FEW_SIGNS, &[Exit::Code(100), Exit::Signal(9)]).without(|event| {
+        *event == Event::Stop(Stop::RunnerUnit) || (matches!(event, Event::Identified(_)) && !is_plain_identity(event))
+    })
 }
 
 /// Everything before a runner listens: the warm pool, reboots, lost journals.

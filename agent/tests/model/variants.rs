@@ -29,7 +29,7 @@ variants! {
         Listening JobMessage Running WorkerSeen WorkerGone HookStarted HookCompleted Completed UpdateStarted
         UpdateFailed Trouble Reconnected;
     NoticeKind of Notice: Spot SpotHibernate Rebalance Scheduled GroupTerminates;
-    StopKind of Stop: Shutdown Drain DrainNow;
+    StopKind of Stop: Shutdown Drain DrainNow RunnerUnit;
     EffectKind of Effect:
         Arm Identify RenewDeadline FetchJitConfig RestartDocker StartRunner Attach DeleteJitConfig Look Interrupt
         InterruptSteps KillSteps Kill WatchNotices
