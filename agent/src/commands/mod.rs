@@ -144,6 +144,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
         }
     };
+    if matches!(cli.command, Command::Agent(_) | Command::Run(_) | Command::Unit { .. }) {
+        forbid_dumps();
+    }
     let code = match cli.command {
         Command::Agent(args) => agent::run(&args),
         Command::Run(args) => run::run(&args),
@@ -167,6 +170,14 @@ pub fn main() -> ExitCode {
         Command::Man => print(|out| clap_mangen::Man::new(Cli::command()).render(out)),
     };
     ExitCode::from(code)
+}
+
+/// The JIT configuration passes through the memory of this process, and a crash must not write it anywhere: neither to a
+/// file nor to the program of a `core_pattern` that is a pipe. (A program that is executed can be dumped again.)
+fn forbid_dumps() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        let _ = writeln!(io::stderr(), "mayfly: a crash could write this process's memory to disk: {error}");
+    }
 }
 
 /// Prints to standard output. A reader that went away is not an error.

@@ -34,6 +34,7 @@ const RULES: &[(&str, &str, Must, &str)] = &[
         "the agent has capabilities that it does not need, or cannot stop a job's steps",
     ),
     (AGENT, "MemorySwapMax", Must::Be("0"), "the JIT configuration can reach the disk"),
+    (AGENT, "LimitCORE", Must::Be("1"), "the JIT configuration can get into a core dump"),
     (AGENT, "RuntimeDirectoryPreserve", Must::Be("yes"), "a restart of the agent takes the job's hooks away"),
     (RUNNER, "Restart", Must::Be("no"), "a runner could start twice"),
     (RUNNER, "KillMode", Must::Be("mixed"), "a stop kills the worker before it can report"),

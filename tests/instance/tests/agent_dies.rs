@@ -145,3 +145,27 @@ fn restarted_and_upgraded_in_the_middle_of_a_job() {
     machine.let_go();
     machine.ends("job-succeeded", seconds(120));
 }
+
+#[test]
+fn a_crash_while_it_holds_the_jit_configuration_gives_nothing_to_a_core_pattern_that_is_a_pipe() {
+    let mut machine = Machine::restored("debian-13");
+    machine.put("/usr/local/bin/dump", "#!/bin/sh\nexec cat >\"/var/tmp/core.$1\"\n");
+    machine.guest("chmod 755 /usr/local/bin/dump; echo '|/usr/local/bin/dump %p' >/proc/sys/kernel/core_pattern");
+    // A limit of 0 is no limit to a pipe.
+    let other = machine.guest("ulimit -c 0; sleep 100 & kill -SEGV $!; wait $! 2>/dev/null; echo $!");
+    machine.until("the dump of another is there", seconds(30), &format!("[ -s /var/tmp/core.{} ]", other.trim()));
+    // The last look at the rules takes its time, and the agent has the JIT configuration in its hands.
+    machine.guest(
+        "mkdir -p /run/systemd/system/mayfly-isolation.service.d; printf '[Service]\nTimeoutStartSec=60\n\
+         ExecStartPre=/bin/sleep 12\n' >/run/systemd/system/mayfly-isolation.service.d/t.conf; systemctl daemon-reload",
+    );
+    machine.live(&named("success"));
+    machine.until_state("Starting");
+    assert_eq!(machine.clouds.aws.requests_of("GetParameter").len(), 1, "it has no JIT configuration yet");
+    assert_eq!(machine.try_guest("test -e /var/lib/mayfly/runner.started").status, 1, "it has handed it on already");
+    machine.guest("systemctl kill --signal=ABRT mayfly-agent");
+    machine.until("another agent is at work", seconds(60), "[ \"$(systemctl show -P NRestarts mayfly-agent)\" = 1 ]");
+    let dumps = machine.guest("cd /var/tmp; ls core.*");
+    assert_eq!(dumps.trim(), format!("core.{}", other.trim()), "the JIT configuration was written to disk");
+    machine.ends("job-succeeded", seconds(120));
+}
