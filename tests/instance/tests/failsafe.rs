@@ -115,3 +115,25 @@ fn stopped_by_a_person_the_agent_is_missed_and_the_machine_ends() {
     machine.guest("systemctl stop mayfly-agent");
     machine.powers_itself_off("mayfly failsafe:", seconds(240));
 }
+
+/// The agent's state on a disk of its own, that can be made to hang.
+const OWN_DISK: &str = "set -e; truncate --size=3G /root/disk; loop=$(losetup --find --show /root/disk)
+echo \"0 $(blockdev --getsz $loop) linear $loop 0\" | dmsetup create hangs
+mkfs.ext4 -q -m 0 /dev/mapper/hangs; mount /dev/mapper/hangs /var/lib/mayfly; chmod 0700 /var/lib/mayfly";
+
+#[test]
+fn a_disk_that_hangs_ends_the_machine_long_before_its_lifetime() {
+    let mut machine = Machine::restored("debian-13");
+    machine.guest(OWN_DISK);
+    let short = "WatchdogSec=10s\nTimeoutAbortSec=2s\nTimeoutStopSec=2s\nRestartSec=1s\n";
+    drop_in(&mut machine, "mayfly-agent.service", &format!("[Service]\n{short}"));
+    machine.start_mayfly();
+    machine.until_state("WaitingForJitConfig");
+    machine.guest("dmsetup suspend --nolockfs --noflush hangs");
+    // Something that it must remember.
+    machine.guest("systemd-run --quiet sh -c 'while sleep 1; do timeout 3 mayfly hold 1h; done'");
+    machine.until("the failsafe has seen it", seconds(300), "journalctl -u mayfly-failsafe | grep -q 'the agent hung'");
+    // What it would wait for otherwise, until the shutdown is forced: `a_shutdown_that_hangs_is_forced`.
+    machine.guest("dmsetup resume hangs");
+    machine.powers_itself_off("the agent hung 3 times in a row, and no job runs", seconds(240));
+}
