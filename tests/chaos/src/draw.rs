@@ -48,8 +48,15 @@ impl Plan {
         }
         // Every third job is up to something.
         if draw.chance(1, 3) {
-            let what = What::Job(draw.one(&[Mischief::FloodHooks, Mischief::LineBreaks, Mischief::ForgeCall]));
+            let mischief = draw.one(&[Mischief::FloodHooks, Mischief::LineBreaks, Mischief::ForgeCall]);
+            if mischief == Mischief::FloodHooks && draw.chance(1, 2) {
+                plan.story = "long-job"; // it floods to get more time
+            }
+            let what = What::Job(mischief);
             plan.faults.push(Fault { when: When::In("Busy", draw.millis(0, 300)), what });
+        }
+        if plan.in_group {
+            plan.faults.extend(draw.group());
         }
         plan
     }
@@ -241,6 +248,20 @@ impl Draw {
             _ => What::NoticesVanish,
         };
         Fault { when: self.any_time(), what }
+    }
+
+    /// A third of the groups tells late what it wants, or has a warm pool.
+    fn group(&mut self) -> Vec<Fault> {
+        let at_start = |what| Fault { when: When::AtStart, what };
+        match self.0.u32(0..12) {
+            0 | 1 => vec![at_start(What::LateGroup(self.millis(0, 1500)))],
+            2 | 3 => {
+                let told = if self.chance(1, 2) { Duration::ZERO } else { self.millis(0, 800) };
+                let stop = What::PoolStop { down: self.millis(0, 800), wanted: self.millis(0, 2000) };
+                vec![at_start(What::WarmPool(told)), Fault { when: When::In("Warm", self.millis(0, 800)), what: stop }]
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn operator(&mut self) -> Fault {

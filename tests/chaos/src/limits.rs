@@ -25,7 +25,7 @@ pub(crate) const LIFETIME: Duration = ms(12_000);
 pub(crate) const ATTEMPT: Duration = ms(500);
 
 /// The constants of the lifecycle that no configuration changes.
-const LOOK_GRACE: Duration = ms(1000);
+const LOOK_GRACE: Duration = ms(5000);
 const KILL_GRACE: Duration = ms(5000);
 /// What an agent asks the metadata service before its life begins, beyond the limit for booting.
 const BEFORE: Duration = ms(2000);
@@ -61,6 +61,7 @@ pub fn bound(plan: &Plan) -> Duration {
                 // A new boot counts its lifetime anew.
                 down + BEFORE + if between == Between::Reboot { BOOTING + LIFETIME } else { Duration::ZERO }
             }
+            What::PoolStop { down, wanted } => down + wanted + BEFORE + BOOTING + LIFETIME,
             What::FreezeAgent { time } => time,
             What::Hold { time } => time,
             _ => Duration::ZERO,

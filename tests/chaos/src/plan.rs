@@ -168,6 +168,18 @@ pub enum What {
     },
     /// The group wants the instance gone.
     GroupTerminates,
+    /// What the group wants is told only after this time, and the group's name not at all.
+    LateGroup(Duration),
+    /// The group wants the instance in its warm pool, and tells so only after this time.
+    WarmPool(Duration),
+    /// The pool stops the instance: SIGTERM, and later another boot, in which it is wanted after a while. Needs
+    /// [`What::WarmPool`].
+    PoolStop {
+        /// How long it is off.
+        down: Duration,
+        /// How long after the stop it is wanted.
+        wanted: Duration,
+    },
     /// All notices vanish.
     NoticesVanish,
     /// `mayfly drain`, with `--now` or without.
@@ -246,6 +258,9 @@ impl What {
             Self::Rebalance => "rebalance-notice",
             Self::Scheduled { .. } => "scheduled-notice",
             Self::GroupTerminates => "group-terminates",
+            Self::LateGroup(_) => "group-told-late",
+            Self::WarmPool(_) => "warm-pool",
+            Self::PoolStop { .. } => "pool-stop",
             Self::NoticesVanish => "notices-vanish",
             Self::Drain { now: false } => "drain",
             Self::Drain { now: true } => "drain-now",

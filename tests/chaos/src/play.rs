@@ -68,12 +68,16 @@ struct Playing<'a> {
     told_to_go: bool,
     operators: Vec<Child>,
     floods: Vec<Flood>,
+    /// The pool is stopping the instance: how long it is off then, and when it is wanted.
+    pool_stops: Option<(Duration, Duration)>,
 }
 
 enum After {
     Continue(i32),
     FreeDisk,
     PutParameter,
+    /// The group tells what it wants.
+    Tell(&'static str),
 }
 
 impl<'a> Playing<'a> {
@@ -98,6 +102,7 @@ impl<'a> Playing<'a> {
             told_to_go: false,
             operators: Vec::new(),
             floods: Vec::new(),
+            pool_stops: None,
             world,
         }
     }
@@ -148,11 +153,39 @@ impl<'a> Playing<'a> {
         self.agent = None;
         let lived = now.saturating_sub(self.agents.last().copied().unwrap_or_default());
         self.exits.push(Exit { code: status.code(), signal: status.signal(), lived });
-        if status.success() || self.told_to_go || self.exits.len() > RESTARTS {
+        self.read_log(now);
+        let left = status.success() && self.states.last().is_some_and(|(_, state)| state != "Ended");
+        if let Some((down, _)) = self.pool_stops.filter(|_| left) {
+            self.world.between(Between::Reboot);
+            self.starts_at = Some(now + down);
+            self.pool_is_over(now);
+            return None;
+        }
+        // One that ends in the middle of a life is started again, whatever it ended with, as systemd does.
+        if !left && (status.success() || self.told_to_go || self.exits.len() > RESTARTS) {
             return Some(End::Gone);
         }
         self.starts_at = Some(now + RESTART);
         None
+    }
+
+    /// Whether or not the pool came to stop the instance: it is wanted after a while.
+    fn pool_is_over(&mut self, now: Duration) {
+        if let Some((_, wanted)) = self.pool_stops.take() {
+            self.after.push((now + wanted, After::Tell("InService")));
+        }
+    }
+
+    fn in_pool(&self) -> bool {
+        self.states.last().is_some_and(|(_, state)| state == "Warm")
+    }
+
+    /// Nothing is told of the group; what it wants is told after this time.
+    fn tell_late(&mut self, time: Duration, wanted: &'static str) {
+        self.world.imds.remove("meta-data/autoscaling");
+        self.world.imds.remove("meta-data/tags");
+        let at = self.now() + time;
+        self.after.push((at, After::Tell(wanted)));
     }
 
     fn read_log(&mut self, now: Duration) {
@@ -210,6 +243,7 @@ impl<'a> Playing<'a> {
                 After::Continue(pid) => signal(pid.unsigned_abs(), Signal::SIGCONT),
                 After::FreeDisk => self.world.free_disk(),
                 After::PutParameter => self.world.put_parameter(),
+                After::Tell(wanted) => self.world.imds.target_lifecycle_state(wanted),
             }
         }
     }
@@ -257,6 +291,18 @@ impl<'a> Playing<'a> {
             What::Rebalance => imds.rebalance(SystemTime::now()),
             What::Scheduled { lead } => imds.scheduled_events(&maintenance(SystemTime::now() + *lead)),
             What::GroupTerminates => imds.target_lifecycle_state("Terminated"),
+            What::LateGroup(time) => self.tell_late(*time, "InService"),
+            What::WarmPool(Duration::ZERO) => imds.target_lifecycle_state("Warmed:Stopped"),
+            What::WarmPool(time) => self.tell_late(*time, "Warmed:Stopped"),
+            What::PoolStop { down, wanted } => {
+                let stops = self.agent_pid().ok().filter(|_| self.in_pool());
+                self.pool_stops = Some((*down, *wanted));
+                let Some(pid) = stops else {
+                    self.pool_is_over(self.now());
+                    return Err("no agent waited in the pool".to_owned());
+                };
+                signal(pid, Signal::SIGTERM);
+            }
             What::NoticesVanish => self.world.no_notices(),
             What::Drain { now: false } => self.operator(&["drain"])?,
             What::Drain { now: true } => self.operator(&["drain", "--now"])?,
@@ -285,6 +331,7 @@ impl<'a> Playing<'a> {
         agent.kill().map_err(|error| error.to_string())?;
         agent.wait().map_err(|error| error.to_string())?;
         self.world.between(between);
+        self.pool_is_over(self.now());
         self.starts_at = Some(self.now() + down);
         Ok(())
     }

@@ -58,6 +58,7 @@ pub const ALL: &[Story] = &[
     story("slow-shutdown", &["idle-timeout"]),
     story("ignores-sigint", &["idle-timeout"]),
     story("ghost", &["runner-wedged"]),
+    story("ghost-then-job", &["job-succeeded"]),
     story("acknowledged-no-worker", &["runner-wedged"]),
     story("running-no-worker", &["runner-wedged"]),
     story("deleted-while-idle", &["registration-removed"]),

@@ -11,7 +11,7 @@ use crate::world::TERMINATIONS;
 const SIGTERM: i32 = 15;
 
 /// How long a process may take to begin on a loaded machine.
-const YOUNG: Duration = Duration::from_millis(300);
+const YOUNG: Duration = Duration::from_millis(1000);
 
 pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     let starts = witness.recording.starts().len();
@@ -94,7 +94,9 @@ fn twice(witness: &Witness, verdict: &mut Verdict) {
         // The rung's time may be over while its answer is on the way.
         let tried = witness.states.iter().rfind(|(at, state)| state == "Terminating" && *at <= second.at);
         let rung = tried.map_or(gap, |(at, _)| second.at.saturating_sub(*at));
-        let waited = rung + BLUR >= limits::TERMINATING || (first.how == second.how && gap >= limits::ATTEMPT);
+        // And an attempt's, which may have reached a busy double only when the agent had given it up.
+        let waited =
+            rung + BLUR >= limits::TERMINATING || (first.how == second.how && gap.max(rung) >= limits::ATTEMPT);
         !(restarted || stood_still || waited)
     });
     verdict.unless(again.is_none(), "an accepted end is not asked for again", || format!("{again:?}"));

@@ -157,7 +157,12 @@ impl Facts<'_> {
             "scheduled-event" => notice(|what| matches!(what, What::Scheduled { .. })),
             "asg-termination" => notice(|what| matches!(what, What::GroupTerminates)),
             // An agent that forgot that it has ended its machine is shut down with it.
-            "external-shutdown" => notice(|what| matches!(what, What::TermAgent)) || self.memory_lost(),
+            "external-shutdown" => {
+                // Whatever was said of the group then vanished, too.
+                let no_pool = notice(|what| matches!(what, What::PoolStop { .. }))
+                    && notice(|what| matches!(what, What::NoticesVanish));
+                notice(|what| matches!(what, What::TermAgent)) || self.memory_lost() || no_pool
+            }
             "operator-drain" => notice(|what| matches!(what, What::Drain { .. })),
             "second-boot" => self.rebooted(),
             // The metadata service tells the launch in whole seconds.
@@ -175,7 +180,11 @@ impl Facts<'_> {
             }
             "docker-unavailable" => self.plan.docker == Docker::RequiredAndHung,
             "idle-timeout" => job.is_none() && self.lasted(listened, limits::IDLE),
-            "idle-raced" => self.lasted(listened, limits::IDLE),
+            "idle-raced" => match self.witness.record["stopped_for"].as_str() {
+                Some("idle-timeout") => self.lasted(listened, limits::IDLE),
+                Some(reason) => reason != outcome && job.is_some() && self.may_be(reason),
+                None => false,
+            },
             "runner-not-listening" => self.lasted(self.entered("Starting"), limits::LISTENING),
             "job-timeout" => self.lasted(worker, limits::JOB),
             // A dead worker's listener says that the job failed.

@@ -54,6 +54,12 @@ fn job() -> Vec<Act> {
     acts
 }
 
+/// What follows the message of a job that is handed out.
+fn job_after_message() -> Vec<Act> {
+    let worker = Act::StartWorker { behaviour: WorkerBehaviour::Normal };
+    vec![Act::Running, worker, Act::AwaitWorker, Act::Completed { result: None }, Act::Finish]
+}
+
 fn started(behaviour: WorkerBehaviour) -> Vec<Act> {
     let mut acts = message();
     acts.extend([Act::Running, Act::StartWorker { behaviour }]);
@@ -229,7 +235,17 @@ fn idle_troubles() -> Vec<Scenario> {
         listener(
             "ghost",
             "d: a job message whose acquisition fails, then silence",
-            [message(), vec![skipped, Act::Forever]].concat(),
+            [message(), vec![skipped.clone(), Act::Forever]].concat(),
+        ),
+        listener(
+            "ghost-then-job",
+            "a job message whose acquisition fails, and a second later a job that runs",
+            [
+                message(),
+                vec![skipped, Act::Wait { ms: 1000 }, perf(JOB_MESSAGE), Act::Wait { ms: 800 }],
+                job_after_message(),
+            ]
+            .concat(),
         ),
         listener(
             "acknowledged-no-worker",
