@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use mayfly::daemon::journal::{Binding, Entry, Journal, Replay};
-use mayfly::lifecycle::{Begin, Ending, Event, Identity, Limits, Policy, Sign, State, Time, step};
+use mayfly::lifecycle::{Begin, Ending, Event, Identity, Limits, Policy, Sign, State, Target, Time, step};
 
 fn policy() -> Policy {
     let minute = Duration::from_secs(60);
@@ -41,7 +41,7 @@ fn policy() -> Policy {
 fn entries() -> Vec<Entry> {
     let policy = policy();
     let mut entries = vec![Entry { at: Time(0), state: State::new(&policy, Time(0)) }];
-    let identity = Identity { warm: false, in_group: false, launched: None, notice: None };
+    let identity = Identity { target: Target::Absent, launched: None, notice: None };
     let events = [
         Event::Begin(Begin::Fresh),
         Event::Identified(identity),

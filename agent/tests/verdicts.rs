@@ -175,6 +175,7 @@ fn verdicts_of_a_runner_that_was_told_to_stop() {
     for (name, before, after, reason, exit, expected) in table {
         let mut evidence = evidence(before);
         evidence.stopped = Some(Time(1));
+        evidence.stopped_without_job = !evidence.assigned();
         after.iter().for_each(|sign| evidence.absorb(sign));
         assert_eq!(evidence.verdict_stopped(*reason, *exit), *expected, "{name}");
     }

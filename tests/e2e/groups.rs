@@ -8,6 +8,7 @@ use mayfly_e2e::Cloud;
 use mayfly_fake_aws::Limit;
 use mayfly_fake_aws::proxy::{AwsError, Fault, Match, Transition};
 use mayfly_fake_runner::Scenario;
+use nix::sys::signal::Signal;
 
 const HOOKS: &str = "[autoscaling]\nlaunch_hook = \"runners-launch\"\ntermination_hook = \"runners-end\"\n";
 const LAUNCH: &str = "runners-launch";
@@ -162,11 +163,7 @@ fn a_warm_instance_that_was_stopped_and_started_runs_its_job() {
     let mut agent = cloud.start();
     agent.until_state("Warm");
     agent.kill_dead();
-    let path = cloud.life.state().join("journal.jsonl");
-    let journal = std::fs::read_to_string(&path).unwrap();
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    assert!(journal.contains(boot.trim()));
-    std::fs::write(&path, journal.replace(boot.trim(), "00000000-0000-4000-8000-000000000000")).unwrap();
+    cloud.boot_again();
     let mut agent = cloud.start();
     agent.until("the second boot", |cloud| cloud.life.journal().concat().contains("Warm"));
     cloud.imds.target_lifecycle_state("InService");
@@ -199,4 +196,150 @@ fn capacity_rebalancing_lets_the_job_finish() {
     notices.sort_by_key(|notice| notice.as_str());
     assert_eq!(notices, ["asg-termination", "rebalance"]);
     assert_eq!(cloud.aws.hook_result(END).as_deref(), Some("CONTINUE"), "{}", gone.log);
+}
+
+/// Nothing of the machine was ended, and the journal's last word is that it waits in the pool.
+fn assert_left_in_the_pool(cloud: &Cloud, status: std::process::ExitStatus) {
+    assert_eq!(status.code(), Some(0), "systemd would read the stop as a failure:\n{}", cloud.log());
+    assert_eq!(
+        cloud.state(),
+        "running",
+        "the pool's instance has ended itself; the pool refills for ever:\n{}",
+        cloud.log()
+    );
+    assert!(!cloud.powered_off().exists(), "the power was switched off");
+    let journal = cloud.life.journal();
+    let last = journal.last().unwrap();
+    assert!(last.contains("\"state\":\"Warm\""), "the next boot would go on with an end: {last}");
+}
+
+/// Auto Scaling stops an instance of a `Warmed:Stopped` pool: systemd sends SIGTERM, and the next boot has another id.
+#[test]
+fn a_warm_instance_that_its_pool_stops_takes_its_job_in_a_later_boot() {
+    let cloud = Cloud::in_group("success").launched().live(|life| life.limits(&[("terminating", "20s")]));
+    cloud.imds.target_lifecycle_state("Warmed:Stopped");
+    let mut agent = cloud.start();
+    agent.until_state("Warm");
+    assert_left_in_the_pool(&cloud, agent.shut_down());
+    cloud.boot_again();
+    // Started once more to be stopped once more, and this time a SIGTERM comes twice.
+    let mut agent = cloud.start();
+    agent.until("the second boot", |cloud| cloud.log().matches("state=\"Warm\"").count() == 2);
+    agent.signal(Signal::SIGTERM);
+    assert_left_in_the_pool(&cloud, agent.shut_down());
+    cloud.boot_again();
+    cloud.imds.target_lifecycle_state("InService");
+    let gone = cloud.run();
+    gone.assert_outcome("job-succeeded");
+    assert_eq!(gone.rungs()[0], ("group-decrement".to_owned(), true), "{:#}", gone.record);
+}
+
+/// In the pool nobody is asked twice: what is not answered is no reason to end it.
+#[test]
+fn a_warm_instance_is_left_to_its_pool_though_the_metadata_service_is_silent() {
+    let cloud = Cloud::in_group("success").launched();
+    cloud.imds.target_lifecycle_state("Warmed:Stopped");
+    let mut agent = cloud.start();
+    agent.until_state("Warm");
+    cloud.imds.fault("/latest/", Limit::default(), mayfly_fake_aws::imds::Fault::Status(503));
+    assert_left_in_the_pool(&cloud, agent.shut_down());
+}
+
+/// The group wants it gone, and the agent has not looked since.
+#[test]
+fn a_warm_instance_that_is_shut_down_when_its_pool_no_longer_wants_it_ends() {
+    // The watch looks too seldom to have seen it.
+    let cloud = Cloud::in_group("success").launched().live(|life| life.set("MAYFLY_TIME_SCALE", "20"));
+    cloud.imds.target_lifecycle_state("Warmed:Running");
+    let mut agent = cloud.start();
+    agent.until_state("Warm");
+    cloud.imds.target_lifecycle_state("Warmed:Terminated");
+    agent.signal(Signal::SIGTERM);
+    agent.end().assert_outcome("asg-termination");
+    assert_eq!(cloud.state(), "terminated");
+}
+
+/// A new instance is told nothing for a moment (404). The pool stops it before that was over, or just after.
+#[test]
+fn a_shutdown_before_the_group_has_told_what_it_wants_ends_no_instance_of_a_pool() {
+    // In Booting, while nobody answers; and later, while the answer is 404.
+    for answer in [mayfly_fake_aws::imds::Fault::Status(503), mayfly_fake_aws::imds::Fault::Status(404)] {
+        let cloud = Cloud::in_group("success");
+        cloud.imds.target_lifecycle_state("Warmed:Stopped");
+        let silent = matches!(answer, mayfly_fake_aws::imds::Fault::Status(503));
+        let fault = cloud.imds.fault("/latest/meta-data/autoscaling", Limit::default(), answer);
+        let mut agent = cloud.start();
+        if !silent {
+            agent.until_state("WaitingForJitConfig");
+        }
+        agent.until("a look at the group", |cloud| {
+            cloud.imds.requests().iter().any(|request| request.path.contains("autoscaling"))
+        });
+        agent.signal(Signal::SIGTERM);
+        if !silent {
+            cloud.imds.clear(fault);
+        }
+        let status = agent.shut_down();
+        assert_eq!((status.code(), cloud.state().as_str()), (Some(0), "running"), "it ended itself:\n{}", cloud.log());
+        cloud.boot_again();
+        cloud.imds.clear(fault);
+        cloud.put_jit_config();
+        let mut agent = cloud.start();
+        agent.until("the pool", |cloud| cloud.life.journal().concat().contains("\"Warm\""));
+        cloud.imds.target_lifecycle_state("InService");
+        agent.end().assert_outcome("job-succeeded");
+    }
+}
+
+#[test]
+fn a_new_instance_that_learns_late_that_it_is_in_a_pool_waits_there() {
+    let late = |life: mayfly_e2e::Life| life.set("MAYFLY_JIT_WAIT", "2s").limits(&[("terminating", "20s")]);
+    let cloud = Cloud::in_group("success").live(late);
+    cloud.imds.remove("meta-data/autoscaling");
+    let mut agent = cloud.start();
+    agent.until_state("WaitingForJitConfig");
+    cloud.imds.target_lifecycle_state("Warmed:Running");
+    agent.until_state("Warm");
+    // For longer than it would have waited for a job.
+    let mark = cloud.imds.mark();
+    let began = std::time::Instant::now();
+    agent.until("time", |_| began.elapsed() > Duration::from_secs(3));
+    assert!(!cloud.imds.requests_since(mark).is_empty(), "nobody looks whether the instance is wanted");
+    let calls = cloud.calls("GetParameter");
+    agent.until("more looks", |cloud| cloud.imds.requests_since(mark).len() > 40);
+    assert_eq!(cloud.calls("GetParameter"), calls, "a JIT configuration is fetched in the pool");
+    cloud.put_jit_config();
+    cloud.imds.target_lifecycle_state("InService");
+    let gone = agent.end();
+    gone.assert_outcome("job-succeeded");
+    assert_eq!(gone.rungs()[0], ("group-decrement".to_owned(), true), "{:#}", gone.record);
+}
+
+/// Neither the group's tag is in the metadata nor, at first, what the group wants.
+#[test]
+fn a_new_instance_that_learns_late_that_it_is_in_a_group_ends_through_it() {
+    let limits = [("idle", "2s"), ("terminating", "20s")];
+    let cloud = Cloud::in_group("no-job").launched().live(|life| life.limits(&limits));
+    cloud.imds.remove("meta-data/autoscaling");
+    cloud.imds.remove("meta-data/tags");
+    let mut agent = cloud.start();
+    agent.until_state("Idle");
+    cloud.imds.target_lifecycle_state("InService");
+    let gone = agent.end();
+    gone.assert_outcome("idle-timeout");
+    assert_eq!(gone.rungs()[0], ("group-decrement".to_owned(), true), "{:#}\n{}", gone.record, gone.log);
+    assert_eq!(cloud.moto.desired_capacity("runners").unwrap(), 0, "an empty queue churns for ever");
+}
+
+/// What asking again costs an instance that is in no group.
+#[test]
+fn an_instance_in_no_group_is_not_slowed_by_being_asked_for_one() {
+    let cloud = Cloud::standalone("success").launched();
+    let gone = cloud.run();
+    gone.assert_outcome("job-succeeded");
+    let asked = cloud.imds.requests();
+    let running = asked.iter().filter(|request| request.path.contains("target-lifecycle-state")).count();
+    // Every 5 s, scaled to four a second, and one soon after the start.
+    let most = 3 + usize::try_from(gone.took.as_millis() / 200).unwrap();
+    assert!(running <= most, "{running} looks at the group in {:?}", gone.took);
 }

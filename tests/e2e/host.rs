@@ -137,7 +137,7 @@ fn a_disk_that_fills_while_a_job_runs_stops_nothing_and_is_told_in_the_jobs_log(
     let life = Life::with(&scenario);
     let (go, work) = (life.directory().join("go"), life.root().join("_work"));
     scenario.steps = vec![format!(
-        "cat /dev/zero >{0}/filler 2>/dev/null; until [ -e {1} ]; do sleep 0.05; done; rm {0}/filler",
+        "cat /dev/zero >{0}/filler 2>/dev/null || true; until [ -e {1} ]; do sleep 0.05; done; rm {0}/filler",
         work.display(),
         go.display()
     )];

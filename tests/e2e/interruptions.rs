@@ -346,3 +346,19 @@ fn seconds_of(timestamp: &str) -> Duration {
     let seconds = String::from_utf8(output.stdout).unwrap().trim().parse();
     Duration::from_secs(seconds.unwrap_or_else(|_| panic!("{timestamp:?} is not a time")))
 }
+
+/// The recommendation found nothing that ran, and a job came while the listener said goodbye.
+#[test]
+fn a_job_lost_to_a_rebalance_that_did_not_know_of_it_is_told_so() {
+    let late = mayfly_fake_runner::scenarios::named("late-job").unwrap();
+    let late = Scenario { idle_ms: 6_000, shutdown_delay_ms: 20_000, ..late };
+    let cloud = Cloud::with(&late, None).launched().live(|life| life.limits(&[("idle", "30s"), ("draining", "40s")]));
+    let mut agent = cloud.start();
+    agent.until_state("Idle");
+    cloud.imds.rebalance(SystemTime::now());
+    let gone = agent.end();
+    assert!(!cloud.life.recording().workers().is_empty(), "no job came: the test is wrong\n{}", gone.log);
+    gone.assert_outcome("idle-raced");
+    assert_eq!(gone.record["stopped_for"], "rebalance", "{:#}", gone.record);
+    assert_eq!(tag(&cloud, "mayfly:outcome").as_deref(), Some("idle-raced"), "a launcher does not run the job again");
+}

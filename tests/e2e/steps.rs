@@ -2,6 +2,7 @@
 //! children only, with GitHub's times.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
+#![allow(clippy::print_stderr, reason = "what was not shown is told")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

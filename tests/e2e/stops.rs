@@ -127,3 +127,35 @@ fn a_job_at_every_moment_around_the_idle_stop_is_run_or_told_of() {
     assert!(told.iter().any(|outcome| outcome == "job-succeeded"), "no job ran at all: {told:?}");
     assert!(told.iter().any(|outcome| outcome == "idle-raced"), "no race was ever hit: {told:?}");
 }
+
+/// The listener gets a job after it was told to stop for this reason; nobody had seen one before.
+fn lost_to(reason: &str, stop: impl Fn(&Life)) {
+    let late = scenarios::named("late-job").unwrap();
+    let late = mayfly_fake_runner::Scenario { idle_ms: 6_000, shutdown_delay_ms: 20_000, ..late };
+    let life = Life::with(&late).limits(&[("idle", "30s"), ("draining", "40s")]);
+    let mut running = life.start();
+    running.until_state("Idle");
+    match reason {
+        "external-shutdown" => running.signal(Signal::SIGTERM),
+        _ => stop(&life),
+    }
+    let ended = running.end();
+    assert!(!life.recording().workers().is_empty(), "no job came: the test is wrong\n{}", ended.stderr);
+    ended.assert_outcome("idle-raced");
+    assert_eq!(ended.code(), Some(75), "{}", ended.stderr);
+    assert_eq!(ended.record["stopped_for"], reason, "why it was stopped is forgotten: {:#}", ended.record);
+}
+
+#[test]
+fn a_job_lost_to_a_shutdown_that_did_not_know_of_it_is_told_so() {
+    lost_to("external-shutdown", |_| {});
+}
+
+#[test]
+fn a_job_lost_to_a_drain_that_did_not_know_of_it_is_told_so() {
+    lost_to("operator-drain", |life| {
+        let mut drain = std::process::Command::new(mayfly_e2e::mayfly_binary());
+        drain.arg("drain").arg("--state-directory").arg(life.state()).env_clear();
+        assert!(drain.status().unwrap().success(), "nobody could drain it");
+    });
+}

@@ -100,6 +100,42 @@ fn a_ghost_is_a_wedge_not_an_idle_runner() {
     assert!(was_in(&ended, "Assigned"), "the job message was not seen");
 }
 
+fn diag_of_a_refused_acquire() -> Act {
+    Act::Diag { text: "Skipping message Job. The job is not valid any more (404).".to_owned() }
+}
+
+/// What a job does once its message is there.
+fn taken(ms: u64) -> Vec<Act> {
+    vec![
+        job_message(),
+        Act::Wait { ms },
+        Act::Running,
+        Act::StartWorker { behaviour: WorkerBehaviour::Normal },
+        Act::AwaitWorker,
+        Act::Completed { result: None },
+        Act::Finish,
+    ]
+}
+
+/// GitHub handed the first job to nobody (404, 409, 422), and the listener takes the next one.
+#[test]
+fn a_job_just_after_a_ghost_gets_its_whole_time() {
+    let ghost = vec![Act::Connect, Act::Listening, Act::Idle, job_message(), diag_of_a_refused_acquire()];
+    let acts = [ghost, vec![Act::Wait { ms: 2_000 }], taken(2_000)].concat();
+    let life = playing(acts).limits(&[("assigned", "3500ms"), ("idle", "1s")]);
+    ends(&life, "job-succeeded", 0);
+    assert_never_asked(&life);
+}
+
+#[test]
+fn a_ghost_does_not_shorten_the_wait_for_a_job() {
+    let ghost = vec![Act::Connect, Act::Listening, Act::Idle, job_message(), diag_of_a_refused_acquire()];
+    let acts = [ghost, vec![Act::Wait { ms: 2_500 }], taken(0)].concat();
+    let life = playing(acts).limits(&[("assigned", "500ms"), ("idle", "30s")]);
+    ends(&life, "job-succeeded", 0);
+    assert_never_asked(&life);
+}
+
 #[test]
 fn a_slow_goodbye_is_not_cut_short() {
     let life = Life::with(&Scenario { shutdown_delay_ms: 900, ..scenario("slow-shutdown") });

@@ -118,7 +118,7 @@ impl Told<'_> {
         };
         let outcome = match &self.after.phase {
             Phase::Draining { reason, .. } => Some(*reason),
-            phase => phase.end().map(|end| end.outcome),
+            phase => phase.end().map(|end| end.stopped_for.unwrap_or(end.outcome)),
         };
         if let Some(outcome) = outcome.filter(|outcome| !outcome.may_be_held()) {
             return (false, format!("the {what} cannot be held: {}", outcome.meaning()));

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::settings::{JitSource, Platform};
 use super::{clock, isolation, notices};
 use crate::jit_source;
-use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Time};
+use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Stop, Target, Time};
 use crate::platform::aws::permissions::TagKey;
 use crate::platform::ec2::Ec2;
 use crate::platform::tags::{Tags, tagger};
@@ -37,6 +37,8 @@ pub(super) struct OnEc2 {
     deletion: Option<JoinHandle<()>>,
     /// This process has asked who the machine is, and looked at some of the notices then.
     fresh: bool,
+    /// The last question who the machine is.
+    asking: Option<JoinHandle<()>>,
     notices: Option<JoinHandle<()>>,
     /// Keeps the group's termination waiting.
     delay: Option<JoinHandle<()>>,
@@ -57,6 +59,7 @@ impl Machine {
                     tagging,
                     deletion: None,
                     fresh: false,
+                    asking: None,
                     notices: None,
                     delay: None,
                     launch: None,
@@ -65,27 +68,36 @@ impl Machine {
         }
     }
 
-    /// Tells who the machine is.
-    pub(super) fn identify(&mut self, probe: Option<Manager>, events: mpsc::Sender<Seen>) {
+    /// Tells who the machine is; at a shutdown patiently, and without a probe, which nobody starts any more.
+    pub(super) fn identify(&mut self, probe: Option<Manager>, shutdown: bool, events: mpsc::Sender<Seen>) {
         let ec2 = self.ec2();
         if let Self::Ec2(on) = self {
             on.fresh = true;
         }
-        tokio::spawn(async move {
+        let asking = tokio::spawn(async move {
             let who = async {
                 match &ec2 {
+                    Some(ec2) if shutdown => ec2.identify_at_shutdown().await,
                     Some(ec2) => ec2.identify().await,
                     // A machine that no cloud gave a name is what it is.
-                    None => Event::Identified(Identity { warm: false, in_group: false, launched: None, notice: None }),
+                    None => Event::Identified(Identity { target: Target::Absent, launched: None, notice: None }),
                 }
             };
+            let probe = probe.filter(|_| !shutdown);
             let (who, isolated) = tokio::join!(who, isolation::shut(probe.as_ref()));
-            let event = match isolated {
-                Ok(()) => who,
-                Err(detail) => Event::NotIsolated { detail },
+            let event = match (isolated, probe) {
+                (Ok(()), _) => who,
+                // Then it proves nothing: nothing is started any more.
+                (Err(_), Some(manager)) if manager.is_stopping().await.unwrap_or(false) => Event::Stop(Stop::Shutdown),
+                (Err(detail), _) => Event::NotIsolated { detail },
             };
             let _ = events.send(Seen::Event(event)).await;
         });
+        if let Self::Ec2(on) = self
+            && let Some(before) = on.asking.replace(asking)
+        {
+            before.abort(); // what it would answer was asked for something else
+        }
     }
 
     pub(super) fn watch_notices(&mut self, events: &mpsc::Sender<Seen>) {

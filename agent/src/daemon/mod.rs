@@ -62,7 +62,8 @@ pub enum CannotBegin {
 pub enum Lived {
     /// The life is over.
     Ended(Box<Record>),
-    /// The runner goes on without it, and the next agent process takes over: a restart or an upgrade.
+    /// The life goes on without it, and the next agent process takes over: after a restart or an upgrade, with the runner;
+    /// or in the next boot, where a warm pool stops its instance.
     Detached,
 }
 
@@ -94,6 +95,8 @@ struct Life {
     inbox: mpsc::Receiver<Seen>,
     queries: mpsc::Receiver<Query>,
     first: Event,
+    /// This process ends, and the life goes on.
+    leaves: bool,
     _lock: Option<start::Lock>,
 }
 
@@ -120,6 +123,7 @@ impl Life {
             inbox,
             queries,
             first: Event::Begin(start.begin),
+            leaves: false,
             _lock: start.lock,
         }
     }
@@ -135,6 +139,10 @@ impl Life {
                 self.record.end(end);
                 self.performer.ended(&self.record).await;
                 return Lived::Ended(Box::new(self.record));
+            }
+            if self.leaves {
+                info!("shut down before anything was started: the life goes on with the next start of this machine");
+                return Lived::Detached;
             }
             notify::alive();
             match self.next().await {
@@ -232,6 +240,7 @@ impl Life {
             match effect {
                 // The loop looks at the state's next timer on every turn.
                 Effect::Arm { .. } => {}
+                Effect::Leave => self.leaves = true,
                 // Whatever stops, flushes or terminates goes on from memory; only this must not.
                 Effect::StartRunner if !remembered => self.refuse_to_start(),
                 Effect::Close(mut end) => {

@@ -37,6 +37,8 @@ pub(super) async fn watch(ec2: Arc<Ec2>, fresh: bool, events: mpsc::Sender<Seen>
     for source in Source::ALL {
         let first = match source {
             _ if !fresh => Duration::ZERO,
+            // A new instance is told late what its group wants.
+            Source::Target if !ec2.knows_target() => ec2.scaled(SOON),
             Source::Spot | Source::Target => ec2.period(source),
             Source::Rebalance | Source::Maintenance => ec2.scaled(SOON),
         };

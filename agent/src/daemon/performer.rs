@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -132,7 +133,7 @@ impl Performer {
 
     pub(super) fn perform(&mut self, effect: &Effect, state: &State) {
         match effect {
-            Effect::Identify => self.machine.identify(self.isolation_probe(), self.events.clone()),
+            Effect::Identify => self.machine.identify(self.isolation_probe(), state.shutdown, self.events.clone()),
             Effect::RenewDeadline => self.renew_deadline(),
             Effect::FetchJitConfig => {
                 self.watch_docker();
@@ -171,7 +172,7 @@ impl Performer {
                 }
             }
             // These are the loop's.
-            Effect::Arm { .. } | Effect::Close(_) => {}
+            Effect::Arm { .. } | Effect::Close(_) | Effect::Leave => {}
         }
     }
 
@@ -227,6 +228,15 @@ impl Performer {
         }));
     }
 
+    /// Ends the wait for the JIT configuration. What came of it already is not used.
+    fn forget_jit_config(&mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            fetch.abort();
+        }
+        self.jit_config = None;
+        while self.decoded_inbox.try_recv().is_ok() {}
+    }
+
     /// What must fail before a JIT configuration is fetched, on a machine where jobs are shut off from the metadata.
     fn isolation_probe(&self) -> Option<Manager> {
         self.unit.as_ref().filter(|_| self.machine.has_metadata()).map(|unit| unit.manager().clone())
@@ -250,7 +260,12 @@ impl Performer {
         self.watch_docker();
         self.host.begin();
         self.watch_isolation();
-        let worker_told = state.phase.run().is_some_and(|run| run.evidence.worker == Worker::Alive);
+        // Seen, or called by: the worker calls the hooks.
+        let worker_told = state.phase.run().is_some_and(|run| match run.evidence.worker {
+            Worker::Alive => true,
+            Worker::Unseen => run.evidence.job.is_some(),
+            Worker::Gone => false,
+        });
         let (watch, looks) = self.watcher(worker_told);
         self.looks = Some(looks);
         self.watch = Some(tokio::spawn(follow(watch)));
@@ -266,18 +281,17 @@ impl Performer {
     }
 
     fn look(&self) {
-        let sent = self.looks.as_ref().is_some_and(|looks| looks.try_send(()).is_ok());
-        if !sent {
+        // One that waits already is answered for both. Without a watcher there is nothing more to see.
+        let waits =
+            self.looks.as_ref().is_some_and(|looks| !matches!(looks.try_send(()), Err(TrySendError::Closed(()))));
+        if !waits {
             self.tell(async { Event::Looked });
         }
     }
 
     /// Clears the runner away, writes the record, and then reports.
     pub(super) fn close(&mut self, end: &End, record: &Record) {
-        if let Some(fetch) = self.fetch.take() {
-            fetch.abort();
-        }
-        self.jit_config = None;
+        self.forget_jit_config();
         if let Some(isolation) = self.isolation.take() {
             isolation.abort();
         }
@@ -317,6 +331,9 @@ impl Performer {
     }
 
     pub(super) fn phase_entered(&mut self, phase: &Phase) {
+        if matches!(phase, Phase::Booting { .. } | Phase::Warm) {
+            self.forget_jit_config(); // nobody wants it any more, or not yet
+        }
         self.machine.phase_entered(phase, &self.events);
         if let Some(docker) = &self.docker {
             docker.phase_entered(phase, self.traces.marker().and_then(|marker| marker.label));

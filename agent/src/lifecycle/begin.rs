@@ -1,10 +1,12 @@
 //! From the agent's start to the runner's start, and how a new agent process goes on where the last one stopped.
 
 use super::runner::phase_listened;
-use super::{Begin, Effect, End, Found, Identity, Lifetime, Outcome, Phase, Run, State, Step};
+use super::{Begin, Effect, End, Ending, Found, Identity, Lifetime, Outcome, Phase, Run, State, Step, Target};
 
 impl Step<'_> {
     pub(super) fn begin(&mut self, begin: &Begin) {
+        // What an earlier process was asked for, or asked for itself, nobody answers any more.
+        (self.state.shutdown, self.state.look) = (false, None);
         match begin {
             Begin::Fresh => self.want(Effect::Identify),
             Begin::Again(found) => self.begin_again(*found),
@@ -22,6 +24,9 @@ impl Step<'_> {
     }
 
     fn begin_again(&mut self, found: Found) {
+        if let Some(run) = self.state.phase.run_mut() {
+            run.evidence.found_again();
+        }
         match (&self.state.phase, found) {
             (Phase::Booting { .. } | Phase::Warm, Found::Nothing) => self.want(Effect::Identify),
             (Phase::WaitingForJitConfig { .. }, Found::Nothing) => self.want(Effect::FetchJitConfig),
@@ -56,6 +61,9 @@ impl Step<'_> {
     }
 
     fn attach_to(&mut self, run: Run) {
+        if self.state.lifetime == Lifetime::Paused {
+            self.state.lifetime = Lifetime::Until(self.now + self.policy.limits.lifetime);
+        }
         self.state.phase = Phase::Starting { deadline: self.now + self.policy.limits.listening, run };
         self.want(Effect::Attach);
         self.want(Effect::DeleteJitConfig);
@@ -82,7 +90,11 @@ impl Step<'_> {
             return;
         }
         self.want(Effect::WatchNotices);
-        self.state.in_group = identity.in_group && !identity.warm;
+        match identity.target {
+            Target::Warm => self.state.in_group = false,
+            Target::InService => self.state.in_group = true,
+            Target::Absent | Target::Unknown => {} // not told now is not "no"
+        }
         // An agent that was restarted in the pool may learn only now that the instance has left it.
         let counts_from = if self.state.phase == Phase::Warm { Some(self.now) } else { identity.launched };
         if let Some(moment) = counts_from {
@@ -94,27 +106,68 @@ impl Step<'_> {
                 return;
             }
         }
-        if identity.warm {
-            self.state.phase = Phase::Warm;
-            self.state.lifetime = Lifetime::Paused;
-            self.renew_deadline();
-            // The hook also holds an instance on its way into the pool, and there is nothing more to prepare.
-            self.answer_launch(true);
-        } else {
-            self.wait_for_jit_config();
+        match (identity.target, &self.state.phase) {
+            (Target::Warm, _) => self.enter_pool(),
+            // In the pool until somebody says otherwise; the watch over the notices goes on asking.
+            (Target::Absent | Target::Unknown, Phase::Warm) => self.enter_pool(),
+            (Target::InService, Phase::Warm) if self.state.shutdown => self.enter_pool(),
+            (Target::Unknown, _) if self.state.shutdown => self.want(Effect::Leave),
+            // Asked for a while, and in no pool: this shutdown is the end.
+            _ if self.state.shutdown => self.close(End::without_runner(Outcome::ExternalShutdown, "")),
+            _ => self.wait_for_jit_config(),
         }
     }
 
-    pub(super) fn not_identified(&mut self, detail: &str) {
-        if matches!(self.state.phase, Phase::Booting { .. } | Phase::Warm) {
-            self.close(End::without_runner(Outcome::ImdsUnavailable, detail));
+    /// In the warm pool time does not count, and nothing is wanted.
+    fn enter_pool(&mut self) {
+        self.state.phase = Phase::Warm;
+        self.state.lifetime = Lifetime::Paused;
+        self.state.in_group = false;
+        self.renew_deadline();
+        if self.state.shutdown {
+            // The pool stops its instances. This is one that waits, and the next boot goes on.
+            self.want(Effect::Leave);
+        } else {
+            // The hook also holds an instance on its way into the pool, and there is nothing more to prepare.
+            self.answer_launch(true);
         }
+    }
+
+    /// Whether this may be an instance that its warm pool stops: nothing was started, and nobody has said that it is
+    /// wanted at work.
+    pub(super) fn may_be_in_pool(&self, phase: &Phase) -> bool {
+        let before_the_runner =
+            matches!(phase, Phase::Booting { .. } | Phase::Warm | Phase::WaitingForJitConfig { .. });
+        self.policy.ending != Ending::Process && before_the_runner && (*phase == Phase::Warm || !self.state.in_group)
+    }
+
+    /// A shutdown of an instance that may be in its warm pool: ends the life only if the answer says that it is not.
+    pub(super) fn ask_before_the_end(&mut self, phase: &Phase) {
+        if self.state.shutdown {
+            return;
+        }
+        self.state.shutdown = true;
+        if !matches!(phase, Phase::Warm) {
+            self.state.phase = Phase::Booting { deadline: self.now + self.policy.limits.booting };
+        }
+        self.want(Effect::Identify);
+    }
+
+    pub(super) fn not_identified(&mut self, detail: &str) {
+        self.unusable(Outcome::ImdsUnavailable, detail);
     }
 
     /// Whatever is running already is no business of this: nothing was fetched yet.
     pub(super) fn not_isolated(&mut self, detail: &str) {
-        if matches!(self.state.phase, Phase::Booting { .. } | Phase::Warm) {
-            self.close(End::without_runner(Outcome::IsolationBroken, detail));
+        self.unusable(Outcome::IsolationBroken, detail);
+    }
+
+    /// A machine that goes down answers less and less: nothing is ended for that.
+    fn unusable(&mut self, outcome: Outcome, detail: &str) {
+        match self.state.phase {
+            Phase::Booting { .. } | Phase::Warm if self.state.shutdown => self.want(Effect::Leave),
+            Phase::Booting { .. } | Phase::Warm => self.close(End::without_runner(outcome, detail)),
+            _ => {}
         }
     }
 
@@ -126,8 +179,12 @@ impl Step<'_> {
     }
 
     pub(super) fn in_service(&mut self) {
-        if self.state.phase == Phase::Warm {
-            self.state.in_group = true;
+        let was_warm = self.state.phase == Phase::Warm;
+        if was_warm && self.state.shutdown {
+            return; // the next boot is told so again
+        }
+        self.state.in_group = true;
+        if was_warm {
             self.state.lifetime = Lifetime::Until(self.now + self.policy.limits.lifetime);
             self.wait_for_jit_config();
         }
@@ -138,6 +195,13 @@ impl Step<'_> {
     pub(super) fn renew_deadline(&mut self) {
         self.state.renewal = Some(self.now + self.policy.limits.lifetime / 3);
         self.want(Effect::RenewDeadline);
+    }
+
+    /// A new instance may learn only now that it is to wait in the pool. What was started already is not taken back.
+    pub(super) fn warmed(&mut self) {
+        if matches!(self.state.phase, Phase::Booting { .. } | Phase::WaitingForJitConfig { .. }) {
+            self.enter_pool();
+        }
     }
 
     fn wait_for_jit_config(&mut self) {
@@ -180,28 +244,27 @@ impl Step<'_> {
     }
 
     pub(super) fn begin_passed(&mut self) {
-        let outcome = match self.state.phase {
-            Phase::Booting { .. } => Outcome::ImdsUnavailable,
-            _ => Outcome::JitConfigTimeout,
-        };
-        self.close(End::without_runner(outcome, ""));
+        match self.state.phase {
+            Phase::Booting { .. } => self.unusable(Outcome::ImdsUnavailable, ""),
+            _ => self.close(End::without_runner(Outcome::JitConfigTimeout, "")),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::lifecycle::testing::{after, policy};
-    use crate::lifecycle::{Effect, Event, Identity, Outcome, Phase, Sign, Time, Timer, step};
+    use crate::lifecycle::{Effect, Event, Identity, Outcome, Phase, Sign, State, Target, Time, Timer, step};
 
     fn warm() -> Event {
-        Event::Identified(Identity { warm: true, in_group: true, launched: None, notice: None })
+        Event::Identified(Identity { target: Target::Warm, launched: None, notice: None })
     }
 
     #[test]
     fn the_deadline_timer_is_renewed_on_entering_the_pool_in_it_and_on_leaving_it() {
         let policy = policy();
         let renews = |effects: &[Effect]| effects.contains(&Effect::RenewDeadline);
-        let (mut state, effects) = step(&policy, &after(&policy, &[]), &warm(), Time(1));
+        let (mut state, effects) = step(&policy, &State::new(&policy, Time(1)), &warm(), Time(1));
         assert!(renews(&effects), "the boot's minutes count");
         for round in 1..=20 {
             let at = Time(1) + policy.limits.lifetime / 3 * round;
@@ -218,10 +281,10 @@ mod tests {
     #[test]
     fn an_agent_that_was_restarted_in_the_pool_and_is_in_service_now_renews_it_too() {
         let policy = policy();
-        let state = after(&policy, &[warm()]);
-        let out = Identity { warm: false, in_group: true, launched: Some(Time(1)), notice: None };
+        let state = step(&policy, &State::new(&policy, Time(1)), &warm(), Time(1)).0;
+        let out = Identity { target: Target::InService, launched: Some(Time(1)), notice: None };
         assert!(step(&policy, &state, &Event::Identified(out.clone()), Time(2)).1.contains(&Effect::RenewDeadline));
-        let fresh = step(&policy, &after(&policy, &[]), &Event::Identified(out), Time(2)).1;
+        let fresh = step(&policy, &State::new(&policy, Time(1)), &Event::Identified(out), Time(2)).1;
         assert!(!fresh.contains(&Effect::RenewDeadline), "without a pool the timer counts from the boot");
     }
 

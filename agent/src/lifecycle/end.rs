@@ -58,7 +58,7 @@ impl Step<'_> {
         let on_failure = self.policy.hold_on_failure;
         let failed = end.outcome.is_failure() && !on_failure.is_zero();
         match wanted.max(failed.then(|| self.now + on_failure)) {
-            Some(until) if self.state.lifetime != Lifetime::Passed && end.outcome.may_be_held() => {
+            Some(until) if self.state.lifetime != Lifetime::Passed && end.may_be_held() => {
                 self.keep(until, end);
             }
             _ => self.terminate(end),

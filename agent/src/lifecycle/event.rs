@@ -31,8 +31,10 @@ pub enum Event {
         /// What was seen of it.
         detail: String,
     },
-    /// The instance left the warm pool.
+    /// The group wants the instance to work: it leaves the warm pool, or was never in it.
     InService,
+    /// The group wants the instance in its warm pool.
+    Warmed,
     /// The Docker daemon does not come, or does not come back.
     DockerDown {
         /// What was seen of it.
@@ -121,14 +123,25 @@ pub enum Found {
 /// Who the machine is, as far as the lifecycle cares.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
-    /// In the warm pool of its group (`Warmed:*`).
-    pub warm: bool,
-    /// In an Auto Scaling group.
-    pub in_group: bool,
+    /// What its group wants of it.
+    pub target: Target,
     /// When EC2 launched it; may lie before the boot (then it is zero).
     pub launched: Option<Time>,
     /// A notice that was already there.
     pub notice: Option<Notice>,
+}
+
+/// What an Auto Scaling group wants of the instance, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// There is nothing to be read: the instance is in no group, or so new that nothing was told yet.
+    Absent,
+    /// Nobody answered.
+    Unknown,
+    /// In the warm pool (`Warmed:*`).
+    Warm,
+    /// At work, or anything else that a group wants of an instance that it counts.
+    InService,
 }
 
 /// Who wants the life to end, and how soon.
@@ -198,10 +211,12 @@ pub enum Effect {
         /// When.
         at: Time,
     },
-    /// Find out who the machine is.
+    /// Find out who the machine is. While a shutdown waits for the answer (`State::shutdown`): patiently, for a few seconds.
     Identify,
     /// Let systemd's timer of the lifetime begin anew: the time in a warm pool does not count.
     RenewDeadline,
+    /// End the agent process and nothing else: the next one goes on with this life.
+    Leave,
     /// Get the JIT configuration, until told otherwise.
     FetchJitConfig,
     /// Restart the Docker daemon: nothing runs, and it does not answer.

@@ -168,6 +168,8 @@ pub struct Evidence {
     pub stopped: Option<Time>,
     /// The job had completed before the runner was told to stop.
     pub completed_before_stop: bool,
+    /// Nothing said that there was a job when the runner was told to stop.
+    pub stopped_without_job: bool,
 }
 
 impl Evidence {
@@ -210,6 +212,20 @@ impl Evidence {
         }
         self.completed = Some(self.completed.map_or(result, |seen| seen.worse(result)));
         self.completed_before_stop |= self.stopped.is_none();
+    }
+
+    /// An agent process that died knew of the worker by its hook's call alone. Whether a result was printed before that
+    /// worker's end, by a job's name, or after it, nobody can tell any more: the listener's exit code will.
+    pub(super) fn found_again(&mut self) {
+        if self.worker == Worker::Unseen && self.job.is_some() {
+            (self.completed, self.completed_before_stop) = (None, false);
+        }
+    }
+
+    /// The runner is told to stop, or is being stopped.
+    pub(super) fn stop(&mut self, now: Time) {
+        self.stopped_without_job |= self.stopped.is_none() && !self.assigned();
+        self.stopped.get_or_insert(now);
     }
 
     fn forget_connection_trouble(&mut self) {
@@ -298,11 +314,6 @@ impl Evidence {
         self.job.is_some() && !self.hook_completed && self.stopped.is_none()
     }
 
-    /// Whether this is the reason to stop a runner that listened and had no job.
-    fn stopped_idle(&self, reason: Outcome) -> bool {
-        reason == Outcome::IdleTimeout || Some(reason) == self.cut_off()
-    }
-
     /// The outcome of a runner that was told to stop for `reason`, or did not start listening in time.
     #[must_use]
     pub fn verdict_stopped(&self, reason: Outcome, exit: Option<Exit>) -> Outcome {
@@ -317,7 +328,8 @@ impl Evidence {
             return reported.map_or(result, |code| code.worse(result)).outcome();
         }
         match reason {
-            _ if self.stopped_idle(reason) && (self.assigned() || reported.is_some()) => Outcome::IdleRaced,
+            // Whatever the reason was: nobody would run this job again if that alone were told.
+            _ if self.stopped_without_job && (self.assigned() || reported.is_some()) => Outcome::IdleRaced,
             Outcome::RunnerNotListening => self.trouble.map_or(reason, Trouble::outcome),
             _ => reason,
         }

@@ -19,7 +19,7 @@ mod stop;
 mod testing;
 mod time;
 
-pub use event::{Begin, Effect, Event, Found, Identity, Notice, Stop};
+pub use event::{Begin, Effect, Event, Found, Identity, Notice, Stop, Target};
 pub use evidence::{Evidence, Exit, JobInfo, Sign, Trouble, Worker};
 pub use outcome::{JobResult, Outcome};
 pub use policy::{
@@ -35,6 +35,7 @@ pub use time::Time;
 pub fn step(policy: &Policy, state: &State, event: &Event, now: Time) -> (State, Vec<Effect>) {
     let mut step = Step { policy, now, state: state.clone(), effects: Vec::new() };
     step.take(event);
+    step.forget_look(&state.phase);
     let armed = matches!(event, Event::Begin(_) | Event::Passed(_)) || step.state.next_timer() != state.next_timer();
     if let Some((timer, at)) = step.state.next_timer().filter(|_| armed) {
         step.effects.push(Effect::Arm { timer, at });
@@ -59,6 +60,7 @@ impl Step<'_> {
             Event::NotIsolated { detail } => self.not_isolated(detail),
             Event::NotFit { outcome, detail } => self.not_fit(*outcome, detail),
             Event::InService => self.in_service(),
+            Event::Warmed => self.warmed(),
             Event::DockerDown { detail } => self.docker_down(detail),
             Event::InGroup => self.state.in_group |= self.state.phase != Phase::Warm,
             Event::JitConfigReady => self.jit_config_ready(),
@@ -86,6 +88,13 @@ impl Step<'_> {
         if !self.state.timers().any(|(running, at)| running == timer && at <= self.now) {
             return;
         }
+        if !self.looks_first(timer) {
+            self.carry_out(timer);
+        }
+    }
+
+    /// What follows when a limit has passed.
+    fn carry_out(&mut self, timer: Timer) {
         match timer {
             Timer::Lifetime => self.lifetime_passed(),
             Timer::Interruption => self.interruption_due(),

@@ -53,7 +53,7 @@ outcomes! {
     JobUnknown "job-unknown" 70 "A job was assigned, and nothing says how it ended." "Look at the job on GitHub; re-run it if it hangs.";
     WorkerCrashed "worker-crashed" 70 "The runner's worker died in the middle of the job." "Look for the OOM killer and a full disk in the system log; use a larger instance.";
     IdleTimeout "idle-timeout" 75 "No job came within limits.idle." "Nothing, if the queue was empty; else compare the labels of workflow and runner.";
-    IdleRaced "idle-raced" 75 "A job was assigned in the very moment the idle runner was stopped." "The launcher re-runs this job; without a launcher, re-run it by hand.";
+    IdleRaced "idle-raced" 75 "A job was assigned to a runner that was being stopped because it had none." "The launcher re-runs this job; without a launcher, re-run it by hand.";
     RegistrationRemoved "registration-removed" 69 "GitHub removed the runner while it waited for a job." "Nothing, if a person removed it; else see whether the job went to another runner.";
     RegistrationDeleted "registration-deleted" 69 "GitHub had deleted the runner before it connected." "Shorten the time between making the JIT configuration and the start of the instance.";
     SessionConflict "session-conflict" 69 "Another runner is connected with the same registration." "See that one JIT configuration goes to one instance only.";

@@ -75,8 +75,11 @@ pub const KILL_GRACE: Duration = Duration::from_secs(5);
 /// holds the step's output (measured with runner 2.336.0).
 pub const REPORT_LEAD: Duration = Duration::from_secs(7);
 
-/// How long the last look for assignment evidence may take before an idle runner is stopped.
-pub const LOOK_GRACE: Duration = Duration::from_secs(1);
+/// How long the last look at a runner may take before one of its limits ends it.
+pub const LOOK_GRACE: Duration = Duration::from_secs(5);
+
+/// The same, where the machine goes away and every second counts.
+pub(super) const HURRIED_LOOK_GRACE: Duration = Duration::from_secs(1);
 
 /// Scheduled maintenance counts as an interruption this long before it begins.
 pub const MAINTENANCE_LEAD: Duration = Duration::from_secs(120);

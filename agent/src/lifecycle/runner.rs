@@ -1,13 +1,19 @@
 //! A runner at work: from evidence to phase, and what happens when a phase lasts too long or the listener ends.
 
 use super::evidence::{Evidence, Worker};
-use super::{Effect, End, Exit, KILL_GRACE, LOOK_GRACE, Outcome, Phase, Run, Sign, Step};
+use super::policy::HURRIED_LOOK_GRACE;
+use super::{Effect, End, Exit, KILL_GRACE, LOOK_GRACE, Outcome, Phase, Run, Sign, Step, Time, Timer};
+
+/// A job message puts its deadline off by at least this part of `limits.assigned`, or not at all: so often it can, and no
+/// more, however many there are.
+const RENEWALS: u32 = 10;
 
 impl Step<'_> {
     pub(super) fn saw(&mut self, sign: &Sign) {
         let listened = phase_listened(&self.state.phase);
         let Some(run) = self.state.phase.run_mut() else { return };
         let knew_job = run.evidence.job.is_some();
+        let named = run.evidence.job_name.is_some();
         run.evidence.absorb(sign);
         let learned_job = !knew_job && run.evidence.job.is_some();
         if !listened && phase_listened(&self.state.phase) {
@@ -17,6 +23,33 @@ impl Step<'_> {
             self.announce_again(); // now it is known whose job it is
         }
         self.settle();
+        match sign {
+            Sign::JobMessage => self.await_worker(false),
+            Sign::Running { .. } if !named => self.await_worker(true),
+            _ => {}
+        }
+    }
+
+    /// A job on its way gets its whole time for its worker, whatever came to nothing before it.
+    fn await_worker(&mut self, taken: bool) {
+        let due = self.now + self.policy.limits.assigned;
+        if let Phase::Assigned { deadline, .. } = &mut self.state.phase
+            && (taken || due >= *deadline + self.policy.limits.assigned / RENEWALS)
+        {
+            *deadline = due;
+        }
+    }
+
+    /// A message alone may be a ghost: GitHub refuses to hand the job out, and the runner says nothing and listens on. Only
+    /// a runner that said that it runs a job is given up before its time without a job is over.
+    fn assigned_until(&self, run: &Run) -> Time {
+        let due = self.now + self.policy.limits.assigned;
+        match &self.state.phase {
+            Phase::Idle { deadline: idle, .. } | Phase::Updating { idle, .. } if run.evidence.job_name.is_none() => {
+                due.max(*idle)
+            }
+            _ => due,
+        }
     }
 
     /// Moves to the phase that the evidence asks for.
@@ -40,10 +73,8 @@ impl Step<'_> {
             Phase::Busy { .. } => return,
             _ if at_work => Phase::Busy { deadline: self.now + limits.job, run },
             Phase::Assigned { .. } => return,
-            _ if assigned => Phase::Assigned { deadline: self.now + limits.assigned, run },
-            Phase::Starting { .. } if listening => {
-                Phase::Idle { deadline: self.now + limits.idle, last_look: false, run }
-            }
+            _ if assigned => Phase::Assigned { deadline: self.assigned_until(&run), run },
+            Phase::Starting { .. } if listening => Phase::Idle { deadline: self.now + limits.idle, run },
             Phase::Starting { deadline, .. } if updating => {
                 Phase::Updating { deadline: self.now + limits.updating, idle: *deadline, run }
             }
@@ -51,12 +82,12 @@ impl Step<'_> {
                 Phase::Updating { deadline: self.now + limits.updating, idle: *deadline, run }
             }
             // No job can come, and the listener, which should end then, gets no longer than after a job.
-            Phase::Idle { deadline, last_look: false, .. }
+            Phase::Idle { deadline, .. }
                 if run.evidence.cut_off().is_some() && *deadline > self.now + limits.finishing =>
             {
-                Phase::Idle { deadline: self.now + limits.finishing, last_look: false, run }
+                Phase::Idle { deadline: self.now + limits.finishing, run }
             }
-            Phase::Updating { idle, .. } if !updating => Phase::Idle { deadline: *idle, last_look: false, run },
+            Phase::Updating { idle, .. } if !updating => Phase::Idle { deadline: *idle, run },
             _ => return,
         };
     }
@@ -97,9 +128,33 @@ impl Step<'_> {
         self.close(End::of_run(outcome, run, explain(outcome, exit)));
     }
 
+    /// No limit ends a runner that was not looked at: an agent that was dead or stood still when it passed does not know yet
+    /// what happened meanwhile. Says whether a look was begun; a look that takes too long is not waited for.
+    pub(super) fn looks_first(&mut self, timer: Timer) -> bool {
+        if self.state.look.take().is_some() || !self.state.phase.is_at_work() {
+            return false;
+        }
+        let grace = if timer == Timer::Interruption { HURRIED_LOOK_GRACE } else { LOOK_GRACE };
+        self.state.look = Some(self.now + grace);
+        self.want(Effect::Look);
+        true
+    }
+
+    /// The limit is carried out if nothing that was seen has put it off.
     pub(super) fn looked(&mut self) {
-        if let Phase::Idle { last_look: true, .. } = self.state.phase {
-            self.stop_idle();
+        if self.state.look.take().is_none() {
+            return;
+        }
+        let due = self.state.limits().filter(|(_, at)| *at <= self.now).min_by_key(|(timer, at)| (*at, *timer));
+        if let Some((timer, _)) = due {
+            self.carry_out(timer);
+        }
+    }
+
+    /// A look is for a limit of one phase.
+    pub(super) fn forget_look(&mut self, before: &Phase) {
+        if self.state.phase.name() != before.name() {
+            self.state.look = None;
         }
     }
 
@@ -111,10 +166,6 @@ impl Step<'_> {
     pub(super) fn runner_passed(&mut self) {
         match self.state.phase.clone() {
             Phase::Starting { .. } => self.drain(Outcome::RunnerNotListening),
-            Phase::Idle { last_look: false, run, .. } => {
-                self.state.phase = Phase::Idle { deadline: self.now + LOOK_GRACE, last_look: true, run };
-                self.want(Effect::Look);
-            }
             Phase::Idle { .. } => self.stop_idle(),
             Phase::Assigned { .. } => self.drain(Outcome::RunnerWedged),
             Phase::Busy { .. } => self.drain(Outcome::JobTimeout),
@@ -139,7 +190,9 @@ impl Step<'_> {
     fn close_drained(&mut self) {
         let Phase::Draining { reason, run, .. } = self.state.phase.clone() else { return };
         let outcome = run.evidence.verdict_stopped(reason, run.exit);
-        self.close(End::of_run(outcome, run, ""));
+        let stopped_for = (outcome == Outcome::IdleRaced).then_some(reason);
+        let detail = stopped_for.map(|reason| format!("the runner was being stopped: {reason}")).unwrap_or_default();
+        self.close(End { stopped_for, ..End::of_run(outcome, run, detail) });
     }
 }
 

@@ -27,6 +27,18 @@ pub struct State {
     /// In a warm pool: when systemd's timer of the lifetime is renewed next.
     #[serde(default)]
     pub renewal: Option<Time>,
+    /// The machine is being shut down, and what its group wants is asked before that counts as an end: a warm pool stops its
+    /// instances. This agent process only; the next one was started, so there is no shutdown any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shutdown: bool,
+    /// A limit of the runner has passed, and what happened meanwhile is looked at: until then nothing ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<Time>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The limit over all phases, counted from launch or from leaving the warm pool.
@@ -68,8 +80,6 @@ pub enum Phase {
     Idle {
         /// Then no job comes.
         deadline: Time,
-        /// The deadline has passed and the performer takes one last look for evidence of a job.
-        last_look: bool,
         /// What is known of the runner.
         run: Run,
     },
@@ -202,20 +212,29 @@ pub struct End {
     pub exit: Option<Exit>,
     /// Whether a runner was started, so that its tree and its files have to be cleared away.
     pub ran: bool,
+    /// Why the runner was being stopped when a job came to it after all, if that is the outcome (`idle-raced`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_for: Option<Outcome>,
 }
 
 impl End {
     /// The end of a life in which no runner was started.
     #[must_use]
     pub fn without_runner(outcome: Outcome, detail: impl Into<String>) -> Self {
-        Self { outcome, detail: detail.into(), job_name: None, job: None, exit: None, ran: false }
+        Self { outcome, detail: detail.into(), job_name: None, job: None, exit: None, ran: false, stopped_for: None }
     }
 
     /// The end of a life after its runner.
     #[must_use]
     pub fn of_run(outcome: Outcome, run: Run, detail: impl Into<String>) -> Self {
         let Evidence { job_name, job, .. } = run.evidence;
-        Self { outcome, detail: detail.into(), job_name, job, exit: run.exit, ran: true }
+        Self { outcome, detail: detail.into(), job_name, job, exit: run.exit, ran: true, stopped_for: None }
+    }
+
+    /// Whether the machine may be kept for a person afterwards.
+    #[must_use]
+    pub fn may_be_held(&self) -> bool {
+        self.outcome.may_be_held() && self.stopped_for.is_none_or(Outcome::may_be_held)
     }
 }
 
@@ -264,6 +283,8 @@ impl State {
             hold: None,
             docker_restarted: false,
             renewal: None,
+            shutdown: false,
+            look: None,
         }
     }
 
@@ -278,6 +299,11 @@ impl State {
 
     /// Every timer this state has running.
     pub fn timers(&self) -> impl Iterator<Item = (Timer, Time)> + '_ {
+        self.limits().map(|(timer, at)| (timer, self.look.map_or(at, |until| at.max(until))))
+    }
+
+    /// The moments of the timers, whether or not a look puts them off.
+    pub(super) fn limits(&self) -> impl Iterator<Item = (Timer, Time)> + '_ {
         let lifetime = match self.lifetime {
             Lifetime::Until(at) if !self.phase.is_ending() => Some((Timer::Lifetime, at)),
             _ => None,
@@ -397,6 +423,11 @@ impl Phase {
             }
             _ => None,
         }
+    }
+
+    /// Whether there is a runner that its limits can still end.
+    pub(super) const fn is_at_work(&self) -> bool {
+        self.run().is_some() && !matches!(self, Self::Draining { .. })
     }
 
     /// Closing and Terminating are bounded by themselves; the lifetime adds nothing there.

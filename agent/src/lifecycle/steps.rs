@@ -60,7 +60,12 @@ mod tests {
         let mut wanted = Vec::new();
         while state.phase.run().is_some() {
             let (timer, at) = state.next_timer().unwrap();
-            let (next, effects) = step(policy, &state, &Event::Passed(timer), at);
+            let (mut next, mut effects) = step(policy, &state, &Event::Passed(timer), at);
+            // A look is answered at once.
+            if effects.contains(&Effect::Look) {
+                let (looked, further) = step(policy, &next, &Event::Looked, at);
+                (next, effects) = (looked, further);
+            }
             let of_the_runner = |effect: &Effect| {
                 matches!(effect, Effect::Interrupt { .. } | Effect::InterruptSteps | Effect::KillSteps | Effect::Kill)
             };

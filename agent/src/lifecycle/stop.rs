@@ -29,6 +29,7 @@ impl Step<'_> {
             Phase::Finishing { .. } if job_may_finish => {}
             phase if phase.run().is_some_and(has_job) && job_may_finish => {}
             phase if phase.run().is_some() => self.drain(outcome),
+            phase if stop == Stop::Shutdown && self.may_be_in_pool(&phase) => self.ask_before_the_end(&phase),
             phase if phase.end().is_none() => self.close(End::without_runner(outcome, "")),
             Phase::Held { end, .. } => {
                 self.state.hold = None;
@@ -48,9 +49,10 @@ impl Step<'_> {
             return; // the unit is stopped for the reason that is known
         }
         let Some(mut run) = self.state.phase.run().cloned() else { return };
-        run.evidence.stopped.get_or_insert(self.now);
+        run.evidence.stop(self.now);
         let deadline = self.now + self.policy.limits.draining;
         self.state.phase = Phase::Draining { deadline, reason: Outcome::RunnerStopped, killed: false, run };
+        self.leave_time_to_report();
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
@@ -236,7 +238,7 @@ impl Step<'_> {
     /// Tells the listener to stop, and gives it until the drain deadline.
     pub(super) fn drain(&mut self, reason: Outcome) {
         let Some(mut run) = self.state.phase.run().cloned() else { return };
-        run.evidence.stopped.get_or_insert(self.now);
+        run.evidence.stop(self.now);
         if run.exit.is_some() {
             return self.kill(reason, run); // only a worker is left, and it does not know these signals
         }
@@ -284,7 +286,9 @@ fn has_job(run: &Run) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::lifecycle::testing::{after, policy};
-    use crate::lifecycle::{Effect, Event, Exit, JobResult, Outcome, Sign, Stop, Time, step};
+    use crate::lifecycle::{
+        Effect, Event, Exit, JobResult, Notice, Outcome, Phase, Policy, Sign, Stop, Time, Timer, Trouble, step,
+    };
 
     const STOPPED: Event = Event::Stop(Stop::RunnerUnit);
 
@@ -329,5 +333,60 @@ mod tests {
         let drained = [at_work(), vec![Event::Stop(Stop::DrainNow), STOPPED, Event::Exited(Exit::Signal(9))]].concat();
         let gone = vec![Event::Saw(Sign::WorkerGone)];
         assert_eq!(ends(&[drained, gone].concat()), Some(Outcome::OperatorDrain));
+    }
+
+    #[test]
+    fn a_job_that_comes_to_a_runner_stopped_without_one_is_told_as_lost_whatever_the_reason() {
+        let policy = Policy { docker_required: true, ..policy() };
+        let down = || Event::DockerDown { detail: String::new() };
+        let removed = Event::Saw(Sign::Trouble(Trouble::RegistrationRemoved));
+        let passed = || vec![Event::Passed(Timer::Phase), Event::Looked];
+        let stops = [
+            (Outcome::OperatorDrain, vec![Event::Stop(Stop::Drain)]),
+            (Outcome::OperatorDrain, vec![Event::Stop(Stop::DrainNow)]),
+            (Outcome::ExternalShutdown, vec![Event::Stop(Stop::Shutdown)]),
+            (Outcome::Rebalance, vec![Event::Notice(Notice::Rebalance)]),
+            (Outcome::SpotInterruption, vec![Event::Notice(Notice::SpotHibernate)]),
+            (Outcome::AsgTermination, vec![Event::Notice(Notice::GroupTerminates)]),
+            (Outcome::DockerUnavailable, vec![down(), down()]),
+            (Outcome::Resumed, vec![Event::Resumed]),
+            (Outcome::IdleTimeout, passed()),
+            (Outcome::RegistrationRemoved, [vec![removed], passed()].concat()),
+        ];
+        for (reason, stop) in stops {
+            let mut state = after(&policy, &[Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)]);
+            let job = [Event::Saw(Sign::JobMessage), Event::Saw(Sign::WorkerSeen), Event::Saw(Sign::WorkerGone)];
+            let late = Time(70_000); // late enough for the limit
+            for event in stop.iter().chain(&job).chain(&[Event::Exited(Exit::Code(103))]) {
+                state = step(&policy, &state, event, late).0;
+            }
+            let end = state.phase.end().map(|end| (end.outcome, end.stopped_for));
+            assert_eq!(end, Some((Outcome::IdleRaced, Some(reason))), "nobody runs this job again");
+        }
+    }
+
+    #[test]
+    fn a_job_that_was_there_before_the_stop_keeps_the_reason_of_the_stop() {
+        let policy = policy();
+        let job = [Event::Saw(Sign::Listening), Event::Saw(Sign::JobMessage), Event::Saw(Sign::WorkerSeen)];
+        let stop = [Event::Stop(Stop::DrainNow), Event::Saw(Sign::WorkerGone), Event::Exited(Exit::Code(103))];
+        let state = after(&policy, &[&[Event::JitConfigReady, Event::Started], &job[..], &stop[..]].concat());
+        let end = state.phase.end().map(|end| (end.outcome, end.stopped_for));
+        assert_eq!(end, Some((Outcome::OperatorDrain, None)));
+    }
+
+    #[test]
+    fn a_machine_that_ec2_takes_is_not_held_for_a_job_that_was_lost_to_it() {
+        let policy = Policy { hold_on_failure: std::time::Duration::from_secs(600), ..policy() };
+        let events = [
+            Event::JitConfigReady,
+            Event::Saw(Sign::Listening),
+            Event::Notice(Notice::SpotHibernate),
+            Event::Saw(Sign::JobMessage),
+            Event::Exited(Exit::Code(0)),
+            Event::Closed,
+        ];
+        let state = after(&policy, &events);
+        assert!(matches!(state.phase, Phase::Terminating { .. }), "{state:?}");
     }
 }

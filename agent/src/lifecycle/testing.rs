@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Begin, Ending, Event, Identity, Limits, Policy, State, Time, step};
+use super::{Begin, Ending, Event, Identity, Limits, Policy, State, Target, Time, step};
 
 /// A minute for everything, and an hour for the life.
 pub(super) fn policy() -> Policy {
@@ -36,7 +36,7 @@ pub(super) fn policy() -> Policy {
 
 /// The state of an instance that knows who it is, after these events, all at one moment.
 pub(super) fn after(policy: &Policy, events: &[Event]) -> State {
-    let identity = Identity { warm: false, in_group: false, launched: None, notice: None };
+    let identity = Identity { target: Target::Absent, launched: None, notice: None };
     let begin = [Event::Begin(Begin::Fresh), Event::Identified(identity)];
     let mut state = State::new(policy, Time(1));
     for event in begin.iter().chain(events) {

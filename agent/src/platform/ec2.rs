@@ -1,6 +1,6 @@
 //! The EC2 instance this agent runs on: who it is, its JIT configuration, its tags, and its end.
 
-use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -13,16 +13,20 @@ use super::aws::parameter::{self, LastAnswer};
 use super::aws::permissions::TagKey;
 use super::aws::{Aws, AwsSettings, CallError, Class, Soon, group, instance};
 use super::imds::notices::{SPOT_ACTION, TARGET_STATE, TargetState, read_target_state};
-use super::imds::{Details, Identity, ImdsClient, ImdsSettings, InstanceId, Poll};
+use super::imds::{Details, Identity, ImdsClient, ImdsError, ImdsSettings, InstanceId, Poll};
 use super::notices::{Source, spot_notice};
 use super::power;
 use super::tags::{NotTagged, Tags};
 use crate::config::PowerOff;
 use crate::daemon::clock;
-use crate::lifecycle::{self, Event, Notice, Outcome, Rung, Time};
+use crate::lifecycle::{self, Event, Notice, Outcome, Rung, Target, Time};
 
 /// How long looking for a notice at start may take: it delays every start, and mostly there is none.
 const NOTICE_BUDGET: Duration = Duration::from_secs(2);
+
+/// How long a shutdown waits for what the group wants, and how often it is asked: a new instance is told a moment later.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
+const SHUTDOWN_PACE: Duration = Duration::from_millis(300);
 
 /// How long an act off the critical path may take.
 pub(super) const ASIDE_BUDGET: Duration = Duration::from_secs(20);
@@ -75,6 +79,8 @@ pub struct Ec2 {
     last_answer: LastAnswer,
     /// The parameter's name, once every part of it is known.
     pub(super) name: OnceCell<String>,
+    /// The target life-cycle state was told when it was first asked for.
+    target_told: AtomicBool,
     /// The name of the Auto Scaling group, once it was needed.
     pub(super) group: OnceCell<String>,
 }
@@ -92,8 +98,19 @@ impl Ec2 {
         let asked = Identity::fetch(&imds, budget).await;
         let unidentified = asked.as_ref().err().map(ToString::to_string);
         let identity = OnceCell::new_with(asked.ok());
-        let (aws, last_answer, name, group) = Default::default();
-        Ok(Self { settings, imds, identity, soon: Mutex::new(soon), aws, unidentified, last_answer, name, group })
+        let (aws, last_answer, name, group, target_told) = Default::default();
+        Ok(Self {
+            settings,
+            imds,
+            identity,
+            soon: Mutex::new(soon),
+            aws,
+            unidentified,
+            last_answer,
+            name,
+            target_told,
+            group,
+        })
     }
 
     /// The instance's id, if it is known.
@@ -127,22 +144,39 @@ impl Ec2 {
             self.imds.get_text(SPOT_ACTION, NOTICE_BUDGET),
             self.imds.get_text(TARGET_STATE, NOTICE_BUDGET)
         );
-        let known = |answer: Result<Option<String>, _>, what| {
-            answer.unwrap_or_else(|error| {
-                warn!("whether there is {what} is not known: {error}");
-                None
-            })
-        };
-        let target = known(target, "a target life-cycle state").map(|text| read_target_state(&text));
+        let (target, leaving) = wanted_of(target);
+        self.target_told.store(matches!(target, Target::Warm | Target::InService), Ordering::Relaxed);
         let boot_time = |moment| self.boot_time(moment);
-        let notice = known(spot, "a spot notice").map(|body| spot_notice(&body, clock::now(), boot_time));
-        let leaving = target.as_ref().is_some_and(TargetState::is_termination).then_some(Notice::GroupTerminates);
+        let notice = spot.unwrap_or_else(|error| {
+            warn!("whether there is a spot notice is not known: {error}");
+            None
+        });
+        let notice = notice.map(|body| spot_notice(&body, clock::now(), boot_time));
         Event::Identified(lifecycle::Identity {
-            warm: matches!(target, Some(TargetState::Warmed(_))) && leaving.is_none(),
-            in_group: target.is_some(),
+            target,
             launched: identity.pending_time.map(|moment| self.boot_time(moment)),
             notice: notice.or(leaving),
         })
+    }
+
+    /// The same for a shutdown, which ends the life of an instance or is its warm pool's: "nothing is told" is believed only
+    /// after a while.
+    pub async fn identify_at_shutdown(&self) -> Event {
+        let deadline = Instant::now() + self.scaled(SHUTDOWN_PATIENCE);
+        loop {
+            let event = self.identify().await;
+            let told = !matches!(&event, Event::Identified(identity)
+                if identity.notice.is_none() && matches!(identity.target, Target::Absent | Target::Unknown));
+            if told || Instant::now() >= deadline {
+                return event;
+            }
+            tokio::time::sleep(self.scaled(SHUTDOWN_PACE)).await;
+        }
+    }
+
+    /// Whether the target life-cycle state was told at start. Of a new instance it is not.
+    pub(crate) fn knows_target(&self) -> bool {
+        self.target_told.load(Ordering::Relaxed)
     }
 
     /// One look at a source of notices.
@@ -332,6 +366,20 @@ fn aws_settings(region: &str) -> Result<AwsSettings, String> {
         settings.attempt_timeout = settings.attempt_timeout.mul_f64(scale.max(0.1));
     }
     Ok(settings)
+}
+
+/// What the group wants: "nothing is told" and "nobody answers" are two answers.
+fn wanted_of(answer: Result<Option<String>, ImdsError>) -> (Target, Option<Notice>) {
+    match answer.map(|text| text.map(|text| read_target_state(&text))) {
+        Ok(Some(state)) if state.is_termination() => (Target::InService, Some(Notice::GroupTerminates)),
+        Ok(Some(TargetState::Warmed(_))) => (Target::Warm, None),
+        Ok(Some(_)) => (Target::InService, None),
+        Ok(None) => (Target::Absent, None),
+        Err(error) => {
+            warn!("the target life-cycle state is not known: {error}");
+            (Target::Unknown, None)
+        }
+    }
 }
 
 pub(super) fn unavailable(detail: String) -> Refused {

@@ -103,9 +103,9 @@ impl Known {
         let mut events = Vec::new();
         if source == Source::Target {
             let target = body.map(read_target_state);
-            let wanted = target.as_ref().is_some_and(|state| !state.is_termination() && !is_warm(state));
-            if wanted && self.target != target {
-                events.push(Event::InService);
+            if self.target != target {
+                let wanted = |state: &TargetState| if is_warm(state) { Event::Warmed } else { Event::InService };
+                events.extend(target.as_ref().filter(|state| !state.is_termination()).map(wanted));
             }
             self.target = target;
         }
@@ -236,6 +236,7 @@ mod tests {
     fn the_group_wants_the_instance_or_wants_it_gone() {
         let mut known = Known::default();
         let mut see = |state: &str| known.observe(Source::Target, &present(state), NOW, boot_time);
+        assert_eq!(see("Warmed:Stopped"), [Event::Warmed]);
         assert_eq!(see("Warmed:Stopped"), []);
         assert_eq!(see("InService"), [Event::InService]);
         assert_eq!(see("InService"), []);

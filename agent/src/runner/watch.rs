@@ -143,7 +143,7 @@ impl Watch {
             Keeper::Unit(unit) => Some(subscribe(unit.clone())),
             Keeper::Shim(_) => None,
         };
-        let mut looks_open = true;
+        let (mut looks_open, mut asked) = (true, false);
         // Before anything that the runner showed because of it.
         self.tell_unit_stop().await?;
         if self.worker_told {
@@ -161,6 +161,10 @@ impl Watch {
                 return self.tell_end(ending).await;
             }
             let more = self.read().await?;
+            if asked && !more {
+                asked = false;
+                self.tell(Event::Looked).await?;
+            }
             let pace = match self.looks_for_worker {
                 _ if more => Duration::ZERO,
                 _ if changes.is_none() || self.gone_since.is_some() || self.worker_unknown => SEARCH_PACE,
@@ -173,8 +177,9 @@ impl Watch {
                 biased;
                 look = self.looks.recv(), if looks_open => {
                     looks_open = look.is_some();
-                    self.read_all().await?;
-                    self.tell(Event::Looked).await?;
+                    // Answered after one more turn: an end is seen there, too.
+                    asked = looks_open;
+                    self.unit_changed = true;
                 }
                 () = self.question.over() => {}
                 subscribed = subscribed(&mut subscribing) => unit_changes = subscribed,
@@ -414,8 +419,18 @@ impl Watch {
                 self.tell(Event::NotStarted { outcome: Outcome::RunnerMissing, detail }).await?;
             }
         }
+        let mut asked = false;
         while self.worker.is_some() || self.worker_unknown {
-            tokio::time::sleep(SEARCH_PACE).await;
+            if std::mem::take(&mut asked) {
+                self.tell(Event::Looked).await?;
+            }
+            // Without a receiver there is nobody to ask, and the pause is the sleep's.
+            let pause = tokio::time::sleep(SEARCH_PACE);
+            asked = tokio::select! {
+                biased;
+                Some(()) = self.looks.recv() => true,
+                () = pause => false,
+            };
             self.read().await?;
         }
         Ok(())

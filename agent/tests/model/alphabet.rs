@@ -52,7 +52,7 @@ impl Alphabet {
 /// Enough of each kind of event for every branch that reads it. Empty for what the world brings by itself.
 fn samples(kind: EventKind) -> Vec<Event> {
     let detail = String::new;
-    let identity = |warm, in_group, launched, notice| Event::Identified(Identity { warm, in_group, launched, notice });
+    let identity = |target, launched, notice| Event::Identified(Identity { target, launched, notice });
     match kind {
         EventKind::Begin
         | EventKind::Passed
@@ -61,16 +61,18 @@ fn samples(kind: EventKind) -> Vec<Event> {
         | EventKind::Started
         | EventKind::NotStarted => Vec::new(),
         EventKind::Identified => vec![
-            identity(false, false, None, None),
-            identity(false, true, Some(Time(NOW.0 - 1_000)), None),
-            identity(true, true, None, None),
-            identity(false, false, None, Some(Notice::Spot { at: NOW + seconds(4) })),
-            identity(true, true, None, Some(Notice::Rebalance)),
+            identity(Target::Absent, None, None),
+            identity(Target::Unknown, None, None),
+            identity(Target::InService, Some(Time(NOW.0 - 1_000)), None),
+            identity(Target::Warm, None, None),
+            identity(Target::Absent, None, Some(Notice::Spot { at: NOW + seconds(4) })),
+            identity(Target::Warm, None, Some(Notice::Rebalance)),
         ],
         EventKind::NotIdentified => vec![Event::NotIdentified { detail: detail() }],
         EventKind::NotIsolated => vec![Event::NotIsolated { detail: detail() }],
         EventKind::NotFit => vec![Event::NotFit { outcome: Outcome::DiskFull, detail: detail() }],
         EventKind::InService => vec![Event::InService],
+        EventKind::Warmed => vec![Event::Warmed],
         EventKind::DockerDown => vec![Event::DockerDown { detail: detail() }],
         EventKind::InGroup => vec![Event::InGroup],
         EventKind::JitConfigReady => vec![Event::JitConfigReady],
@@ -157,19 +159,13 @@ const PLAIN: [EventKind; 5] = [
     EventKind::Closed,
 ];
 
-/// The shortest list of signs that reaches every phase.
-const FEW_SIGNS: [SignKind; 6] = [
-    SignKind::Listening,
-    SignKind::JobMessage,
-    SignKind::WorkerSeen,
-    SignKind::WorkerGone,
-    SignKind::UpdateStarted,
-    SignKind::UpdateFailed,
-];
+/// The shortest list of signs that reaches every phase but Updating.
+const SIGNS_OF_A_JOB: [SignKind; 4] =
+    [SignKind::Listening, SignKind::JobMessage, SignKind::WorkerSeen, SignKind::WorkerGone];
 
 fn is_plain_identity(event: &Event) -> bool {
     !matches!(event, Event::Identified(identity)
-        if identity.warm || identity.launched.is_some() || identity.notice.is_some())
+        if identity.target != Target::Absent || identity.launched.is_some() || identity.notice.is_some())
 }
 
 /// Everything a runner that gets on with it can show, in any order; of the rest only what stops it.
@@ -224,13 +220,13 @@ pub(crate) fn outside() -> Alphabet {
         ],
     ]
     .concat();
-    // The unit's stop is in the others: here it would only multiply the states.
-    Alphabet::of(&kinds, &FEW_SIGNS, &[Exit::Code(100), Exit::Signal(9)]).without(|event| {
+    // The unit's stop and the listener's update are in the others: here they would only multiply the states.
+    Alphabet::of(&kinds, &SIGNS_OF_A_JOB, &[Exit::Code(100), Exit::Signal(9)]).without(|event| {
         *event == Event::Stop(Stop::RunnerUnit) || (matches!(event, Event::Identified(_)) && !is_plain_identity(event))
     })
 }
 
-/// Everything before a runner listens: the warm pool, reboots, lost journals.
+/// Everything before a runner listens: the warm pool, groups that tell late, reboots, lost journals.
 pub(crate) fn beginning() -> Alphabet {
     let kinds = [
         &PLAIN[..],
@@ -239,6 +235,7 @@ pub(crate) fn beginning() -> Alphabet {
             EventKind::NotIsolated,
             EventKind::NotFit,
             EventKind::InService,
+            EventKind::Warmed,
             EventKind::DockerDown,
             EventKind::Stop,
             EventKind::Notice,
@@ -249,7 +246,7 @@ pub(crate) fn beginning() -> Alphabet {
     ]
     .concat();
     let signs = [SignKind::Listening, SignKind::WorkerSeen];
-    let alphabet = Alphabet::of(&kinds, &signs, &[Exit::Code(102)]);
+    let alphabet = Alphabet::of(&kinds, &signs, &[Exit::Code(102)]).without(|event| *event == Event::Hold(NOW));
     Alphabet { reboots: true, any_time: true, ..alphabet }
 }
 

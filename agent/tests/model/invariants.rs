@@ -48,6 +48,12 @@ invariants! {
     StepsInterruptedOnce "the steps of a job are interrupted once, with their listener";
     ReportBeforeKill "the steps of a job are killed in time for its report, and only in a stop";
     DeadlineRenewed "the timer of the lifetime is renewed in the warm pool and on leaving it, and never else";
+    PoolIsStopped "a shutdown ends no instance that may be in its warm pool";
+    LeavesWithNothing "an agent process leaves only a life in which nothing was started";
+    TargetCounts "what the group wants counts whenever it is told, and nothing else does";
+    JobHasItsTime "a job on its way has its whole time, whatever came to nothing before it";
+    LostJobIsTold "a job that came to a runner stopped without one is told as lost";
+    LookedFirst "no limit ends a runner that was not looked at";
 }
 
 /// A step and its surroundings.
@@ -80,7 +86,8 @@ impl Transition<'_> {
             Invariant::NoWorkAfterStop => {
                 let is_work =
                     |effect: &Effect| matches!(effect, Effect::StartRunner | Effect::FetchJitConfig | Effect::Identify);
-                !is_stopping(self.from) || !self.wants(is_work)
+                let shuts_down = self.from.shutdown && !matches!(self.event, Event::Begin(_));
+                !(is_stopping(self.from) || shuts_down) || !self.wants(is_work)
             }
             Invariant::StopIsObeyed => self.stop_is_obeyed(),
             Invariant::OutcomeStands => match (self.from.phase.end(), self.to.phase.end()) {
@@ -101,7 +108,9 @@ impl Transition<'_> {
                 *self.event != Event::Begin(Begin::SecondBoot { marked: true }) || self.to.phase.end().is_some()
             }
             Invariant::IdentityIsEnough => {
-                !matches!(self.event, Event::Identified(_)) || !matches!(self.to.phase, Phase::Booting { .. })
+                !matches!(self.event, Event::Identified(_))
+                    || !matches!(self.to.phase, Phase::Booting { .. })
+                    || self.wants(|effect| *effect == Effect::Leave)
             }
             Invariant::AskedBeforeKilled => {
                 let exited = self.from.phase.run().is_some_and(|run| run.exit.is_some());
@@ -127,7 +136,87 @@ impl Transition<'_> {
                 let renewed = self.wants(|effect| *effect == Effect::RenewDeadline);
                 set && if due { renewed } else { pool || !renewed }
             }
+            Invariant::PoolIsStopped => self.pool_is_stopped(),
+            Invariant::LeavesWithNothing => {
+                let nothing = self.to.phase.run().is_none() && self.to.phase.end().is_none() && self.to.shutdown;
+                nothing || !self.wants(|effect| *effect == Effect::Leave)
+            }
+            Invariant::TargetCounts => self.target_counts(),
+            Invariant::JobHasItsTime => self.job_has_its_time(),
+            Invariant::LostJobIsTold => self.lost_job_is_told(),
+            Invariant::LookedFirst => {
+                let by_limit = matches!(self.event, Event::Passed(_) | Event::Looked);
+                let was_at_work = self.from.phase.run().is_some() && !is_stopping(self.from);
+                !(by_limit && was_at_work && is_stopping(self.to)) || self.world.looked
+            }
         }
+    }
+
+    /// Before anything was started, a shutdown is an end only where somebody has said that this is no warm pool.
+    fn pool_is_stopped(&self) -> bool {
+        let shuts_down = self.from.shutdown || *self.event == Event::Stop(Stop::Shutdown);
+        let before = self.from.phase.run().is_none() && self.from.phase.end().is_none();
+        if !shuts_down || !before || self.to.phase.end().is_none() || self.policy.ending == Ending::Process {
+            return true;
+        }
+        match self.event {
+            // An end of its own.
+            Event::Stop(Stop::Drain | Stop::DrainNow) | Event::Notice(_) | Event::Passed(Timer::Lifetime) => true,
+            Event::Begin(_) | Event::Resumed | Event::NotFit { .. } => true,
+            Event::Identified(identity) => {
+                let told = matches!(identity.target, Target::Absent | Target::InService);
+                identity.notice.is_some() || (told && self.from.phase != Phase::Warm)
+            }
+            Event::Stop(Stop::Shutdown) => self.from.in_group && self.from.phase != Phase::Warm,
+            _ => false,
+        }
+    }
+
+    fn target_counts(&self) -> bool {
+        let warm = self.to.phase == Phase::Warm;
+        let waits = matches!(self.from.phase, Phase::Booting { .. } | Phase::WaitingForJitConfig { .. });
+        match self.event {
+            Event::Warmed => warm || !waits,
+            Event::InService => self.to.in_group || warm,
+            Event::Identified(Identity { target: Target::Absent | Target::Unknown, notice: None, .. }) => {
+                warm || self.from.phase != Phase::Warm
+            }
+            _ => true,
+        }
+    }
+
+    fn job_has_its_time(&self) -> bool {
+        let Phase::Assigned { deadline, run } = &self.to.phase else { return true };
+        let named = self.from.phase.run().is_some_and(|run| run.evidence.job_name.is_some());
+        let newer = match self.event {
+            Event::Saw(Sign::JobMessage) => true,
+            Event::Saw(Sign::Running { .. }) => !named,
+            _ => false,
+        };
+        let whole = !newer || *deadline >= self.now + self.policy.limits.assigned;
+        // A message alone may be a ghost, and the runner waits for a job as before.
+        match self.from.phase {
+            Phase::Idle { deadline: idle, .. } if run.evidence.job_name.is_none() => whole && *deadline >= idle,
+            _ => whole,
+        }
+    }
+
+    fn lost_job_is_told(&self) -> bool {
+        let (Phase::Draining { reason, run, .. }, Some(end)) = (&self.from.phase, self.to.phase.end()) else {
+            return true;
+        };
+        let mut evidence = run.evidence.clone();
+        let mut exit = run.exit;
+        match self.event {
+            Event::Saw(sign) => evidence.absorb(sign),
+            Event::Exited(code) => exit = Some(*code),
+            Event::Begin(_) | Event::NotStarted { .. } => return true,
+            _ => {}
+        }
+        let came = evidence.assigned() || matches!(exit, Some(Exit::Code(100..=105)));
+        let told = end.outcome == Outcome::IdleRaced && end.stopped_for == Some(*reason);
+        let made_it = evidence.result().is_some_and(|result| result.outcome() == Outcome::JobSucceeded);
+        !(self.world.stopped_idle && came) || told || made_it
     }
 
     /// A worker that is killed by a deadline lost its steps before it.
@@ -165,7 +254,8 @@ impl Transition<'_> {
             Phase::Starting { .. } => limits.listening,
             // A failed update goes on with what was left before.
             Phase::Idle { .. } => limits.idle.max(limits.listening),
-            Phase::Assigned { .. } => limits.assigned,
+            // A message alone may be a ghost: then what was left before counts, too.
+            Phase::Assigned { .. } => limits.assigned.max(limits.idle).max(limits.listening),
             Phase::Busy { .. } => limits.job,
             Phase::Finishing { .. } => limits.finishing.max(limits.orphaned),
             Phase::Updating { .. } => limits.updating,
@@ -181,7 +271,8 @@ impl Transition<'_> {
     fn timer_moves_on(&self) -> bool {
         let Event::Passed(timer) = self.event else { return true };
         let due = |state: &State| state.timers().any(|(running, at)| running == *timer && at <= self.now);
-        !due(self.from) || !due(self.to) || position(&self.to.phase) > position(&self.from.phase)
+        let leaves = self.wants(|effect| *effect == Effect::Leave);
+        !due(self.from) || !due(self.to) || position(&self.to.phase) > position(&self.from.phase) || leaves
     }
 
     fn lifetime_bounds(&self) -> bool {
@@ -228,7 +319,9 @@ impl Transition<'_> {
             _ => false,
         };
         let in_the_pool = self.from.phase == Phase::Warm && *self.event == Event::Resumed;
-        !obeyed || in_the_pool || is_stopping(self.to)
+        // What the group wants is asked first; `PoolIsStopped` and the deadline have the rest.
+        let asked = *self.event == Event::Stop(Stop::Shutdown) && run.is_none() && self.to.shutdown;
+        !obeyed || in_the_pool || asked || is_stopping(self.to)
     }
 
     fn job_is_safe(&self) -> bool {
@@ -267,6 +360,7 @@ impl Transition<'_> {
         let cause = matches!(
             self.event,
             Event::Passed(_)
+                | Event::Looked
                 | Event::Stop(Stop::Shutdown | Stop::DrainNow)
                 | Event::Notice(Notice::Spot { .. } | Notice::SpotHibernate | Notice::Scheduled { .. })
                 | Event::Resumed

@@ -6,7 +6,7 @@ use mayfly::lifecycle::*;
 
 use crate::alphabet::{self, Alphabet};
 use crate::invariants::Invariant;
-use crate::world::policy;
+use crate::world::{NOW, policy, seconds};
 use crate::{EC2, check};
 
 type Fault = fn(&State, &Event, &mut State, &mut Vec<Effect>);
@@ -148,6 +148,54 @@ planted! {
     a_job_with_what_the_pool_left_of_its_time_is_caught DeadlineRenewed in beginning: |_, event, _, effects| {
         if *event == Event::InService {
             effects.retain(|effect| *effect != Effect::RenewDeadline);
+        }
+    };
+    a_pool_that_ends_itself_is_caught PoolIsStopped in beginning: |from, event, next, effects| {
+        if from.phase == Phase::Warm && *event == Event::Stop(Stop::Shutdown) {
+            let end = End::without_runner(Outcome::ExternalShutdown, "");
+            next.phase = Phase::Closing { deadline: NOW + seconds(1), end: end.clone() };
+            next.lifetime = Lifetime::Until(NOW + seconds(3));
+            *effects = vec![Effect::Arm { timer: Timer::Phase, at: NOW }, Effect::Close(end)];
+        }
+    };
+    an_answer_that_is_missing_read_as_an_end_is_caught PoolIsStopped in beginning: |from, event, next, effects| {
+        if let (Phase::Booting { .. }, true, Event::NotIdentified { .. }) = (&from.phase, from.shutdown, event) {
+            let end = End::without_runner(Outcome::ImdsUnavailable, "");
+            next.phase = Phase::Closing { deadline: NOW + seconds(1), end: end.clone() };
+            *effects = vec![Effect::Arm { timer: Timer::Phase, at: NOW }, Effect::Close(end)];
+        }
+    };
+    a_process_that_leaves_an_end_behind_is_caught LeavesWithNothing in beginning: |from, event, _, effects| {
+        if matches!((from.phase.name(), event), ("Closing", Event::Stop(Stop::Shutdown))) {
+            effects.push(Effect::Leave);
+        }
+    };
+    a_pool_that_is_told_late_and_not_believed_is_caught TargetCounts in beginning: |from, event, next, effects| {
+        if matches!((from.phase.name(), event), ("WaitingForJitConfig", Event::Warmed)) {
+            *next = from.clone();
+            effects.clear();
+        }
+    };
+    a_group_that_is_told_late_and_forgotten_is_caught TargetCounts in beginning: |from, event, next, _| {
+        if *event == Event::InService && from.phase.run().is_some() {
+            next.in_group = from.in_group;
+        }
+    };
+    a_ghost_that_takes_a_jobs_time_is_caught JobHasItsTime in runner: |from, event, next, _| {
+        if matches!((from.phase.name(), event), ("Assigned", Event::Saw(Sign::JobMessage))) {
+            next.phase = from.phase.clone();
+        }
+    };
+    a_job_lost_to_a_stop_that_hides_it_is_caught LostJobIsTold in runner: |_, _, next, _| {
+        if let Phase::Closing { end, .. } = &mut next.phase
+            && end.stopped_for == Some(Outcome::OperatorDrain)
+        {
+            (end.outcome, end.stopped_for) = (Outcome::OperatorDrain, None);
+        }
+    };
+    a_limit_without_a_look_is_caught LookedFirst in runner: |from, event, _, effects| {
+        if matches!((from.phase.name(), event), ("Busy", Event::Passed(Timer::Phase))) {
+            effects.retain(|effect| *effect != Effect::Look);
         }
     };
     a_kill_without_a_word_is_caught AskedBeforeKilled in outside: |from, event, _, effects| {

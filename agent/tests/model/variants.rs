@@ -23,7 +23,7 @@ macro_rules! variants {
 
 variants! {
     EventKind of Event:
-        Begin Identified NotIdentified NotIsolated NotFit InService DockerDown InGroup JitConfigReady JitConfigFailed Started
+        Begin Identified NotIdentified NotIsolated NotFit InService Warmed DockerDown InGroup JitConfigReady JitConfigFailed Started
         NotStarted Saw Looked Exited Passed Stop Notice Withdrawn Hold Release Resumed Closed RungAccepted RungRefused;
     SignKind of Sign:
         Listening JobMessage Running WorkerSeen WorkerGone HookStarted HookCompleted Completed UpdateStarted
@@ -31,7 +31,7 @@ variants! {
     NoticeKind of Notice: Spot SpotHibernate Rebalance Scheduled GroupTerminates;
     StopKind of Stop: Shutdown Drain DrainNow RunnerUnit;
     EffectKind of Effect:
-        Arm Identify RenewDeadline FetchJitConfig RestartDocker StartRunner Attach DeleteJitConfig Look Interrupt
+        Arm Identify RenewDeadline Leave FetchJitConfig RestartDocker StartRunner Attach DeleteJitConfig Look Interrupt
         InterruptSteps KillSteps Kill WatchNotices
         Announce Retract DelayTermination AnswerLaunch Close Terminate;
 }

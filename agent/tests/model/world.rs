@@ -68,6 +68,12 @@ pub(crate) struct World {
     pub(crate) marked: bool,
     /// The life was told so.
     pub(crate) told: bool,
+    /// The agent process has ended without an end of the life; the next one comes.
+    pub(crate) left: bool,
+    /// This agent process has asked for a look since the phase was entered.
+    pub(crate) looked: bool,
+    /// The runner was told to stop when nothing said that there was a job.
+    pub(crate) stopped_idle: bool,
     /// What the loop's alarm is set to.
     pub(crate) alarm: Option<(Timer, Time)>,
     /// The invariant that the transition to here has broken.
@@ -126,12 +132,17 @@ impl Life {
         let (to, effects) = (self.step)(&self.policy, from, event, now);
         let transition = Transition { world, from, event, to: &to, effects: &effects, policy: &self.policy, now };
         let mut after = World { broken: broken(&transition), ..world.clone() };
-        if matches!(event, Event::Begin(_)) && after.asked == Asked::Now {
-            after.asked = Asked::Before;
+        if matches!(event, Event::Begin(_)) {
+            (after.left, after.looked) = (false, false);
+            if after.asked == Asked::Now {
+                after.asked = Asked::Before;
+            }
         }
         for effect in &effects {
             match EffectKind::of(effect) {
                 EffectKind::StartRunner => after.asked = Asked::Now,
+                EffectKind::Leave => after.left = true,
+                EffectKind::Look => after.looked = true,
                 EffectKind::Arm => {
                     if let Effect::Arm { timer, at } = effect {
                         after.alarm = Some((*timer, *at));
@@ -144,7 +155,6 @@ impl Life {
                 | EffectKind::RestartDocker
                 | EffectKind::Attach
                 | EffectKind::DeleteJitConfig
-                | EffectKind::Look
                 | EffectKind::Interrupt
                 | EffectKind::InterruptSteps
                 | EffectKind::KillSteps
@@ -158,6 +168,10 @@ impl Life {
                 | EffectKind::Terminate => {}
             }
         }
+        after.looked &= to.phase.name() == from.phase.name();
+        let stopped = matches!(to.phase, Phase::Draining { .. }) && !matches!(from.phase, Phase::Draining { .. });
+        after.stopped_idle |= stopped && from.phase.run().is_some_and(|run| !run.evidence.assigned());
+        after.stopped_idle &= matches!(to.phase, Phase::Draining { .. });
         let watched = from.phase.run().is_some() && matches!(event, Event::Started | Event::Saw(_) | Event::Exited(_));
         let found = matches!(
             event,
@@ -188,8 +202,17 @@ impl Model for Life {
 
     fn init_states(&self) -> Vec<World> {
         let life = State::new(&self.policy, NOW);
-        let world =
-            World { life: life.clone(), asked: Asked::Never, marked: false, told: false, alarm: None, broken: None };
+        let world = World {
+            life: life.clone(),
+            asked: Asked::Never,
+            marked: false,
+            told: false,
+            left: false,
+            looked: false,
+            stopped_idle: false,
+            alarm: None,
+            broken: None,
+        };
         vec![self.take(&world, &life, &Event::Begin(Begin::Fresh), NOW)]
     }
 
@@ -198,6 +221,11 @@ impl Model for Life {
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
         if world.broken.is_some() {
             return; // what comes after a broken invariant proves nothing
+        }
+        if world.left {
+            actions.push(Action::AgentDies); // it is dead already, and the next one begins
+            actions.extend(self.alphabet.reboots.then_some(Action::Reboot));
+            return;
         }
         actions.extend(self.anywhere.iter().cloned().map(Action::Happens));
         let of_the_start = if world.marked { &self.runner } else { &self.not_started };
@@ -270,6 +298,9 @@ fn shift(world: &mut World, delta: Duration) {
     for_each_time(&mut world.life, &mut |time| *time = time.before(delta).max(Time(NOW.0 - 1)));
     if let Some(run) = run_mut(&mut world.life.phase) {
         run.evidence.stopped = run.evidence.stopped.map(|_| NOW); // only whether, not when, matters to a step
+        if let Some(steps) = run.steps.as_mut().filter(|steps| steps.killed) {
+            steps.until = NOW; // the same
+        }
     }
     if world.broken.is_none() {
         world.alarm = world.life.next_timer();
@@ -299,12 +330,7 @@ fn for_each_time(state: &mut State, each: &mut dyn FnMut(&mut Time)) {
     if let Lifetime::Until(at) = &mut state.lifetime {
         each(at);
     }
-    if let Some(hold) = &mut state.hold {
-        each(hold);
-    }
-    if let Some(renewal) = &mut state.renewal {
-        each(renewal);
-    }
+    [&mut state.hold, &mut state.look, &mut state.renewal].into_iter().flatten().for_each(&mut *each);
     if let Some(Interruption { at, stop, kill, .. }) =
         run_mut(&mut state.phase).and_then(|run| run.interruption.as_mut())
     {

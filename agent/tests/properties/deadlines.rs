@@ -24,7 +24,7 @@ fn policy() -> Policy {
 
 /// A life with a job at work.
 fn busy(policy: &Policy, now: Time) -> State {
-    let identity = Identity { warm: false, in_group: false, launched: None, notice: None };
+    let identity = Identity { target: Target::Absent, launched: None, notice: None };
     let events = [
         Event::Begin(Begin::Fresh),
         Event::Identified(identity),
@@ -73,7 +73,7 @@ proptest! {
         policy.limits.lifetime = limits[4];
         let mut now = Time(now);
         let mut state = busy(&policy, now);
-        for _ in 0..12 {
+        for _ in 0..14 {
             let Some((timer, at)) = state.next_timer() else { break };
             now = now.max(at);
             state = step(&policy, &state, &Event::Passed(timer), now).0;

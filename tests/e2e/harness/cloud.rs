@@ -9,6 +9,8 @@ use mayfly_fake_aws::imds::{ImdsDouble, Instance};
 use mayfly_fake_aws::moto::{InstanceSpec, Moto};
 use mayfly_fake_aws::proxy::AwsProxy;
 use mayfly_fake_runner::Scenario;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::life::{PATIENCE, mayfly_binary};
@@ -132,6 +134,15 @@ impl Cloud {
         self.moto.instance_state(&self.instance).unwrap()
     }
 
+    /// Lets the next agent find another boot, as after a stop and a start.
+    pub fn boot_again(&self) {
+        let path = self.life.state().join("journal.jsonl");
+        let journal = fs::read_to_string(&path).unwrap();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        assert!(journal.contains(boot.trim()), "the journal does not name its boot");
+        fs::write(&path, journal.replace(boot.trim(), "00000000-0000-4000-8000-000000000000")).unwrap();
+    }
+
     /// How often an action of AWS was called.
     #[must_use]
     pub fn calls(&self, action: &str) -> usize {
@@ -215,6 +226,25 @@ impl OnInstance<'_> {
     pub fn kill_dead(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, as systemd sends it when the machine is stopped; waits until the process has ended.
+    #[must_use]
+    pub fn shut_down(mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the agent does not go with its machine:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends a signal to the agent.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
     /// Waits until something is true of the cloud.
