@@ -107,14 +107,14 @@ impl Steps {
     pub async fn follow(self) {
         loop {
             let began = Instant::now();
-            self.off_the_loop(|steps| steps.look()).await;
+            self.off_the_loop(Steps::look).await;
             tokio::time::sleep((began.elapsed() * 4).clamp(PACE, SLOWEST_PACE)).await;
         }
     }
 
     /// Kills the steps with all that is below them.
     pub async fn kill(self) {
-        let left = self.off_the_loop(|steps| steps.kill_now()).await;
+        let left = self.off_the_loop(Steps::kill_now).await;
         if left > 0 {
             warn!("{left} processes of the job's steps could not be killed; the worker may not report in time");
         }

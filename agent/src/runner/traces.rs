@@ -8,7 +8,7 @@
 //! | `runner.stopping` | the unit's stop, while there is a listener | systemd is told to stop the unit, by whomever |
 //! | `console.told` | the agent | up to where `console.log` was passed on |
 //! | `console.log` | the listener and its worker | their stdout and stderr |
-//! | `spent` | the agent | the JIT configurations that starts have spent: see [`spent`](super::spent) |
+//! | `spent` | the agent | the JIT configurations that starts have spent: see [`spent`] |
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

@@ -188,7 +188,12 @@ impl Manager {
             let answer = self.call(&what, MANAGER_PATH, MANAGER, method, &(unit, "replace")).await?;
             let body = answer.body();
             let job: zbus::ObjectPath<'_> = body.deserialize().map_err(refused)?;
+            let header = answer.header();
             while let Some(message) = next(&mut removed).await {
+                // Any user may send such a signal to this connection; who answered the call is systemd.
+                if message.header().sender() != header.sender() {
+                    continue;
+                }
                 let body = message.body();
                 let Ok((_, of, _, result)) = body.deserialize::<(u32, zbus::ObjectPath<'_>, &str, &str)>() else {
                     continue;
