@@ -3,7 +3,6 @@
 //! Job names are workflow-controlled text, so lines with a time stamp are anchored at the start, and a name is never
 //! searched for anything.
 
-use super::tail::cut;
 use crate::lifecycle::{JobResult, Sign, Trouble};
 
 /// The longest job name that is kept, in bytes: it goes into every line of the journal.
@@ -27,13 +26,13 @@ fn stamped(text: &str) -> Option<Sign> {
         return Some(Sign::Reconnected);
     }
     if let Some(job) = text.strip_prefix("Running job: ") {
-        return Some(Sign::Running { job: cut(job, LONGEST_NAME).to_owned() });
+        return Some(Sign::Running { job: job[..job.floor_char_boundary(LONGEST_NAME)].to_owned() });
     }
     if text.starts_with("Runner connect error: ") {
         return Some(Sign::Trouble(Trouble::Unreachable));
     }
     let (job, word) = text.strip_prefix("Job ")?.rsplit_once(" completed with result: ")?;
-    Some(Sign::Completed { job: cut(job, LONGEST_NAME).to_owned(), result: JobResult::from_word(word)? })
+    Some(Sign::Completed { job: job[..job.floor_char_boundary(LONGEST_NAME)].to_owned(), result: JobResult::from_word(word)? })
 }
 
 fn plain(line: &str) -> Option<Sign> {

@@ -108,7 +108,7 @@ impl Tail {
                 if whole {
                     // What stands for bytes that are no text is longer than they were.
                     let text = String::from_utf8_lossy(&self.line);
-                    let text = cut(&text, MAX_LINE);
+                    let text = &text[..text.floor_char_boundary(MAX_LINE)];
                     each(text.strip_suffix('\r').unwrap_or(text), self.offset);
                     self.line.clear();
                     lines += 1;
@@ -165,16 +165,6 @@ impl Tail {
         self.give_back = fallocate(file, flags, from, size).is_ok();
         self.given_back += length;
     }
-}
-
-/// The beginning of a text, at most so many bytes of it.
-#[must_use]
-pub fn cut(text: &str, longest: usize) -> &str {
-    let mut end = longest.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 #[cfg(test)]
