@@ -32,7 +32,10 @@ fn stamped(text: &str) -> Option<Sign> {
         return Some(Sign::Trouble(Trouble::Unreachable));
     }
     let (job, word) = text.strip_prefix("Job ")?.rsplit_once(" completed with result: ")?;
-    Some(Sign::Completed { job: job[..job.floor_char_boundary(LONGEST_NAME)].to_owned(), result: JobResult::from_word(word)? })
+    Some(Sign::Completed {
+        job: job[..job.floor_char_boundary(LONGEST_NAME)].to_owned(),
+        result: JobResult::from_word(word)?,
+    })
 }
 
 fn plain(line: &str) -> Option<Sign> {
