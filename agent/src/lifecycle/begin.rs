@@ -238,6 +238,10 @@ impl Step<'_> {
     }
 
     pub(super) fn not_started(&mut self, outcome: Outcome, detail: &str) {
+        // The kill of a runner that was being started cuts its start off: the reason is that of the stop.
+        if matches!(self.state.phase, Phase::Draining { killed: true, .. }) {
+            return self.close_drained();
+        }
         if self.state.phase.run().is_some_and(|run| run.exit.is_none()) {
             self.close(End { ran: true, ..End::without_runner(outcome, detail) });
         }
@@ -254,7 +258,7 @@ impl Step<'_> {
 #[cfg(test)]
 mod tests {
     use crate::lifecycle::testing::{after, policy};
-    use crate::lifecycle::{Effect, Event, Identity, Outcome, Phase, Sign, State, Target, Time, Timer, step};
+    use crate::lifecycle::{Effect, Event, Identity, Notice, Outcome, Phase, Sign, State, Target, Time, Timer, step};
 
     fn warm() -> Event {
         Event::Identified(Identity { target: Target::Warm, launched: None, notice: None })
@@ -286,6 +290,17 @@ mod tests {
         assert!(step(&policy, &state, &Event::Identified(out.clone()), Time(2)).1.contains(&Effect::RenewDeadline));
         let fresh = step(&policy, &State::new(&policy, Time(1)), &Event::Identified(out), Time(2)).1;
         assert!(!fresh.contains(&Effect::RenewDeadline), "without a pool the timer counts from the boot");
+    }
+
+    #[test]
+    fn a_start_that_a_kill_cut_off_is_told_as_the_stop() {
+        let policy = policy();
+        let due = Event::Notice(Notice::Spot { at: Time(1) });
+        let state = after(&policy, &[Event::JitConfigReady, due, Event::Passed(Timer::Phase)]);
+        assert!(matches!(state.phase, Phase::Draining { killed: true, .. }), "{state:?}");
+        let cut = Event::NotStarted { outcome: Outcome::AgentFailed, detail: "no answer".to_owned() };
+        let (state, _) = step(&policy, &state, &cut, Time(2));
+        assert_eq!(state.phase.end().map(|end| end.outcome), Some(Outcome::SpotInterruption));
     }
 
     fn full() -> Event {

@@ -187,7 +187,7 @@ impl Step<'_> {
         self.want(Effect::Kill);
     }
 
-    fn close_drained(&mut self) {
+    pub(super) fn close_drained(&mut self) {
         let Phase::Draining { reason, run, .. } = self.state.phase.clone() else { return };
         let outcome = run.evidence.verdict_stopped(reason, run.exit);
         let stopped_for = (outcome == Outcome::IdleRaced).then_some(reason);
