@@ -27,6 +27,9 @@ use crate::lifecycle::Exit;
 /// No trace is longer: a marker names a handful of files.
 const LONGEST: u64 = 64 * 1024;
 
+/// What a marker is called before it is whole; the number of the process follows.
+const BESIDE_MARKER: &str = ".runner.started.";
+
 /// The files of a runner's start, in the state directory.
 #[derive(Clone, Debug)]
 pub struct Traces {
@@ -88,18 +91,25 @@ impl Traces {
         self.directory.join("runner.started")
     }
 
-    /// Creates the marker, durably. Exactly one call in the life of an instance succeeds.
+    /// Creates the marker, durably and whole: it appears under its name with everything that it says. Exactly one call in
+    /// the life of an instance succeeds.
     ///
     /// # Errors
     /// `AlreadyExists` if there was a start before; others if it could not be made durable, and then nothing may start.
     pub fn mark(&self, marker: &Marker) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.marker_path())?;
+        // Its own name for each who tries: a crash leaves the file, and the next `clear` removes it.
+        let beside = self.directory.join(format!("{BESIDE_MARKER}{}", std::process::id()));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(&serde_json::to_vec(marker)?)?;
         file.sync_all()?;
+        // Not a rename: that would replace the marker of another start.
+        let linked = fs::hard_link(&beside, self.marker_path());
+        fs::remove_file(beside)?;
+        linked?;
         File::open(&self.directory)?.sync_all()
     }
 
-    /// Whether a marker is there, even an unreadable one (a crash in the middle of writing it).
+    /// Whether a marker is there, even an unreadable one.
     #[must_use]
     pub fn is_marked(&self) -> bool {
         self.marker_path().exists()
@@ -191,11 +201,13 @@ impl Traces {
     /// removed.
     pub fn clear(&self) -> io::Result<()> {
         self.file_spent()?;
-        for path in ["runner.pid", "runner.exit", "runner.stopping", "console.log", "console.told", "runner.started"] {
-            match fs::remove_file(self.directory.join(path)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(BESIDE_MARKER.as_bytes()) {
+                remove(&entry.path())?;
             }
+        }
+        for path in ["runner.pid", "runner.exit", "runner.stopping", "console.log", "console.told", "runner.started"] {
+            remove(&self.directory.join(path))?;
         }
         Ok(())
     }
@@ -207,6 +219,13 @@ impl Traces {
         file.write_all(&serde_json::to_vec(content)?)?;
         file.sync_all()?;
         fs::rename(beside, self.directory.join(name))
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
