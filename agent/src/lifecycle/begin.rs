@@ -36,10 +36,13 @@ impl Step<'_> {
             (Phase::Booting { .. } | Phase::Warm | Phase::WaitingForJitConfig { .. }, Found::Marker) => {
                 self.attach_to(Run::default());
             }
-            (phase, Found::Nothing) if phase.run().is_some() => self.close(End::without_runner(
-                Outcome::AgentFailed,
-                "the journal tells of a runner, but the marker of its start is gone",
-            )),
+            // The stop came before the start was marked, and cut it off.
+            (phase @ Phase::Draining { .. }, Found::Nothing) if !phase_listened(phase) => self.close_drained(),
+            (phase, Found::Nothing) if phase.run().is_some() => {
+                let detail = "the journal tells of a runner, but the marker of its start is gone";
+                // What is left of it is cleared away.
+                self.close(End { ran: true, ..End::without_runner(Outcome::AgentFailed, detail) });
+            }
             (Phase::Draining { killed, reason, .. }, Found::Marker) => {
                 let again =
                     if *killed { Effect::Kill } else { Effect::Interrupt { machine_goes: self.machine_goes(*reason) } };
@@ -258,7 +261,9 @@ impl Step<'_> {
 #[cfg(test)]
 mod tests {
     use crate::lifecycle::testing::{after, policy};
-    use crate::lifecycle::{Effect, Event, Identity, Notice, Outcome, Phase, Sign, State, Target, Time, Timer, step};
+    use crate::lifecycle::{
+        Begin, Effect, Event, Found, Identity, Notice, Outcome, Phase, Sign, State, Target, Time, Timer, step,
+    };
 
     fn warm() -> Event {
         Event::Identified(Identity { target: Target::Warm, launched: None, notice: None })
@@ -301,6 +306,32 @@ mod tests {
         let cut = Event::NotStarted { outcome: Outcome::AgentFailed, detail: "no answer".to_owned() };
         let (state, _) = step(&policy, &state, &cut, Time(2));
         assert_eq!(state.phase.end().map(|end| end.outcome), Some(Outcome::SpotInterruption));
+    }
+
+    #[test]
+    fn a_start_that_a_stop_and_the_agents_death_cut_off_is_told_as_the_stop_and_cleared_away() {
+        let policy = policy();
+        let due = Event::Notice(Notice::Spot { at: Time(1) });
+        let cut = [Event::JitConfigReady, due, Event::Passed(Timer::Phase)];
+        for events in [&cut[..2], &cut[..]] {
+            let state = after(&policy, events);
+            let (state, _) = step(&policy, &state, &Event::Begin(Begin::Again(Found::Nothing)), Time(2));
+            let end = state.phase.end().map(|end| (end.outcome, end.ran));
+            assert_eq!(
+                end,
+                Some((Outcome::SpotInterruption, true)),
+                "its files are left behind, or the reason is lost"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_runner_whose_marker_is_gone_is_cleared_away() {
+        let policy = policy();
+        let state = after(&policy, &[Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)]);
+        let (state, _) = step(&policy, &state, &Event::Begin(Begin::Again(Found::Nothing)), Time(2));
+        let end = state.phase.end().map(|end| (end.outcome, end.ran));
+        assert_eq!(end, Some((Outcome::AgentFailed, true)));
     }
 
     fn full() -> Event {

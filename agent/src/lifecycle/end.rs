@@ -119,6 +119,16 @@ impl Step<'_> {
             && *rung == accepted
         {
             (*deadline, *known) = (until, true);
+            if self.state.shutdown {
+                self.end_process();
+            }
+        }
+    }
+
+    /// The machine goes, and its shutdown waits for this process alone.
+    pub(super) fn end_process(&mut self) {
+        if let Phase::Terminating { end, .. } = self.state.phase.clone() {
+            self.state.phase = Phase::Ended { end };
         }
     }
 
@@ -152,12 +162,31 @@ mod tests {
     use std::time::Duration;
 
     use crate::lifecycle::testing::{after, policy};
-    use crate::lifecycle::{Event, Lifetime, Outcome, Phase, Policy, Stop, Time, step};
+    use crate::lifecycle::{Begin, Event, Found, Lifetime, Outcome, Phase, Policy, Rung, Stop, Time, step};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn failed() -> Event {
         Event::JitConfigFailed { outcome: Outcome::JitConfigDenied, detail: String::new() }
+    }
+
+    #[test]
+    fn a_shutdown_that_came_before_the_termination_was_accepted_waits_no_longer_than_for_that() {
+        let policy = policy();
+        let told = Event::Stop(Stop::Shutdown);
+        for events in [[failed(), told.clone(), Event::Closed], [failed(), Event::Closed, told]] {
+            let state = after(&policy, &events);
+            let (state, _) = step(&policy, &state, &Event::RungAccepted(Rung::Ec2), Time(2));
+            assert!(
+                matches!(state.phase, Phase::Ended { .. }),
+                "PID 1 waits for the agent, the agent for EC2: {state:?}"
+            );
+            let (state, _) = step(&policy, &state, &Event::Begin(Begin::Again(Found::Nothing)), Time(3));
+            assert!(
+                matches!(state.phase, Phase::Terminating { .. }),
+                "the machine stayed, and nobody ends it: {state:?}"
+            );
+        }
     }
 
     #[test]

@@ -36,9 +36,8 @@ impl Step<'_> {
                 self.terminate(end);
             }
             // This is the shutdown that was asked for: nothing is left to do, and nobody should have to wait.
-            Phase::Terminating { accepted: true, end, .. } if stop == Stop::Shutdown => {
-                self.state.phase = Phase::Ended { end };
-            }
+            Phase::Terminating { accepted: true, .. } if stop == Stop::Shutdown => self.end_process(),
+            Phase::Closing { .. } | Phase::Terminating { .. } if stop == Stop::Shutdown => self.state.shutdown = true,
             _ => {}
         }
     }

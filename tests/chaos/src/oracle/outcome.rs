@@ -144,6 +144,7 @@ impl Facts<'_> {
         let listened = self.at(|event| *event == Event::Listening);
         let worker = self.at(|event| matches!(event, Event::WorkerStart { .. }));
         let job = worker.or_else(|| self.at(|event| *event == Event::JobArrived));
+        let message = self.at(|event| *event == Event::JobMessage);
         let good = self.had(&[Succeeded, SucceededWithIssues, Skipped]);
         let bad = self.had(&[Failed, Canceled, Abandoned]);
         match outcome {
@@ -182,7 +183,7 @@ impl Facts<'_> {
             "idle-timeout" => job.is_none() && self.lasted(listened, limits::IDLE),
             "idle-raced" => match self.witness.record["stopped_for"].as_str() {
                 Some("idle-timeout") => self.lasted(listened, limits::IDLE),
-                Some(reason) => reason != outcome && job.is_some() && self.may_be(reason),
+                Some(reason) => reason != outcome && job.or(message).is_some() && self.may_be(reason),
                 None => false,
             },
             "runner-not-listening" => self.lasted(self.entered("Starting"), limits::LISTENING),

@@ -50,6 +50,8 @@ pub enum Event {
     Listening,
     /// The listener took a job.
     JobArrived,
+    /// GitHub's message about a job, which may be a ghost, arrived at the listener.
+    JobMessage,
     /// A worker was started.
     WorkerStart {
         /// Its process id.

@@ -7,7 +7,6 @@ use crate::scenario::{Act, JobResult, Scenario, Stream, WorkerBehaviour};
 use crate::strings;
 
 /// The broker's job message in the performance log.
-const JOB_MESSAGE: &str = "MessageReceived_RunnerJobRequest";
 /// What the network says when it is away.
 const REFUSED: &str = "Connection refused (broker.actions.githubusercontent.com:443)";
 
@@ -45,7 +44,7 @@ fn listening() -> Vec<Act> {
 
 /// Idle time, then the message: all that is seen of a job being acquired.
 fn message() -> Vec<Act> {
-    vec![Act::Idle, perf(JOB_MESSAGE)]
+    vec![Act::Idle, perf(strings::JOB_MESSAGE)]
 }
 
 fn job() -> Vec<Act> {
@@ -242,7 +241,7 @@ fn idle_troubles() -> Vec<Scenario> {
             "a job message whose acquisition fails, and a second later a job that runs",
             [
                 message(),
-                vec![skipped, Act::Wait { ms: 1000 }, perf(JOB_MESSAGE), Act::Wait { ms: 800 }],
+                vec![skipped, Act::Wait { ms: 1000 }, perf(strings::JOB_MESSAGE), Act::Wait { ms: 800 }],
                 job_after_message(),
             ]
             .concat(),

@@ -7,6 +7,9 @@
 /// The upstream version the lines come from.
 pub const UPSTREAM_VERSION: &str = "2.336.0";
 
+/// The counter of the performance log that tells of a message about a job.
+pub const JOB_MESSAGE: &str = "MessageReceived_RunnerJobRequest";
+
 // Standard output, the ordinary life of one job.
 
 /// Printed between two blank lines, before the session exists.

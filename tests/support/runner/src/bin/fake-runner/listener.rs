@@ -136,6 +136,7 @@ impl Listener {
             Act::Idle => return self.wait(Some(self.job_due())),
             Act::Wait { ms } => return self.wait(after(Duration::from_millis(*ms))),
             Act::WaitUpstream { ms } => return self.wait(after(self.scenario.upstream(*ms))),
+            Act::Perf { counter } if counter == strings::JOB_MESSAGE => self.message(),
             Act::Perf { counter } => self.perf.write(counter),
             Act::Diag { text } => self.diag.info("Runner", text),
             Act::Print { stream, line } => self.console.line(*stream, line, &[]),
@@ -192,6 +193,12 @@ impl Listener {
     fn job_due(&self) -> Instant {
         let since = self.listening_at.unwrap_or_else(Instant::now);
         since + Duration::from_millis(self.scenario.idle_ms)
+    }
+
+    /// Recorded first: a witness must know of what the agent may read.
+    fn message(&mut self) {
+        self.recorder.write(Event::JobMessage);
+        self.perf.write(strings::JOB_MESSAGE);
     }
 
     fn running(&mut self) {
@@ -396,7 +403,7 @@ impl Listener {
 
     /// A job that was assigned while the shutdown was under way.
     fn late_job(&mut self) -> i32 {
-        self.perf.write("MessageReceived_RunnerJobRequest");
+        self.message();
         self.running();
         match self.start_worker(WorkerBehaviour::Normal) {
             Next::Exit(code) => code,
