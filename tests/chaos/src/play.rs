@@ -435,6 +435,7 @@ impl<'a> Playing<'a> {
             took,
             recording: life.recording(),
             began_unix_ms: self.world.began_unix_ms,
+            began_boot: self.world.began_boot,
             record: serde_json::from_slice(&record).unwrap_or_default(),
             journal: life.journal().iter().filter_map(|line| serde_json::from_str(line).ok()).collect(),
             left,

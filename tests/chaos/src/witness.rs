@@ -33,6 +33,8 @@ pub struct Witness {
     pub recording: Recording,
     /// The beginning in milliseconds since 1970.
     pub began_unix_ms: u64,
+    /// The beginning on the boot clock, which the journal has.
+    pub began_boot: Duration,
     /// The agent's record, or `Null`.
     pub record: Value,
     /// The journal's lines, as far as they are JSON.
@@ -107,6 +109,16 @@ impl Witness {
     #[must_use]
     pub fn since(&self, unix_ms: u64) -> Duration {
         Duration::from_millis(unix_ms.saturating_sub(self.began_unix_ms))
+    }
+
+    /// When a state was entered first. An agent that is killed at that very moment may have written it to its journal and
+    /// not to its log, and a line of the journal may be lost.
+    pub fn entered(&self, state: &str) -> Option<Duration> {
+        let logged = self.states.iter().find(|(_, name)| name == state).map(|(at, _)| *at);
+        let journaled = self.journal.iter().find(|line| line["state"]["phase"]["state"] == state);
+        let journaled = journaled.and_then(|line| line["at"].as_u64());
+        let journaled = journaled.map(|at| Duration::from_millis(at).saturating_sub(self.began_boot));
+        logged.into_iter().chain(journaled).min()
     }
 
     /// The outcome in the record, else the one in the journal.

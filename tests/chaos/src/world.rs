@@ -15,6 +15,7 @@ use mayfly_fake_aws::{Limit, RuleId};
 use mayfly_fake_docker::{DockerDouble, Fault as DockerFault};
 use mayfly_fake_runner::{Act, JitConfig, Scenario, scenarios};
 use nix::sys::signal::{Signal, kill};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::limits;
@@ -40,6 +41,7 @@ pub(crate) struct World {
     pub(crate) aws_began: Duration,
     pub(crate) began: Instant,
     pub(crate) began_unix_ms: u64,
+    pub(crate) began_boot: Duration,
     pub(crate) before_end: Arc<Mutex<Option<Tidiness>>>,
     pub(crate) secrets: Vec<String>,
     in_group: bool,
@@ -52,6 +54,7 @@ impl World {
     pub(crate) fn new(plan: &Plan) -> Self {
         let began = Instant::now();
         let began_unix_ms = unix_ms(SystemTime::now());
+        let began_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap().into();
         let jit = JitConfig::new(plan.seed);
         let mut described = Instance::new(INSTANCE, "eu-central-1");
         described.pending_time = SystemTime::now();
@@ -75,6 +78,7 @@ impl World {
             aws_began,
             began,
             began_unix_ms,
+            began_boot,
             before_end: Arc::default(),
             secrets: jit.secrets(),
             in_group: plan.in_group,

@@ -104,8 +104,7 @@ fn twice(witness: &Witness, verdict: &mut Verdict) {
 
 fn before_end(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     let Some(tidiness) = &witness.before_end else { return };
-    let entered = |state: &str| witness.states.iter().find(|(_, name)| name == state).map(|(at, _)| *at);
-    let gave_up = entered("Closing").is_some_and(|at| tidiness.at.saturating_sub(at) + BLUR >= limits::CLOSING);
+    let gave_up = witness.entered("Closing").is_some_and(|at| tidiness.at.saturating_sub(at) + BLUR >= limits::CLOSING);
     // A disk that takes no record, and journals that were spoilt, are not this promise's.
     if gave_up || plan.disk != Disk::Plain || lost_journal(witness) {
         return;

@@ -72,7 +72,7 @@ impl Facts<'_> {
     }
 
     fn entered(&self, state: &str) -> Option<Duration> {
-        self.witness.states.iter().find(|(_, name)| name == state).map(|(at, _)| *at)
+        self.witness.entered(state)
     }
 
     fn started(&self) -> bool {
