@@ -2,18 +2,29 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::zeroize::Zeroizing;
 use tokio::sync::oneshot;
 
-use crate::daemon::settings::JitSource;
-use crate::lifecycle::Outcome;
-use crate::runner::jit::{JitConfig, MAX_ENCODED};
+use crate::base::durable;
+use mayfly_core::lifecycle::Outcome;
+use mayfly_core::runner::jit::{JitConfig, MAX_ENCODED};
 
 /// How often a file that is to appear is looked for.
 const PACE: Duration = Duration::from_millis(250);
+
+/// Where the JIT configuration of a local life comes from.
+#[derive(Clone, Debug)]
+pub enum JitSource {
+    /// Standard input, read once.
+    Stdin,
+    /// A file of the user's, which stays.
+    File(PathBuf),
+    /// A file that somebody will put there for this life; waited for, and deleted once it is spent.
+    Dropped(PathBuf),
+}
 
 /// Gets and checks the JIT configuration. Waits for a dropped file without end; the lifecycle keeps the deadline.
 ///
@@ -40,10 +51,7 @@ pub async fn fetch(source: &JitSource) -> Result<JitConfig, (Outcome, String)> {
 pub fn delete(source: &JitSource) -> io::Result<()> {
     match source {
         JitSource::Stdin | JitSource::File(_) => Ok(()),
-        JitSource::Dropped(path) => match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
+        JitSource::Dropped(path) => durable::remove(path),
     }
 }
 

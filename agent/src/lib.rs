@@ -2,24 +2,24 @@
 //!
 //! An agent that runs one GitHub Actions job on this machine with GitHub's own runner, and then ends. The map:
 //!
-//! - [`lifecycle`] decides: a pure core of states, events and effects;
+//! - [`mayfly_core`] decides: a pure core of states, events and effects, and the configuration;
+//! - [`base`] is what everybody needs: clock, paths, users, cgroups;
 //! - [`daemon`] acts: the loop that owns the state, its journal, and the performer of effects;
 //! - [`runner`] knows GitHub's runner: its files, its processes, and what can be seen of it;
 //! - [`systemd`] is PID 1, which owns the runner's unit on a machine that has one;
 //! - [`docker`] looks at the host's Docker daemon, and clears up in it after a killed job;
 //! - [`control`] talks to people's commands and to the job's hooks;
 //! - [`doctor`] tries each promise on a machine and says what holds;
-//! - [`config`] and [`commands`] are what a person types.
+//! - [`commands`] are what a person types.
 
+pub mod base;
 pub mod commands;
-pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod docker;
 pub mod doctor;
 pub mod host;
 pub mod jit_source;
-pub mod lifecycle;
 pub mod log;
 pub mod platform;
 pub mod runner;

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mayfly::config::DockerMode;
 use mayfly::docker::{Docker, DockerError, Health, Kind, Label, Load, SLOW, State, Verdict, Watch, watch};
-use mayfly::lifecycle::Time;
+use mayfly_core::config::DockerMode;
+use mayfly_core::lifecycle::Time;
 use mayfly_fake_docker::{Container, DockerDouble, Fault, Network, Stance};
 use tempfile::TempDir;
 use tokio::sync::watch as channel;

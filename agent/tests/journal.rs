@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use mayfly::daemon::journal::{Binding, Entry, Journal, Replay};
-use mayfly::lifecycle::{Begin, Ending, Event, Identity, Limits, Policy, Sign, State, Target, Time, step};
+use mayfly_core::lifecycle::{Begin, Ending, Event, Identity, Limits, Policy, Sign, State, Target, Time, step};
 
 fn policy() -> Policy {
     let minute = Duration::from_secs(60);

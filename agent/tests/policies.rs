@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mayfly::platform::aws::permissions::{Action, TagKey};
+use mayfly_core::contract::{Action, TagKey};
 use serde_json::Value;
 
 /// SSM does this in the role's name where the parameter has a key of its own; the agent does not call it.

@@ -224,7 +224,7 @@ fn a_warm_instance_that_its_pool_stops_takes_its_job_in_a_later_boot() {
     cloud.boot_again();
     // Started once more to be stopped once more, and this time a SIGTERM comes twice.
     let mut agent = cloud.start();
-    agent.until("the second boot", |cloud| cloud.log().matches("state=\"Warm\"").count() == 2);
+    agent.until("the second boot", |cloud| cloud.log().matches("in the warm pool").count() == 2);
     agent.signal(Signal::SIGTERM);
     assert_left_in_the_pool(&cloud, agent.shut_down());
     cloud.boot_again();

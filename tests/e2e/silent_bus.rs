@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use mayfly_e2e::life::PATIENCE;
 use mayfly_e2e::{Bus, Cloud};
+use mayfly_fake_aws::Limit;
+use mayfly_fake_aws::proxy::{Fault, Match};
 use mayfly_fake_runner::Scenario;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -99,4 +101,29 @@ fn a_job_that_a_person_canceled_is_told_as_canceled() {
     agent.until("an answer of systemd", |_| bus.asked("Result") > 0);
     kill(Pid::from_raw(listener(&cloud)), Signal::SIGINT).unwrap();
     agent.end().assert_outcome("job-canceled");
+}
+
+/// systemd, SSM and EC2 are all silent at the end. Whatever is to be confirmed there (the last log lines) needs time that
+/// no other part has taken.
+#[test]
+fn an_end_at_which_everything_is_slow_at_once_is_over_before_its_deadline() {
+    let (cloud, bus) = left_at_work(3_000);
+    let cloud = cloud.live(|life| life.limits(&[("closing", "8s")]));
+    for action in ["CreateTags", "DeleteParameter"] {
+        cloud.aws.fault(Match::action(action), Limit::default(), Fault::Hang);
+    }
+    bus.be_silent();
+    let gone = cloud.start().end();
+    until_exit(&cloud);
+    gone.assert_outcome("job-succeeded");
+    for late in
+        ["could not be deleted in time", "could not be tagged in time", "a file of the spent JIT configuration is left"]
+    {
+        assert!(gone.log.contains(late), "the test is wrong, or nobody is told: {late:?} is not in\n{}", gone.log);
+    }
+    let journal: Vec<Value> = cloud.life.journal().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let entered = |state: &str| journal.iter().find(|line| line["state"]["phase"]["state"] == state).unwrap();
+    let deadline = entered("Closing")["state"]["phase"]["deadline"].as_u64().unwrap();
+    let over = entered("Terminating")["at"].as_u64().unwrap();
+    assert!(over < deadline, "the deadline ended it, at {over} and not before {deadline}: nothing could be confirmed");
 }

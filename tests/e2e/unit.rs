@@ -24,7 +24,9 @@ impl Place {
         for name in ["runtime", "state", "elsewhere/state", "elsewhere/runner", "runner/bin"] {
             fs::create_dir_all(top.path().join(name)).unwrap();
         }
-        fs::write(top.path().join("runner/bin/Runner.Listener"), "").unwrap();
+        let listener = top.path().join("runner/bin/Runner.Listener");
+        fs::write(&listener, "").unwrap();
+        fs::set_permissions(listener, fs::Permissions::from_mode(0o755)).unwrap();
         Self { top }
     }
 

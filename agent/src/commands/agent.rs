@@ -7,15 +7,19 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::{environment, exit, fail};
-use crate::config::{Config, DEFAULT_PATH, Platform, Supervisor, load};
+use crate::base::paths::Paths;
 use crate::daemon::journal::{Binding, Journal};
-use crate::daemon::settings::{self, JitSource, Places, Settings};
+use crate::daemon::settings::{self, Settings};
 use crate::daemon::signals::Signals;
 use crate::daemon::{CannotBegin, Lived, live};
+use crate::jit_source::JitSource;
 use crate::log;
 use crate::platform::ec2::{Ec2, Ec2Settings};
+use crate::runner::process::RunnerProcess;
+use crate::runner::supervisor as runner;
 use crate::runner::unit::RunnerUnit;
 use crate::systemd::{DEADLINE, Manager, notify};
+use mayfly_core::config::{Config, DEFAULT_PATH, Platform, Supervisor, load};
 
 /// How long a restarted agent waits for the metadata service before it looks after its runner.
 const REMEMBERED_BUDGET: Duration = Duration::from_secs(2);
@@ -69,7 +73,10 @@ async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Setting
         binding: binding.map_err(|error| format!("cannot find out which machine this is: {error}"))?,
         docker: config.docker,
         host: config.host,
-        unit: manager.map(|manager| RunnerUnit::new(manager, places.clone())),
+        supervisor: match manager {
+            Some(manager) => runner::Supervisor::Systemd(RunnerUnit::new(manager, places.clone())),
+            None => runner::Supervisor::Process(RunnerProcess::new(places.clone(), config.runner.directory.clone())),
+        },
         places,
         runner_directory: config.runner.directory.clone(),
         runner_user: user,
@@ -136,15 +143,15 @@ async fn find_out(config: &Config) -> Result<(std::io::Result<Binding>, settings
 }
 
 /// Another user cannot reach into the state directory, so what the runner needs is elsewhere then.
-pub(super) fn places(config: &Config, other_user: bool) -> Places {
+pub(super) fn places(config: &Config, other_user: bool) -> Paths {
     let state = config.state_directory.clone();
-    if other_user { places_in(&state) } else { Places { runtime: state.join("run"), state } }
+    if other_user { places_in(&state) } else { Paths { runtime: state.join("run"), state } }
 }
 
 /// The same, where the runner has a user of its own.
-pub(super) fn places_in(state: &Path) -> Places {
+pub(super) fn places_in(state: &Path) -> Paths {
     let runtime = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| PathBuf::from("/run/mayfly"), PathBuf::from);
-    Places { state: state.to_owned(), runtime }
+    Paths { state: state.to_owned(), runtime }
 }
 
 /// Lives a life on a runtime of its own. An exit code instead of a record says that it could not begin.

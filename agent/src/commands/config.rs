@@ -6,8 +6,8 @@ use clap::Subcommand;
 use tracing::warn;
 
 use super::{environment, exit, fail, print};
-use crate::config::keys::{KEYS, Kind};
-use crate::config::{Config, DEFAULT_PATH, Origin, load, schema};
+use mayfly_core::config::keys::{KEYS, Kind};
+use mayfly_core::config::{Config, DEFAULT_PATH, Origin, load, schema};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

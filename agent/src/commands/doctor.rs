@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use super::{environment, exit, fail, print};
-use crate::config::{DEFAULT_PATH, load};
 use crate::doctor::{Machine, Report, examine};
+use mayfly_core::config::{DEFAULT_PATH, load};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

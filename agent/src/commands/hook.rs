@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{environment, exit, fail};
 use crate::control::ask;
-use crate::control::hooks::{Call, DockerGate, Hook, Reply};
+use crate::runner::hooks::{Call, DockerGate, Hook, Reply};
 
 /// How long a job waits for a Docker daemon that is still coming up.
 const DOCKER_PATIENCE: Duration = Duration::from_secs(60);

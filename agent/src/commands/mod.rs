@@ -18,28 +18,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use serde::de::DeserializeOwned;
 
-use crate::config::load;
-use crate::control::hooks::Hook;
+use crate::base::exit;
+use crate::base::paths::control_socket;
 use crate::control::{Request, ask};
-use crate::daemon::settings::control_socket;
-
-/// Exit codes of `sysexits.h`.
-pub mod exit {
-    /// A promise is broken: `mayfly doctor`.
-    pub const BROKEN: u8 = 1;
-    /// The command line is wrong.
-    pub const USAGE: u8 = 64;
-    /// No agent answers.
-    pub const UNAVAILABLE: u8 = 69;
-    /// Something in here failed.
-    pub const SOFTWARE: u8 = 70;
-    /// Another process is at work; try again later.
-    pub const TEMPORARY: u8 = 75;
-    /// Something is possible that must not be.
-    pub const PERMISSION: u8 = 77;
-    /// The configuration is not valid.
-    pub const CONFIG: u8 = 78;
-}
+use crate::runner::hooks::Hook;
+use mayfly_core::config::load;
 
 /// One instance, one job, gone: runs one GitHub Actions job on this machine.
 #[derive(Debug, Parser)]
@@ -106,7 +89,7 @@ enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct LifeArgs {
     /// The agent's configuration
-    #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
+    #[arg(long, value_name = "FILE", default_value = mayfly_core::config::DEFAULT_PATH)]
     config: PathBuf,
     /// The state directory, instead of the configuration's
     #[arg(long, value_name = "DIR")]

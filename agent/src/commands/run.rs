@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 
 use super::agent::{beside, live_blocking, places};
 use super::{environment, exit, fail, print};
-use crate::config::{Config, load};
 use crate::daemon::Lived;
 use crate::daemon::journal::Binding;
 use crate::daemon::progress::Progress;
-use crate::daemon::settings::{JitSource, Platform, Settings};
-use crate::lifecycle::Outcome;
+use crate::daemon::settings::{Platform, Settings};
+use crate::jit_source::JitSource;
 use crate::log;
+use crate::runner::process::RunnerProcess;
+use crate::runner::supervisor::Supervisor;
+use mayfly_core::config::{Config, load};
+use mayfly_core::lifecycle::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -86,13 +89,14 @@ fn settings(args: &Args, config: &Config) -> Result<Settings, u8> {
         .map_err(|error| fail(exit::SOFTWARE, format_args!("cannot find out which machine this is: {error}")))?;
     let jit =
         if args.jit_config == Path::new("-") { JitSource::Stdin } else { JitSource::File(absolute(&args.jit_config)?) };
+    let places = places(config, args.user.is_some());
     Ok(Settings {
         policy: config.policy(),
         binding,
-        places: places(config, args.user.is_some()),
         runner_directory: config.runner.directory.clone(),
         runner_user: args.user.clone(),
-        unit: None,
+        supervisor: Supervisor::Process(RunnerProcess::new(places.clone(), config.runner.directory.clone())),
+        places,
         docker: config.docker,
         host: config.host,
         platform: Platform::Local(jit),

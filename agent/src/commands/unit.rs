@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::agent::{places, places_in};
 use super::{environment, exit, fail};
-use crate::config::{DEFAULT_PATH, load};
 use crate::runner::guard;
-use crate::runner::order::Start;
+use crate::runner::request::Start;
+use mayfly_core::config::{DEFAULT_PATH, load};
 
 /// Which end of the unit.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]

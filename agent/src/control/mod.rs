@@ -3,7 +3,6 @@
 //! Both speak one JSON line each way. The control socket is for the agent's user only; the hook socket is for whoever
 //! runs the job, and what comes from it is a hint, never trusted.
 
-pub mod hooks;
 mod metrics;
 pub mod operators;
 pub mod status;
@@ -23,10 +22,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
-use crate::daemon::settings::Places;
-use crate::lifecycle::Event;
-use crate::runner::watch::Seen;
-use hooks::{Annotations, DockerGate, Hook};
+use crate::base::paths::Paths;
+use crate::base::seen::Seen;
+use crate::runner::hooks::{self, Annotations, DockerGate, Hook};
+use mayfly_core::lifecycle::Event;
 use operators::{Answer, Order};
 use status::Status;
 
@@ -89,7 +88,7 @@ impl Query {
 /// Opens both sockets, and the address of the metrics. A life goes on without them: a full disk must not keep a machine from ending.
 #[must_use]
 pub fn serve(
-    places: &Places,
+    places: &Paths,
     metrics: Option<SocketAddr>,
     gate: watch::Receiver<DockerGate>,
     annotations: Annotations,
@@ -117,7 +116,7 @@ pub fn serve(
 }
 
 /// Removes the sockets: a life that ended answers no more.
-pub fn withdraw(places: &Places) {
+pub fn withdraw(places: &Paths) {
     for path in [places.control_socket(), places.hook_socket()] {
         let _ = fs::remove_file(path);
     }

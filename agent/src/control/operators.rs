@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::clock;
-use crate::lifecycle::{Ending, Event, Lifetime, Phase, Policy, State, Stop, Time};
+use crate::base::clock;
+use mayfly_core::lifecycle::{Ending, Event, Lifetime, Phase, Policy, State, Stop, Time};
 
 /// What an operator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::clock;
-use crate::daemon::record::{NoticeSeen, Record};
-use crate::host::{Marks, Warning};
-use crate::lifecycle::{Evidence, JobInfo, Lifetime, Outcome, State};
+use crate::base::clock;
+use mayfly_core::host::{Marks, Warning};
+use mayfly_core::lifecycle::{Evidence, JobInfo, Lifetime, Outcome, State};
+use mayfly_core::record::{NoticeSeen, Record};
 
 /// A life, as it is right now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Status {
         let Evidence { job_name, job, .. } = evidence;
         let end = state.phase.end();
         Self {
-            version: record.version.to_owned(),
+            version: record.version.clone(),
             pid: std::process::id(),
             instance: record.instance.clone(),
             state: state.phase.name().to_owned(),

@@ -8,9 +8,9 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use tracing::debug;
 
-use super::clock;
-use super::record::Record;
-use crate::lifecycle::{Outcome, Time};
+use crate::base::clock;
+use mayfly_core::lifecycle::{Outcome, Time};
+use mayfly_core::record::Record;
 
 /// A serial line is slow, and a stuck one must not keep the machine.
 const PATIENCE: Duration = Duration::from_secs(3);

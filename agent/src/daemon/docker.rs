@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use crate::config::DockerMode;
-use crate::control::hooks::DockerGate;
+use crate::base::seen::Seen;
 use crate::docker::{Docker, Health, Label, Load, State, Verdict, Watch};
-use crate::lifecycle::{Event, Phase};
-use crate::runner::watch::Seen;
+use crate::runner::hooks::DockerGate;
 use crate::systemd::Manager;
+use mayfly_core::config::DockerMode;
+use mayfly_core::lifecycle::{Event, Phase};
 
 /// The daemon's unit.
 const SERVICE: &str = "docker.service";

@@ -11,12 +11,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::clock;
-use crate::control::hooks::{Annotation, Annotations, Level};
+use crate::base::clock;
+use crate::base::clock::time_scale;
 use crate::docker::Docker;
-use crate::host::{Kind, Marks, Place, Sample, Thresholds, Warning};
-use crate::lifecycle::{Event, Outcome, Time};
-use crate::platform::ec2::{Ec2, time_scale};
+use crate::platform::ec2::Ec2;
+use crate::runner::hooks::{Annotation, Annotations, Level};
+use mayfly_core::host::{Kind, Marks, Place, Sample, Thresholds, Warning};
+use mayfly_core::lifecycle::{Event, Outcome, Time};
 
 /// How often the machine is looked at. A look takes a fraction of a millisecond.
 const PACE: Duration = Duration::from_secs(5);
@@ -171,7 +172,7 @@ impl HostWatch {
         let sample = timeout(LOOK, async {
             let slot = Arc::clone(looking).acquire_owned().await.ok()?;
             let look = move || {
-                let sample = Sample::take(&places);
+                let sample = crate::host::sample(&places);
                 drop(slot);
                 sample
             };

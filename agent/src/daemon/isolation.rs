@@ -10,10 +10,10 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 
 use super::host::HostWatch;
-use crate::host::Kind;
-use crate::lifecycle::{Exit, Outcome};
-use crate::runner::process::NotStarted;
+use crate::runner::request::NotStarted;
 use crate::systemd::{ISOLATION, Manager, PROBE, SystemdError};
+use mayfly_core::host::Kind;
+use mayfly_core::lifecycle::{Exit, Outcome};
 
 /// How long a unit may take; a refused connection, or a list of the rules, takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -12,7 +12,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
-use crate::lifecycle::{State, Time};
+use mayfly_core::lifecycle::{State, Time};
 
 /// Room for a few hundred state changes; a whole life needs some twenty.
 const RESERVED: i64 = 256 * 1024;

@@ -6,19 +6,21 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tracing::warn;
 
-use super::settings::{JitSource, Platform};
-use super::{clock, isolation, notices};
-use crate::jit_source;
-use crate::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Stop, Target, Time};
-use crate::platform::aws::permissions::TagKey;
+use super::performer::Budget;
+use super::settings::Platform;
+use super::{isolation, notices};
+use crate::base::clock;
+use crate::base::seen::Seen;
+use crate::jit_source::{self, JitSource};
 use crate::platform::ec2::Ec2;
 use crate::platform::tags::{Tags, tagger};
-use crate::runner::jit::JitConfig;
-use crate::runner::watch::Seen;
 use crate::systemd::Manager;
+use mayfly_core::contract::TagKey;
+use mayfly_core::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Stop, Target, Time};
+use mayfly_core::runner::jit::JitConfig;
 
 /// See the module.
 pub(super) enum Machine {
@@ -233,8 +235,8 @@ impl Machine {
         on.tag([(TagKey::Phase, "held".to_owned()), (TagKey::HeldUntil, clock::timestamp_of(until))]);
     }
 
-    /// Tells the platform how the life ended, and waits for what is under way, each part no longer than `patience`.
-    pub(super) fn settle(&mut self, end: &End, patience: Duration) -> impl Future<Output = ()> + Send + 'static {
+    /// Tells the platform how the life ended, and waits for what is under way, all of it at once.
+    pub(super) fn settle(&mut self, end: &End, budget: Budget) -> impl Future<Output = ()> + Send + 'static {
         let tasks = match self {
             Self::Local(_) => None,
             Self::Ec2(on) => {
@@ -251,22 +253,20 @@ impl Machine {
         };
         async move {
             let Some((deletion, tagging, launch)) = tasks else { return };
-            if let Some(deletion) = deletion
-                && timeout(patience, deletion).await.is_err()
-            {
-                warn!("the spent JIT configuration could not be deleted within {patience:?}; it is of no more use");
+            let end = budget.beside();
+            let late = async |task: Option<JoinHandle<()>>| match task {
+                Some(task) => timeout_at(end, task).await.is_err(),
+                None => false,
+            };
+            let (deletion, tagging, launch) = tokio::join!(late(deletion), late(Some(tagging)), late(launch));
+            if deletion {
+                warn!("the spent JIT configuration could not be deleted in time; it is of no more use");
             }
-            let (tagging, launch) = tokio::join!(timeout(patience, tagging), async {
-                match launch {
-                    Some(launch) => timeout(patience, launch).await.is_err(),
-                    None => false,
-                }
-            });
-            if tagging.is_err() {
-                warn!("the instance could not be tagged within {patience:?}");
+            if tagging {
+                warn!("the instance could not be tagged in time");
             }
             if launch {
-                warn!("the group's launch hook could not be answered within {patience:?}");
+                warn!("the group's launch hook could not be answered in time");
             }
         }
     }

@@ -2,7 +2,6 @@
 //!
 //! It takes an event, steps, makes the new state durable, and only then acts. No locks; everything else sends events.
 
-pub mod clock;
 mod console;
 mod deadline;
 mod docker;
@@ -13,12 +12,11 @@ mod machine;
 mod notices;
 pub mod performer;
 pub mod progress;
-pub mod record;
+mod record;
 pub mod settings;
 pub mod signals;
 mod start;
-pub mod stopping;
-pub mod usage;
+mod usage;
 
 use std::io;
 use std::time::Duration;
@@ -27,19 +25,19 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
-use crate::control::hooks::{Annotations, DockerGate};
+use crate::base::clock;
+use crate::base::seen::Seen;
 use crate::control::operators::{Answer, Order};
 use crate::control::status::Status;
 use crate::control::{self, Query, Reply, Request};
-use crate::lifecycle::{Effect, Event, JobInfo, Outcome, Phase, Sign, State, step};
-use crate::runner::watch::Seen;
+use crate::runner::hooks::{Annotations, DockerGate};
 use crate::systemd::notify;
 use journal::{Entry, Journal};
+use mayfly_core::lifecycle::{Effect, Event, JobInfo, Outcome, Phase, Sign, State, step};
+use mayfly_core::record::Record;
 use performer::Performer;
-use record::Record;
 use settings::Settings;
 use signals::Signals;
-use usage::Usage;
 
 /// Why a life could not even begin. Nothing was started.
 #[derive(Debug, Error)]
@@ -74,7 +72,7 @@ pub enum Lived {
 pub async fn live(settings: Settings, signals: Signals) -> Result<Lived, CannotBegin> {
     let start = start::prepare(&settings)?;
     let (events, inbox) = mpsc::channel(INBOX);
-    signals.forward(events.clone(), settings.unit.as_ref().map(|unit| unit.manager().clone()))?;
+    signals.forward(events.clone(), settings.supervisor.manager().cloned())?;
     let (gate, docker) = watch::channel(DockerGate::default());
     let annotations = Annotations::default();
     let queries = control::serve(&settings.places, settings.metrics, docker, annotations.clone(), events.clone());
@@ -136,7 +134,7 @@ impl Life {
         self.take(&first);
         loop {
             if let Phase::Ended { end } = &self.state.phase {
-                self.record.end(end);
+                self.record.end(end, clock::timestamp());
                 self.performer.ended(&self.record).await;
                 return Lived::Ended(Box::new(self.record));
             }
@@ -209,10 +207,9 @@ impl Life {
 
     /// One step: decide, remember, act.
     fn take(&mut self, event: &Event) {
-        self.record.rung(event);
-        self.record.notice(event);
-        if matches!(event, Event::Exited(_)) && self.performer.has_unit() {
-            self.record.usage = Usage::of_jobs();
+        record::absorb(&mut self.record, event);
+        if matches!(event, Event::Exited(_)) && self.performer.has_systemd() {
+            self.record.usage = usage::of_jobs();
         }
         let (next, effects) = step(self.performer.policy(), &self.state, event, clock::now());
         let changed = next != self.state;
@@ -243,12 +240,12 @@ impl Life {
                 Effect::Leave => self.leaves = true,
                 // Whatever stops, flushes or terminates goes on from memory; only this must not.
                 Effect::StartRunner if !remembered => self.refuse_to_start(),
-                Effect::Close(mut end) => {
+                Effect::Close { mut end, until } => {
                     self.performer.explain(&mut end);
                     self.record.host = self.performer.host_marks();
                     self.record.steps(self.performer.steps());
-                    self.record.end(&end);
-                    self.performer.close(&end, &self.record);
+                    self.record.end(&end, clock::timestamp());
+                    self.performer.close(&end, until, &self.record);
                 }
                 effect => self.performer.perform(&effect, &self.state),
             }
@@ -258,7 +255,7 @@ impl Life {
     /// Makes the state durable. Returns whether it is.
     fn remember(&mut self) -> bool {
         let entry = Entry { at: clock::now(), state: self.state.clone() };
-        self.record.note(&entry);
+        self.record.note(entry.at, &entry.state);
         match self.journal.append(&entry) {
             Ok(()) => true,
             Err(error) => {

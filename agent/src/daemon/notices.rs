@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::clock;
-use crate::lifecycle::Event;
+use crate::base::clock;
+use crate::base::seen::Seen;
 use crate::platform::ec2::Ec2;
 use crate::platform::imds::{ImdsError, Poll};
-use crate::platform::notices::{Known, Source};
-use crate::runner::watch::Seen;
+use mayfly_core::lifecycle::Event;
+use mayfly_core::notices::{Known, Source};
 
 /// What a source that does not answer slows down to, unless it is slower by itself.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ pub(super) async fn watch(ec2: Arc<Ec2>, fresh: bool, events: mpsc::Sender<Seen>
         if let Some(silence) = silences.get_mut(source as usize) {
             note_silence(source, &poll, silence);
         }
-        news.extend(known.observe(source, &poll, clock::now(), |moment| ec2.boot_time(moment)));
+        news.extend(known.observe(source, poll.reading(), clock::now(), |moment| ec2.boot_time(moment)));
         for event in news {
             if events.send(Seen::Event(event)).await.is_err() {
                 return;

@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::warn;
 
-use super::clock;
 use super::console;
 use super::deadline;
 use super::docker::DockerWatch;
@@ -23,40 +23,44 @@ use super::isolation;
 use super::journal::Binding;
 use super::machine::Machine;
 use super::progress::Progress;
-use super::record::Record;
-use super::settings::{Places, Platform, Settings};
+use super::settings::{Platform, Settings};
 use super::start::Start;
-use crate::config::DockerMode;
-use crate::control::hooks::{Annotation, Annotations, DockerGate, Level};
-use crate::host::{Marks, Place};
-use crate::lifecycle::{Effect, End, Event, KILL_GRACE, Outcome, Phase, Policy, State, Time, Worker};
-use crate::runner::files;
-use crate::runner::jit::JitConfig;
-use crate::runner::process::{self};
-use crate::runner::steps::Steps;
-use crate::runner::traces::Traces;
-use crate::runner::unit::RunnerUnit;
-use crate::runner::watch::{Seen, Watch};
-use crate::systemd::Manager;
+use crate::base::clock;
+use crate::base::paths::Paths;
+use crate::base::seen::Seen;
+use crate::runner::hooks::{Annotation, Annotations, DockerGate, Level};
+use mayfly_core::config::DockerMode;
+use mayfly_core::host::{Marks, Place};
+use mayfly_core::lifecycle::{Effect, End, Event, Outcome, Phase, Policy, State, Time, Worker};
+use mayfly_core::record::Record;
 
+use crate::runner::steps::Steps;
+use crate::runner::supervisor::Supervisor;
+use crate::runner::traces::Traces;
+use crate::runner::watch::Watch;
+use crate::systemd::Manager;
+use mayfly_core::runner::jit::JitConfig;
+
+mod closing;
 mod launch;
 mod stop;
 
-/// How long the watcher may take to pass on the last console lines once the tree is dead.
-const LAST_LINES: Duration = Duration::from_secs(3);
+pub(super) use closing::Budget;
 
 /// Where GitHub's runner has its jobs work, unless the JIT configuration says otherwise.
 const WORK_DIRECTORY: &str = "_work";
+/// How long the very last act may take.
+const LAST_ACT: Duration = Duration::from_secs(3);
 /// The title of the annotation that says so.
 const GOES: &str = "EC2 takes this machine away";
 
 /// See the module.
 pub(super) struct Performer {
     policy: Policy,
-    places: Places,
+    places: Paths,
     runner_directory: PathBuf,
     runner_user: Option<String>,
-    unit: Option<RunnerUnit>,
+    supervisor: Supervisor,
     operators: Option<PathBuf>,
     docker_mode: DockerMode,
     gate: watch::Sender<DockerGate>,
@@ -97,7 +101,7 @@ impl Performer {
             places: settings.places,
             runner_directory: settings.runner_directory,
             runner_user: settings.runner_user,
-            unit: settings.unit,
+            supervisor: settings.supervisor,
             operators: settings.operators,
             docker_mode: settings.docker,
             gate,
@@ -123,8 +127,8 @@ impl Performer {
     }
 
     /// Whether systemd keeps the runner.
-    pub(super) fn has_unit(&self) -> bool {
-        self.unit.is_some()
+    pub(super) fn has_systemd(&self) -> bool {
+        self.supervisor.manager().is_some()
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -172,13 +176,13 @@ impl Performer {
                 }
             }
             // These are the loop's.
-            Effect::Arm { .. } | Effect::Close(_) | Effect::Leave => {}
+            Effect::Arm { .. } | Effect::Close { .. } | Effect::Leave => {}
         }
     }
 
     /// Where there is no systemd, there is no timer either.
     fn renew_deadline(&mut self) {
-        let renewing = self.unit.as_ref().map(|unit| tokio::spawn(deadline::renew(unit.manager().clone())));
+        let renewing = self.supervisor.manager().map(|manager| tokio::spawn(deadline::renew(manager.clone())));
         if let Some(before) = std::mem::replace(&mut self.renewal, renewing) {
             before.abort();
         }
@@ -239,12 +243,12 @@ impl Performer {
 
     /// What must fail before a JIT configuration is fetched, on a machine where jobs are shut off from the metadata.
     fn isolation_probe(&self) -> Option<Manager> {
-        self.unit.as_ref().filter(|_| self.machine.has_metadata()).map(|unit| unit.manager().clone())
+        self.supervisor.manager().filter(|_| self.machine.has_metadata()).cloned()
     }
 
     fn watch_docker(&mut self) {
         if self.docker.is_none() {
-            let manager = self.unit.as_ref().map(|unit| unit.manager().clone());
+            let manager = self.supervisor.manager().cloned();
             self.docker = DockerWatch::begin(self.docker_mode, manager, self.gate.clone(), self.events.clone());
         }
     }
@@ -275,7 +279,14 @@ impl Performer {
         let (looks, look_requests) = mpsc::channel(1);
         let perf = self.places.perf();
         (
-            Watch::new(self.traces.clone(), &perf, self.unit.clone(), worker_told, self.events.clone(), look_requests),
+            Watch::new(
+                self.traces.clone(),
+                &perf,
+                self.supervisor.clone(),
+                worker_told,
+                self.events.clone(),
+                look_requests,
+            ),
             looks,
         )
     }
@@ -287,38 +298,6 @@ impl Performer {
         if !waits {
             self.tell(async { Event::Looked });
         }
-    }
-
-    /// Clears the runner away, writes the record, and then reports.
-    pub(super) fn close(&mut self, end: &End, record: &Record) {
-        self.forget_jit_config();
-        if let Some(isolation) = self.isolation.take() {
-            isolation.abort();
-        }
-        self.host.end();
-        self.stop_is_over();
-        let (traces, watch, record) = (self.traces.clone(), self.watch.take(), record.clone());
-        let (directory, path) = (self.runner_directory.clone(), self.places.record());
-        let (ran, unit) = (end.ran, self.unit.clone());
-        let settling = self.machine.settle(end, self.policy.limits.closing.mul_f64(0.4));
-        self.tell(async move {
-            if ran || traces.is_marked() {
-                kill_tree(unit.as_ref(), &traces).await;
-                if let Some(watch) = watch {
-                    let _ = tokio::time::timeout(LAST_LINES, watch).await;
-                }
-                clear_away(unit.as_ref(), &traces, &directory).await;
-                launch::file_spent(&traces);
-            }
-            if let Err(error) = record.write(&path) {
-                warn!("cannot write the record {}: {error}", path.display());
-            }
-            if unit.is_some() {
-                console::tell(&record).await;
-            }
-            settling.await;
-            Event::Closed
-        });
     }
 
     /// What was seen of the machine, if it was looked at.
@@ -347,7 +326,7 @@ impl Performer {
     pub(super) fn held(&mut self, phase: &Phase) {
         let Phase::Held { deadline, end } = phase else { return };
         self.machine.held(*deadline);
-        if self.unit.is_some() {
+        if self.has_systemd() {
             let (outcome, until) = (end.outcome, *deadline);
             tokio::spawn(console::tell_held(outcome, until));
         }
@@ -369,10 +348,8 @@ impl Performer {
 
     /// The very last act: the record with its last phases, and a goodbye to the person who looks.
     pub(super) async fn ended(&mut self, record: &Record) {
-        let path = self.places.record();
-        if let Err(error) = record.write(&path) {
-            warn!("cannot write the record {}: {error}", path.display());
-        }
+        let end = Instant::now() + LAST_ACT;
+        closing::write(record.clone(), self.places.record(), end).await;
         crate::control::withdraw(&self.places);
         if let Some(progress) = self.progress.take() {
             let record = record.clone();
@@ -407,41 +384,6 @@ fn host_settings(settings: &Settings, annotations: Annotations) -> HostSettings 
             Platform::Local(_) => None,
         },
         annotations,
-    }
-}
-
-async fn kill_tree(unit: Option<&RunnerUnit>, traces: &Traces) {
-    match unit {
-        Some(unit) => match unit.kill(KILL_GRACE).await {
-            Some(0) => {}
-            None => warn!("whether processes of the runner's unit are left is not known: /proc cannot be read"),
-            Some(left) => {
-                warn!("{left} processes of the runner's unit do not die: they wait for a device or a network disk")
-            }
-        },
-        None => match process::kill(traces, KILL_GRACE).await {
-            0 => {}
-            left => warn!("{left} processes of the runner's tree could not be killed: they belong to other users"),
-        },
-    }
-}
-
-/// Removes the files of the spent registration.
-async fn clear_away(unit: Option<&RunnerUnit>, traces: &Traces, directory: &std::path::Path) {
-    let cleared = match unit {
-        Some(unit) => unit.release().await.map_err(|error| error.to_string()),
-        None => {
-            let marker = traces.marker();
-            // Where the start put them, whatever the configuration says by now.
-            let directory = marker.as_ref().and_then(|marker| marker.directory.clone()).unwrap_or(directory.to_owned());
-            let placed = marker.map(|marker| marker.files).unwrap_or_default();
-            let ours = [".service", files::SETUP_INFO].map(str::to_owned);
-            let further = ours.into_iter().chain(placed).collect::<Vec<_>>();
-            files::remove(&directory, &further).map_err(|error| error.to_string())
-        }
-    };
-    if let Err(error) = cleared {
-        warn!("a file of the spent JIT configuration is left: {error}");
     }
 }
 

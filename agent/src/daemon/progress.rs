@@ -9,9 +9,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::clock;
-use super::record::Record;
-use crate::lifecycle::{Outcome, Phase, Time};
+use crate::base::clock;
+use mayfly_core::lifecycle::{Outcome, Phase, Time};
+use mayfly_core::record::Record;
 
 /// Lines that may wait for a slow terminal; what comes on top is counted and left out.
 const QUEUE: usize = 1024;

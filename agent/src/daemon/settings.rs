@@ -1,16 +1,18 @@
 //! What a life needs to know: made from the configuration or the command line, checked before anything starts.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::journal::Binding;
 use super::progress::Progress;
-use crate::config::DockerMode;
-use crate::host::Thresholds;
-use crate::lifecycle::Policy;
+use crate::base::paths::Paths;
+use crate::jit_source::JitSource;
 use crate::platform::ec2::Ec2;
-use crate::runner::unit::RunnerUnit;
+use crate::runner::supervisor::Supervisor;
+use mayfly_core::config::DockerMode;
+use mayfly_core::host::Thresholds;
+use mayfly_core::lifecycle::Policy;
 
 /// Everything about one life.
 #[derive(Debug)]
@@ -20,13 +22,13 @@ pub struct Settings {
     /// This instance and this boot.
     pub binding: Binding,
     /// Where the agent's own files are.
-    pub places: Places,
+    pub places: Paths,
     /// The runner's directory.
     pub runner_directory: PathBuf,
     /// Who runs the runner; nobody else than the agent, if absent.
     pub runner_user: Option<String>,
-    /// The runner's unit, if systemd supervises it; else it is a child process.
-    pub unit: Option<RunnerUnit>,
+    /// Who starts the runner and keeps it.
+    pub supervisor: Supervisor,
     /// What jobs need of Docker.
     pub docker: DockerMode,
     /// What the machine must have before a job is fetched for it.
@@ -50,64 +52,6 @@ pub enum Platform {
     Local(JitSource),
     /// An EC2 instance.
     Ec2(Arc<Ec2>),
-}
-
-/// Where the JIT configuration of a local life comes from.
-#[derive(Clone, Debug)]
-pub enum JitSource {
-    /// Standard input, read once.
-    Stdin,
-    /// A file of the user's, which stays.
-    File(PathBuf),
-    /// A file that somebody will put there for this life; waited for, and deleted once it is spent.
-    Dropped(PathBuf),
-}
-
-/// Where the agent's own files are.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// Journal, traces, record, control socket; for the agent's user only.
-    pub state: PathBuf,
-    /// What the runner's user has to reach: hook scripts and socket, perf log.
-    pub runtime: PathBuf,
-}
-
-impl Places {
-    /// The socket people's commands talk to.
-    #[must_use]
-    pub fn control_socket(&self) -> PathBuf {
-        control_socket(&self.state)
-    }
-
-    /// The socket the job's hooks talk to.
-    #[must_use]
-    pub fn hook_socket(&self) -> PathBuf {
-        self.runtime.join("hook.sock")
-    }
-
-    /// The script of a hook.
-    #[must_use]
-    pub fn hook_script(&self, hook: &str) -> PathBuf {
-        self.runtime.join(format!("{hook}.sh"))
-    }
-
-    /// The runner's perf log directory.
-    #[must_use]
-    pub fn perf(&self) -> PathBuf {
-        self.runtime.join("perf")
-    }
-
-    /// The life's record.
-    #[must_use]
-    pub fn record(&self) -> PathBuf {
-        self.state.join("record.json")
-    }
-}
-
-/// The socket people's commands talk to, of the life in this state directory.
-#[must_use]
-pub fn control_socket(state_directory: &Path) -> PathBuf {
-    state_directory.join("control.sock")
 }
 
 /// In place of the id of an instance that could not find it out.

@@ -8,9 +8,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use crate::lifecycle::{Event, Stop};
-use crate::runner::watch::Seen;
+use crate::base::seen::Seen;
 use crate::systemd::Manager;
+use mayfly_core::lifecycle::{Event, Stop};
 
 /// SIGTERM and SIGINT, caught from the first moment on. They wait until the life begins: learning who the machine is may
 /// take a minute, and who asks for the end of an agent meanwhile must not be left with a machine that nobody ends.

@@ -9,13 +9,14 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 
+use super::CannotBegin;
 use super::journal::{Binding, Journal, Replay};
-use super::record::Record;
+use super::record;
 use super::settings::Settings;
-use super::{CannotBegin, clock};
-use crate::lifecycle::{Begin, Found, Phase, State};
+use crate::base::clock;
 use crate::runner::files;
 use crate::runner::traces::Traces;
+use mayfly_core::lifecycle::{Begin, Found, Phase, State};
 
 /// Held for the whole life: one agent process to a state directory.
 pub(super) type Lock = Flock<File>;
@@ -25,7 +26,7 @@ pub(super) struct Start {
     pub(super) state: State,
     pub(super) begin: Begin,
     pub(super) journal: Journal,
-    pub(super) record: Record,
+    pub(super) record: mayfly_core::record::Record,
     pub(super) traces: Traces,
     pub(super) lock: Option<Lock>,
 }
@@ -65,9 +66,11 @@ pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
         Replay::Nothing | Replay::Unreadable => Vec::new(),
     };
     let state = entries.last().map_or_else(|| State::new(&settings.policy, clock::now()), |last| last.state.clone());
-    if begin == Begin::Again(Found::Nothing) && matches!(state.phase, Phase::Starting { .. }) && settings.unit.is_none()
+    if begin == Begin::Again(Found::Nothing)
+        && matches!(state.phase, Phase::Starting { .. })
+        && settings.supervisor.manager().is_none()
     {
-        // The files of a start that did not happen: the life may end before there is another.
+        // Those of a registration that was put there for a start that did not happen: the run may end before another.
         if let Err(error) = files::remove(&settings.runner_directory, &[]) {
             warn!("a file of a JIT configuration is left: {error}");
         }
@@ -76,7 +79,7 @@ pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
         info!(?begin, state = state.phase.name(), "going on where an earlier agent process stopped");
     }
     let this_boot = !matches!(begin, Begin::SecondBoot { .. });
-    let record = Record::new(&settings.binding, if this_boot { &entries } else { &[] }, begin != Begin::Fresh);
+    let record = record::begin(&settings.binding, if this_boot { &entries } else { &[] }, begin != Begin::Fresh);
     Ok(Start { state, begin, journal, record, traces, lock })
 }
 

@@ -6,9 +6,9 @@ use tokio::sync::watch::Sender;
 use tokio::time::sleep;
 
 use super::{Docker, Health};
-use crate::config::DockerMode;
-use crate::daemon::clock;
-use crate::lifecycle::Time;
+use crate::base::clock;
+use mayfly_core::config::DockerMode;
+use mayfly_core::lifecycle::Time;
 
 /// How long an answer is waited for. Far more than [`super::SLOW`]: a daemon under load answers late, and only one
 /// that hangs answers never.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Health;
-use crate::lifecycle::Time;
+use mayfly_core::lifecycle::Time;
 
 /// Whether a job has the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use super::{Finding, Machine};
-use crate::config::Platform;
 use crate::platform::aws::instance::{Behavior, shutdown_behavior};
 use crate::platform::aws::{Aws, AwsSettings};
 use crate::platform::imds::{ImdsSettings, InstanceId};
 use crate::platform::power::is_ec2;
+use mayfly_core::config::Platform;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

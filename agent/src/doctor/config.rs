@@ -1,8 +1,8 @@
 //! The configuration.
 
 use super::{Finding, Machine};
-use crate::config::Origin;
-use crate::config::keys::KEYS;
+use mayfly_core::config::Origin;
+use mayfly_core::config::keys::KEYS;
 
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     if let Some(problems) = &machine.problems {

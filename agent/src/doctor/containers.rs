@@ -4,7 +4,7 @@
 use super::isolation::probed;
 use super::tries::{LONG, Probed, Ran, SHORT, as_job, run};
 use super::{Finding, Machine, SHUT};
-use crate::commands::exit;
+use crate::base::exit;
 use crate::docker::Docker;
 use crate::systemd::JOBS;
 

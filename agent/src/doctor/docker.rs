@@ -7,9 +7,9 @@ use super::machine::room;
 use super::tries::SHORT;
 use super::units::show;
 use super::{Finding, Machine};
-use crate::config::DockerMode;
 use crate::docker::{Docker, Health};
 use crate::systemd::JOBS;
+use mayfly_core::config::DockerMode;
 
 const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 

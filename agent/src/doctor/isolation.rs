@@ -3,8 +3,8 @@
 use super::tries::{Probed, SHORT, as_job, run};
 use super::units::show;
 use super::{Finding, Machine, containers};
-use crate::config::{Level, Platform};
 use crate::systemd::AGENT;
+use mayfly_core::config::{Level, Platform};
 
 /// How a shell tells whether sudo works; neither sudo nor systemd-run ends with these.
 const SUDO_WORKS: i32 = 40;

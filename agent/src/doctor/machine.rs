@@ -7,8 +7,8 @@ use nix::sys::statvfs::statvfs;
 
 use super::tries::{SHORT, run};
 use super::{Finding, Machine, Verdict};
-use crate::config::{Platform, PowerOff};
 use crate::platform::power::is_ec2;
+use mayfly_core::config::{Platform, PowerOff};
 
 /// A checkout and a build; below this most jobs fail.
 const LITTLE_ROOM: u64 = 2 << 30;

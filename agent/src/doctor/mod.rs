@@ -32,11 +32,11 @@ use serde::Serialize;
 
 pub use report::{Report, Section};
 
-use crate::config::{Config, Level, Problems, load};
+use crate::base::paths::control_socket;
+use crate::base::users::User;
 use crate::control::status::Status;
 use crate::control::{Request, ask};
-use crate::daemon::settings::control_socket;
-use crate::runner::privileges::User;
+use mayfly_core::config::{Config, Level, Problems, load};
 
 /// Exit code of `mayfly probe --fail` when nothing answered. Not 0, and none that a shell or Docker gives a meaning.
 pub const SHUT: u8 = 3;

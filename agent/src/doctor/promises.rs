@@ -1,7 +1,7 @@
 //! What a level does not promise: said every time, so that nobody reads more into "holds" than there is.
 
 use super::{Finding, Verdict};
-use crate::config::Level;
+use mayfly_core::config::Level;
 
 /// True of both levels.
 const BOTH: [&str; 6] = [

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::{Finding, Machine, Verdict};
-use crate::config::Level;
+use mayfly_core::config::Level;
 
 /// As wide as the longest name and a space.
 const NAME: usize = 22;

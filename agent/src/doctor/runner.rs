@@ -9,7 +9,7 @@ use nix::unistd::{Group, User};
 
 use super::tries::{LONG, SHORT, run};
 use super::{Finding, Machine};
-use crate::config::Level;
+use mayfly_core::config::Level;
 
 /// What the runner would read at its start, and why it must not be in an image.
 const STRAY: [(&str, &str); 4] = [

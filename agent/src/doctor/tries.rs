@@ -7,7 +7,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::{Machine, SHUT};
-use crate::commands::exit;
+use crate::base::exit;
 use crate::systemd::JOBS;
 
 /// Longer than any healthy answer; a person waits for it.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::tries::{SHORT, run};
 use super::{Finding, Machine};
-use crate::config::Supervisor;
 use crate::systemd::{AGENT, DEADLINE, FAILSAFE, JOBS, PROBE, RUNNER, TARGET};
+use mayfly_core::config::Supervisor;
 
 /// A unit's properties by name.
 pub(super) type Properties = BTreeMap<String, String>;

@@ -9,7 +9,7 @@ use aws_sdk_ssm::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ssm::error::BoxError;
 use aws_sdk_ssm::primitives::{DateTime, DateTimeFormat};
 
-use crate::daemon::clock;
+use crate::base::clock;
 
 /// No answer had a date yet.
 const UNKNOWN: i64 = i64::MIN;

@@ -10,16 +10,16 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::aws::parameter::{self, LastAnswer};
-use super::aws::permissions::TagKey;
 use super::aws::{Aws, AwsSettings, CallError, Class, Soon, group, instance};
-use super::imds::notices::{SPOT_ACTION, TARGET_STATE, TargetState, read_target_state};
 use super::imds::{Details, Identity, ImdsClient, ImdsError, ImdsSettings, InstanceId, Poll};
-use super::notices::{Source, spot_notice};
 use super::power;
 use super::tags::{NotTagged, Tags};
-use crate::config::PowerOff;
-use crate::daemon::clock;
-use crate::lifecycle::{self, Event, Notice, Outcome, Rung, Target, Time};
+use crate::base::clock;
+use mayfly_core::config::PowerOff;
+use mayfly_core::contract::TagKey;
+use mayfly_core::lifecycle::{self, Event, Notice, Outcome, Rung, Target, Time};
+use mayfly_core::notices::{SPOT_ACTION, TARGET_STATE, TargetState, read_target_state};
+use mayfly_core::notices::{Source, spot_notice};
 
 /// How long looking for a notice at start may take: it delays every start, and mostly there is none.
 const NOTICE_BUDGET: Duration = Duration::from_secs(2);
@@ -191,7 +191,7 @@ impl Ec2 {
 
     /// A pause, shorter in tests.
     pub(crate) fn scaled(&self, pause: Duration) -> Duration {
-        pause.mul_f64(time_scale().unwrap_or(1.0))
+        pause.mul_f64(clock::time_scale().unwrap_or(1.0))
     }
 
     /// The cloud's time, whatever this machine's clock shows: by the metadata service, which names the times and is asked
@@ -360,7 +360,7 @@ impl Ec2 {
 fn aws_settings(region: &str) -> Result<AwsSettings, String> {
     let imds = ImdsSettings::from_environment().map_err(|error| error.to_string())?;
     let mut settings = AwsSettings::from_environment(region, &imds);
-    if let Some(scale) = time_scale() {
+    if let Some(scale) = clock::time_scale() {
         settings.pause_scale = scale;
         settings.denied_patience = settings.denied_patience.mul_f64(scale);
         settings.attempt_timeout = settings.attempt_timeout.mul_f64(scale.max(0.1));
@@ -398,10 +398,4 @@ fn shifted(moment: SystemTime, seconds: i64) -> SystemTime {
     let span = Duration::from_secs(seconds.unsigned_abs());
     let moved = if seconds < 0 { moment.checked_sub(span) } else { moment.checked_add(span) };
     moved.unwrap_or(moment)
-}
-
-/// `MAYFLY_TIME_SCALE` makes the pauses between calls to AWS, and between looks at the machine, shorter. For tests: an
-/// hour of throttling in a minute.
-pub(crate) fn time_scale() -> Option<f64> {
-    std::env::var("MAYFLY_TIME_SCALE").ok()?.parse().ok().filter(|scale: &f64| scale.is_finite() && *scale > 0.0)
 }

@@ -6,7 +6,6 @@ pub mod ec2;
 pub mod group;
 pub mod imds;
 mod name;
-pub mod notices;
 pub mod power;
 pub mod probe;
 pub mod tags;

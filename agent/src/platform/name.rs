@@ -10,8 +10,8 @@ use tracing::{info, warn};
 
 use super::ec2::{Ec2, Refused, unavailable};
 use super::imds::ImdsError;
-use crate::config::template::{self, Part};
-use crate::lifecycle::Outcome;
+use mayfly_core::config::template::{self, Part};
+use mayfly_core::lifecycle::Outcome;
 
 /// How long a tag may come later than the instance.
 const TAG_PATIENCE: Duration = Duration::from_secs(60);

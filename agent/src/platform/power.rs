@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::config::PowerOff;
+use mayfly_core::config::PowerOff;
 
 /// How long the command may take to be accepted; systemd answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::aws::permissions::TagKey;
 use super::ec2::Ec2;
+use mayfly_core::contract::TagKey;
 
 /// Tags and their values.
 pub(crate) type Tags = BTreeMap<TagKey, String>;

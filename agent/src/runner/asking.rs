@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::traces::Traces;
 use super::unit::{Look, RunnerUnit};
 
 /// After an answer the next question may follow soon, after none later.
@@ -52,12 +51,12 @@ impl Question {
     }
 
     /// Asks, unless a question is under way or was answered a moment ago. Returns whether it asked.
-    pub(super) fn ask(&mut self, unit: &RunnerUnit, traces: &Traces) -> bool {
+    pub(super) fn ask(&mut self, unit: &RunnerUnit) -> bool {
         if self.under_way.is_some() || Instant::now() < self.not_before {
             return false;
         }
-        let (unit, traces) = (unit.clone(), traces.clone());
-        self.under_way = Some(tokio::spawn(async move { unit.look(&traces).await }));
+        let unit = unit.clone();
+        self.under_way = Some(tokio::spawn(async move { unit.look().await }));
         true
     }
 

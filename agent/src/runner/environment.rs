@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::privileges::User;
+use crate::base::users::User;
 
 /// Taken from the agent's environment if set there.
 const PASSED: [&str; 17] = [
@@ -38,7 +38,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// Where the runner finds what the agent made for it.
 #[derive(Debug)]
-pub struct Places<'a> {
+pub struct RunnerPaths<'a> {
     /// The perf log directory.
     pub perf: &'a Path,
     /// The hook script of a job's start.
@@ -54,7 +54,7 @@ pub struct Places<'a> {
 pub fn build(
     own: impl IntoIterator<Item = (String, String)>,
     user: Option<&User>,
-    places: &Places<'_>,
+    places: &RunnerPaths<'_>,
 ) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::new();
     for (name, value) in own {

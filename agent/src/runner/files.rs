@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::Path;
 
-use super::privileges::User;
+use crate::base::durable;
+use crate::base::users::User;
 
 /// Files of an earlier registration, baked into an image by mistake, would be loaded by the runner.
 const REGISTRATION_PREFIXES: [&str; 2] = [".runner", ".credentials"];
@@ -31,10 +32,7 @@ pub fn place<'a>(
 }
 
 fn write_new(path: &Path, content: &[u8], user: Option<&User>) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    durable::remove(path)?;
     // create_new implies O_EXCL, which never follows a link.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     if let Some(user) = user {

@@ -3,92 +3,56 @@
 //! The start is guarded here, where it happens: whoever starts the unit, a person or a second agent, the marker can be
 //! made only once in the life of an instance, and without it nothing runs.
 
-use std::io;
+use std::path::Path;
 
-use super::order::{self, Start, UnitOrder};
-use super::privileges::User;
-use super::process::NotStarted;
-use super::traces::{Ending, Marker, Traces};
-use super::{LISTENER, files};
-use crate::control::hooks;
-use crate::daemon::settings::Places;
-use crate::lifecycle::{Exit, Outcome};
+use mayfly_core::lifecycle::{Exit, Outcome};
+
+use super::prepare::{self, NotPrepared};
+use super::request::{self, NotStarted, Start, StartRequest};
+use super::traces::{Ending, Traces};
+use crate::base::paths::Paths;
 
 /// Before the runner: marker, JIT files, hooks. Anything but `Ok` keeps the runner from starting.
 ///
 /// # Errors
 /// Why not; also left where the agent finds it.
-pub fn prepare(places: &Places) -> Result<(), NotStarted> {
-    guarded(places).inspect_err(|reason| {
-        let _ = order::refuse(places, reason);
+pub fn prepare(paths: &Paths) -> Result<(), NotStarted> {
+    guarded(paths).inspect_err(|reason| {
+        let _ = request::refuse(paths, reason);
     })
 }
 
-fn guarded(places: &Places) -> Result<(), NotStarted> {
-    let order = UnitOrder::take(places).map_err(|error| NotStarted {
-        outcome: Outcome::AgentFailed,
-        detail: format!(
-            "there is no order of the agent in {}: {error}; only the agent starts this unit",
-            places.runtime.display()
-        ),
+fn guarded(paths: &Paths) -> Result<(), NotStarted> {
+    let runtime = paths.runtime.display();
+    let request = StartRequest::take(paths).map_err(|error| {
+        NotStarted::agent_failed(format!(
+            "there is no request of the agent in {runtime}: {error}; only the agent starts this unit"
+        ))
     })?;
-    Start::of(&order).leave(places).map_err(|error| NotStarted {
-        outcome: Outcome::AgentFailed,
-        detail: format!("cannot write into {}: {error}", places.runtime.display()),
-    })?;
-    let traces = Traces::new(&order.state_directory);
-    let marker = Marker {
-        instance: order.instance.clone(),
-        boot: order.boot.clone(),
-        shim: None,
-        files: order.names(),
-        label: order.label.clone(),
-        directory: Some(order.directory.clone()),
-        fingerprint: order.fingerprint.clone(),
-    };
-    traces.mark(&marker).map_err(|error| NotStarted {
-        outcome: Outcome::JournalFailed,
-        detail: match error.kind() {
-            io::ErrorKind::AlreadyExists => "a runner was started here before, and never is again".to_owned(),
-            _ => {
-                format!("cannot write the marker of the runner's start in {}: {error}", order.state_directory.display())
-            }
+    Start::of(&request)
+        .leave(paths)
+        .map_err(|error| NotStarted::agent_failed(format!("cannot write into {runtime}: {error}")))?;
+    runs_in(&request.directory)?;
+    prepare::prepare(&request, paths, None).map_err(|refused| match refused {
+        NotPrepared::Refused(reason) => reason,
+        NotPrepared::StartedBefore => NotStarted {
+            outcome: Outcome::JournalFailed,
+            detail: "a runner was started here before, and never is again".to_owned(),
         },
-    })?;
-    put_in_place(&order, places).map_err(|detail| {
-        // The one start is spent; whoever looks later must know that nothing came of it.
-        let _ = traces.write_exit(&Ending::NotExecuted(detail.clone()));
-        NotStarted { outcome: Outcome::RunnerMissing, detail }
     })
 }
 
-fn put_in_place(order: &UnitOrder, places: &Places) -> Result<(), String> {
-    let directory = &order.directory;
-    let here = std::env::current_dir().map_err(|error| format!("no working directory: {error}"))?;
-    if here.canonicalize().ok() != directory.canonicalize().ok() {
-        return Err(format!(
-            "the unit runs in {}, but runner.directory is {}: change both (systemctl edit mayfly-runner)",
-            here.display(),
-            directory.display()
-        ));
+fn runs_in(directory: &Path) -> Result<(), NotStarted> {
+    let here = std::env::current_dir()
+        .map_err(|error| NotStarted::runner_missing(format!("no working directory: {error}")))?;
+    if here.canonicalize().ok() == directory.canonicalize().ok() {
+        return Ok(());
     }
-    let user = User::named(&order.user).map_err(|error| format!("runner.user: {error}"))?;
-    let contents = order.contents().map_err(|error| format!("the agent's order cannot be read: {error}"))?;
-    let given = contents.iter().map(|(name, content)| (*name, content.as_slice()));
-    files::place(directory, given, Some(&user)).map_err(|error| error.to_string())?;
-    // From now on SIGQUIT, which systemd sends at a shutdown with or without the agent, tells the job why.
-    files::mark_service(directory).map_err(|error| error.to_string())?;
-    if !order.setup_info.is_empty() {
-        // For people only.
-        let _ = files::tell_setup(directory, &order.setup_info, Some(&user));
-    }
-    hooks::install(places, order.operators.as_deref(), Some(&user))
-        .map_err(|error| format!("cannot prepare {}: {error}", places.runtime.display()))?;
-    let listener = directory.join(LISTENER);
-    if !listener.is_file() {
-        return Err(format!("cannot execute {}: there is no such file", listener.display()));
-    }
-    Ok(())
+    Err(NotStarted::runner_missing(format!(
+        "the unit runs in {}, but runner.directory is {}: change both (systemctl edit mayfly-runner)",
+        here.display(),
+        directory.display()
+    )))
 }
 
 /// After the runner's unit stopped: how the listener ended, if nobody wrote that before, and no file of the spent
@@ -101,9 +65,7 @@ pub fn stopped(start: &Start) {
     {
         let _ = traces.write_exit(&Ending::Exited(exit));
     }
-    let placed = traces.marker().map(|marker| marker.files).unwrap_or_default();
-    let further = [".service".to_owned(), files::SETUP_INFO.to_owned()].into_iter().chain(placed).collect::<Vec<_>>();
-    let _ = files::remove(directory, &further);
+    let _ = prepare::clear(&traces, directory);
 }
 
 /// systemd tells `ExecStopPost=` how the main process ended, if there was one (systemd.exec(5), `$EXIT_CODE`).

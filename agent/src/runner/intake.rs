@@ -7,9 +7,9 @@ use std::path::Path;
 use tracing::warn;
 
 use super::tail::Tail;
-use super::{console, perf};
-use crate::control::hooks;
-use crate::lifecycle::{Sign, Trouble};
+use crate::runner::hooks;
+use mayfly_core::lifecycle::{Sign, Trouble};
+use mayfly_core::runner::{console, perf};
 
 /// So much is read of each file in the perf log directory. The runner writes some hundred lines, the hooks two.
 const FOREIGN: u64 = 1024 * 1024;
@@ -145,7 +145,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::JobInfo;
+    use mayfly_core::lifecycle::JobInfo;
 
     #[test]
     fn the_first_call_of_each_hook_is_passed_on_and_no_other() {

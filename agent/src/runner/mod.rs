@@ -3,19 +3,19 @@
 //! Facts about the runner come from `actions/runner` 2.336.0, read in source.
 
 mod asking;
-pub mod console;
 pub mod environment;
+mod file_changes;
 pub mod files;
 pub mod guard;
+pub mod hooks;
 mod intake;
-pub mod jit;
-pub mod order;
-pub mod perf;
-pub mod privileges;
+pub mod prepare;
 pub mod process;
+pub mod request;
 pub mod shim;
 pub mod spent;
 pub mod steps;
+pub mod supervisor;
 pub mod tail;
 pub mod traces;
 pub mod tree;

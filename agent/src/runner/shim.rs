@@ -4,11 +4,9 @@
 //! of it can be found and killed), and writes down how the listener ended. The agent runs it as `mayfly shim` and
 //! tells it what to start on its standard input; it answers with one line and then closes its output.
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,37 +16,18 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::setsid;
+use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::LISTENER;
-use super::privileges::{User, close_on_exec, run_as};
-use super::traces::{Ending, Marker, Traces};
+use super::prepare::{self, NotPrepared};
+use super::request::{NotStarted, StartRequest};
+use super::traces::{Ending, Traces};
 use super::tree::ProcessId;
-use crate::lifecycle::Exit;
-
-/// What to start.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Order {
-    /// Where the traces go.
-    pub state_directory: PathBuf,
-    /// The runner's directory.
-    pub directory: PathBuf,
-    /// Who runs it; nobody else than now, if absent.
-    pub user: Option<String>,
-    /// For the marker.
-    pub instance: String,
-    /// For the marker.
-    pub boot: String,
-    /// For the marker.
-    pub files: Vec<String>,
-    /// For the marker.
-    pub label: Option<String>,
-    /// For the marker.
-    pub fingerprint: Option<String>,
-    /// The listener's whole environment.
-    pub environment: BTreeMap<String, String>,
-}
+use crate::base::paths::Paths;
+use crate::base::users::{User, close_on_exec, run_as};
+use mayfly_core::lifecycle::Exit;
 
 /// The shim's answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,69 +37,58 @@ pub enum Answer {
     Started(ProcessId),
     /// There was a start before; this one did nothing.
     StartedBefore,
-    /// The marker could not be made durable; nothing was started.
-    NotMarked(String),
-    /// The listener could not be executed. The one start is spent.
-    NotExecuted(String),
+    /// Nothing was started, and why. If there is a marker, the one start is spent.
+    Refused(NotStarted),
 }
 
 /// Runs the shim: returns when the listener and everything it left behind have ended.
 ///
 /// # Errors
-/// The order could not be read, or the process could not be set up; nothing was started.
+/// The request could not be read, or the process could not be set up; nothing was started.
 pub fn run() -> io::Result<()> {
-    let mut text = String::new();
+    let mut text = Zeroizing::new(String::new());
     io::stdin().read_to_string(&mut text)?;
-    let order: Order = serde_json::from_str(&text)?;
+    let (request, paths): (StartRequest, Paths) = serde_json::from_str(&text)?;
+    drop(text);
     // Of its own session: no terminal's signal reaches the runner, and its processes can be told from others.
     setsid()?;
     prctl::set_child_subreaper(true)?;
     prctl::set_name(c"mayfly-shim")?;
     umask(Mode::from_bits_truncate(0o022)); // what steps get on GitHub's own machines
-    let traces = Traces::new(&order.state_directory);
-    match start(&order, &traces) {
+    let traces = Traces::new(&request.state_directory);
+    let started = start(&request, &paths, &traces);
+    drop(request); // the JIT configuration goes with it
+    match started {
         Ok(listener) => {
             answer(&Answer::Started(listener));
             reap(&traces, listener);
         }
-        Err(refusal) => answer(&refusal),
+        Err(NotPrepared::StartedBefore) => answer(&Answer::StartedBefore),
+        Err(NotPrepared::Refused(reason)) => answer(&Answer::Refused(reason)),
     }
     Ok(())
 }
 
-fn start(order: &Order, traces: &Traces) -> Result<ProcessId, Answer> {
+fn start(request: &StartRequest, paths: &Paths, traces: &Traces) -> Result<ProcessId, NotPrepared> {
     let own = ProcessId::of(i32::try_from(std::process::id()).unwrap_or(0))
-        .ok_or_else(|| Answer::NotMarked("/proc is not readable".to_owned()))?;
-    let marker = Marker {
-        instance: order.instance.clone(),
-        boot: order.boot.clone(),
-        shim: Some(own),
-        files: order.files.clone(),
-        label: order.label.clone(),
-        directory: Some(order.directory.clone()),
-        fingerprint: order.fingerprint.clone(),
-    };
-    match traces.mark(&marker) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Answer::StartedBefore),
-        Err(error) => return Err(Answer::NotMarked(error.to_string())),
-        Ok(()) => {}
-    }
-    execute(order, traces).map_err(|error| {
-        let reason = format!("cannot execute {}: {error}", order.directory.join(LISTENER).display());
+        .ok_or_else(|| NotStarted::agent_failed("/proc is not readable"))?;
+    prepare::prepare(request, paths, Some(own))?;
+    execute(request, traces).map_err(|error| {
+        let reason = format!("cannot execute {}: {error}", request.directory.join(LISTENER).display());
         let _ = traces.write_exit(&Ending::NotExecuted(reason.clone()));
-        Answer::NotExecuted(reason)
+        NotStarted::runner_missing(reason).into()
     })
 }
 
-fn execute(order: &Order, traces: &Traces) -> io::Result<ProcessId> {
+fn execute(request: &StartRequest, traces: &Traces) -> io::Result<ProcessId> {
     catch_signals()?;
     close_on_exec()?;
     let console = OpenOptions::new().append(true).create(true).mode(0o600).open(traces.console())?;
-    let mut command = Command::new(order.directory.join(LISTENER));
-    command.arg("run").current_dir(&order.directory);
-    command.env_clear().envs(&order.environment);
+    let mut command = Command::new(request.directory.join(LISTENER));
+    command.arg("run").current_dir(&request.directory);
+    command.env_clear().envs(&request.environment);
     command.stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
-    if let Some(name) = &order.user {
+    if let Some(name) = &request.user {
         run_as(&mut command, &User::named(name)?);
     }
     let child = command.spawn()?;

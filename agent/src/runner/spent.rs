@@ -3,10 +3,11 @@
 //! The marker of a start carries the fingerprint of its JIT configuration, so that "started" and "spent" are one durable
 //! write: no crash comes in between. Before a marker is removed its fingerprint is filed in the list `spent`, beside it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use crate::base::durable;
 
 /// How many are remembered, the newest: GitHub has long forgotten the registrations of those before.
 pub const REMEMBERED: usize = 1000;
@@ -36,22 +37,17 @@ pub fn contains(state_directory: &Path, fingerprint: &str) -> io::Result<bool> {
 /// The list could not be read or written, and is what it was.
 pub fn add(state_directory: &Path, fingerprint: &str) -> io::Result<()> {
     let path = path(state_directory);
-    put(state_directory, &path, fingerprint).map_err(|error| named(&error, &path))
+    put(&path, fingerprint).map_err(|error| named(&error, &path))
 }
 
-fn put(state_directory: &Path, path: &Path, fingerprint: &str) -> io::Result<()> {
+fn put(path: &Path, fingerprint: &str) -> io::Result<()> {
     let mut known = read(path)?;
     if known.iter().any(|known| known == fingerprint) {
         return Ok(());
     }
     known.push(fingerprint.to_owned());
     let newest = known.split_off(known.len().saturating_sub(REMEMBERED));
-    let beside = state_directory.join(".spent");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all((newest.join("\n") + "\n").as_bytes())?;
-    file.sync_all()?;
-    fs::rename(beside, path)?;
-    File::open(state_directory)?.sync_all()
+    durable::replace(path, (newest.join("\n") + "\n").as_bytes())
 }
 
 fn read(path: &Path) -> io::Result<Vec<String>> {
@@ -78,6 +74,7 @@ fn named(error: &io::Error, path: &Path) -> io::Error {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::fs;
 
     fn number(number: usize) -> String {
         format!("{number:064x}")

@@ -16,8 +16,9 @@ use tracing::{debug, warn};
 use super::WORKER_COMM;
 use super::traces::Traces;
 use super::tree::ProcessId;
-use crate::daemon::clock;
-use crate::lifecycle::Time;
+use crate::base::clock;
+use mayfly_core::lifecycle::Time;
+use mayfly_core::record::StepMarks;
 
 /// What the runner needs to pass the stop on to its own children: a shell must have its SIGINT before the program that
 /// it waits for ends, or it takes that for a program that failed and goes on with its script.
@@ -39,17 +40,6 @@ const KILL_PATIENCE: Duration = Duration::from_secs(2);
 /// They pass a SIGINT on to the program that they run: it would get two.
 const PASS_ON: [&str; 2] = ["sudo", "timeout"];
 
-/// What was seen and done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// How many processes got SIGINT.
-    pub interrupted: usize,
-    /// How many the agent may not signal: they are another user's, and it is not root.
-    pub refused: usize,
-    /// When the last one was gone, if there was one.
-    pub gone: Option<Time>,
-}
-
 /// The steps of the one job.
 #[derive(Clone, Debug)]
 pub struct Steps {
@@ -64,7 +54,7 @@ struct Seen {
     known: HashSet<ProcessId>,
     /// There was something to wait for.
     any: bool,
-    marks: Marks,
+    marks: StepMarks,
 }
 
 /// One line of the table of processes.
@@ -84,7 +74,7 @@ impl Steps {
 
     /// What was seen and done so far.
     #[must_use]
-    pub fn marks(&self) -> Marks {
+    pub fn marks(&self) -> StepMarks {
         self.lock().marks
     }
 
@@ -93,7 +83,7 @@ impl Steps {
     pub async fn interrupt(self, since: Time) {
         tokio::time::sleep(HANDOVER).await;
         self.off_the_loop(move |steps| steps.interrupt_now(since)).await;
-        let Marks { interrupted, refused, .. } = self.marks();
+        let StepMarks { interrupted, refused, .. } = self.marks();
         debug!("{interrupted} processes of the job's steps were interrupted");
         if refused > 0 {
             warn!(

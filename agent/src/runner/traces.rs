@@ -10,8 +10,8 @@
 //! | `console.log` | the listener and its worker | their stdout and stderr |
 //! | `spent` | the agent | the JIT configurations that starts have spent: see [`spent`] |
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -19,16 +19,14 @@ use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::jit::JitConfig;
 use super::spent;
 use super::tree::ProcessId;
-use crate::lifecycle::Exit;
+use crate::base::durable;
+use mayfly_core::lifecycle::Exit;
+use mayfly_core::runner::jit::JitConfig;
 
 /// No trace is longer: a marker names a handful of files.
 const LONGEST: u64 = 64 * 1024;
-
-/// What a marker is called before it is whole; the number of the process follows.
-const BESIDE_MARKER: &str = ".runner.started.";
 
 /// The files of a runner's start, in the state directory.
 #[derive(Clone, Debug)]
@@ -97,16 +95,7 @@ impl Traces {
     /// # Errors
     /// `AlreadyExists` if there was a start before; others if it could not be made durable, and then nothing may start.
     pub fn mark(&self, marker: &Marker) -> io::Result<()> {
-        // Its own name for each who tries: a crash leaves the file, and the next `clear` removes it.
-        let beside = self.directory.join(format!("{BESIDE_MARKER}{}", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&serde_json::to_vec(marker)?)?;
-        file.sync_all()?;
-        // Not a rename: that would replace the marker of another start.
-        let linked = fs::hard_link(&beside, self.marker_path());
-        fs::remove_file(beside)?;
-        linked?;
-        File::open(&self.directory)?.sync_all()
+        durable::create(&self.marker_path(), &serde_json::to_vec(marker)?)
     }
 
     /// Whether a marker is there, even an unreadable one.
@@ -201,31 +190,15 @@ impl Traces {
     /// removed.
     pub fn clear(&self) -> io::Result<()> {
         self.file_spent()?;
-        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(BESIDE_MARKER.as_bytes()) {
-                remove(&entry.path())?;
-            }
-        }
+        durable::remove_unfinished(&self.marker_path())?;
         for path in ["runner.pid", "runner.exit", "runner.stopping", "console.log", "console.told", "runner.started"] {
-            remove(&self.directory.join(path))?;
+            durable::remove(&self.directory.join(path))?;
         }
         Ok(())
     }
 
-    /// Whole or not at all: written beside, synced, renamed.
     fn write(&self, name: &str, content: &impl Serialize) -> io::Result<()> {
-        let beside = self.directory.join(format!(".{name}"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&serde_json::to_vec(content)?)?;
-        file.sync_all()?;
-        fs::rename(beside, self.directory.join(name))
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        durable::replace(&self.directory.join(name), &serde_json::to_vec(content)?)
     }
 }
 

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::order::{self, UnitOrder};
-use super::process::NotStarted;
+use super::request::{self, NotStarted, StartRequest};
 use super::traces::{Ending, Traces};
-use super::tree::{ProcessId, in_unit};
-use crate::daemon::settings::Places;
-use crate::lifecycle::{Exit, Outcome};
+use super::tree::ProcessId;
+use crate::base::cgroup::in_unit;
+use crate::base::paths::Paths;
 use crate::systemd::{Changes, Manager, RUNNER, SystemdError, UnitStatus};
+use mayfly_core::lifecycle::Exit;
 
 /// How long the unit may take to start: files are put in place and one program is executed.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the unit may take to stop once its processes are dead.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What systemd reports when the program itself could not be executed (systemd.exec(5), `EXIT_EXEC`).
 const EXIT_EXEC: i32 = 203;
@@ -25,14 +25,15 @@ const EXIT_EXEC: i32 = 203;
 #[derive(Clone, Debug)]
 pub struct RunnerUnit {
     manager: Manager,
-    places: Places,
+    paths: Paths,
+    traces: Traces,
 }
 
 impl RunnerUnit {
-    /// The unit, with the runtime directory in which its privileged start finds the order.
+    /// The unit, with the runtime directory in which its privileged start finds the request.
     #[must_use]
-    pub fn new(manager: Manager, places: Places) -> Self {
-        Self { manager, places }
+    pub fn new(manager: Manager, paths: Paths) -> Self {
+        Self { manager, traces: Traces::new(&paths.state), paths }
     }
 
     /// PID 1.
@@ -41,62 +42,51 @@ impl RunnerUnit {
         &self.manager
     }
 
-    /// Starts the listener, unless there was a start before: then there is something to attach to just the same.
-    ///
-    /// # Errors
-    /// Nothing was started, by this call or an earlier one.
-    pub async fn start(&self, order: &UnitOrder, traces: &Traces) -> Result<(), NotStarted> {
-        let failed = |detail: String| NotStarted { outcome: Outcome::AgentFailed, detail };
+    pub(super) async fn start(&self, request: &StartRequest) -> Result<(), NotStarted> {
+        let (traces, failed) = (&self.traces, |detail: String| NotStarted::agent_failed(detail));
         if !traces.is_marked() {
-            order
-                .leave(&self.places)
-                .map_err(|error| failed(format!("cannot write into {}: {error}", self.places.runtime.display())))?;
+            request
+                .leave(&self.paths)
+                .map_err(|error| failed(format!("cannot write into {}: {error}", self.paths.runtime.display())))?;
         }
-        let started = self.manager.start(RUNNER, START_PATIENCE).await;
-        let _ = order::withdraw(&self.places);
+        let started = self.manager.start(RUNNER, START_TIMEOUT).await;
+        let _ = request::withdraw(&self.paths);
         let status = self.manager.status(RUNNER).await;
         if let Ok(UnitStatus { main: Some(pid), .. }) = &status {
             note_listener(traces, *pid);
         }
         if let Some(Ending::NotExecuted(detail)) = traces.exit() {
-            return Err(NotStarted { outcome: Outcome::RunnerMissing, detail });
+            return Err(NotStarted::runner_missing(detail));
         }
         match (started, status) {
-            _ if !traces.is_marked() => Err(order::refused(&self.places).unwrap_or_else(|| {
+            _ if !traces.is_marked() => Err(request::refused(&self.paths).unwrap_or_else(|| {
                 failed(format!("{RUNNER} did not start the runner; see systemctl status {RUNNER}"))
             })),
             (Err(error), Ok(UnitStatus { exit: Some(Exit::Code(EXIT_EXEC)), .. })) => {
                 let detail = format!("cannot execute the runner: {error}");
                 let _ = traces.write_exit(&Ending::NotExecuted(detail.clone()));
-                Err(NotStarted { outcome: Outcome::RunnerMissing, detail })
+                Err(NotStarted::runner_missing(detail))
             }
             // It may have started and ended already, or systemd did not say: attaching to it will tell.
             _ => Ok(()),
         }
     }
 
-    /// Signals the listener, and nothing else of its tree.
-    ///
-    /// # Errors
-    /// There is no listener, or systemd did not answer.
-    pub async fn interrupt(&self, machine_goes: bool) -> Result<(), SystemdError> {
+    pub(super) async fn interrupt(&self, machine_goes: bool) -> Result<(), SystemdError> {
         // `.service` is in place since the start: SIGQUIT tells the job that the machine goes.
         let signal = if machine_goes { Signal::SIGQUIT } else { Signal::SIGINT };
         self.manager.kill(RUNNER, "main", signal as i32).await
     }
 
     /// Kills everything in the unit's cgroup. Returns how many processes were left; nothing if that could not be seen.
-    pub async fn kill(&self, patience: Duration) -> Option<usize> {
+    pub(super) async fn kill(&self, patience: Duration) -> Option<usize> {
         self.manager.kill_all(RUNNER, patience).await
     }
 
     /// Stops the unit, which clears the files of the spent registration away.
-    ///
-    /// # Errors
-    /// It was not stopped.
-    pub async fn release(&self) -> Result<(), SystemdError> {
-        let _ = order::withdraw(&self.places);
-        self.manager.stop(RUNNER, STOP_PATIENCE).await
+    pub(super) async fn release(&self) -> Result<(), SystemdError> {
+        let _ = request::withdraw(&self.paths);
+        self.manager.stop(RUNNER, STOP_TIMEOUT).await
     }
 
     /// Tells of changes of the unit; silent if systemd cannot be reached, and then the watcher's own pace has to do.
@@ -105,10 +95,10 @@ impl RunnerUnit {
     }
 
     /// What systemd knows of the listener; `None` if it does not answer.
-    pub async fn look(&self, traces: &Traces) -> Option<Look> {
+    pub async fn look(&self) -> Option<Look> {
         let status = self.manager.status(RUNNER).await.ok()?;
         if let Some(pid) = status.main {
-            note_listener(traces, pid);
+            note_listener(&self.traces, pid);
             let leaving = status.active == "deactivating" && self.is_machine_stopping().await == Some(true);
             return Some(Look::Running { leaving });
         }

@@ -2,25 +2,27 @@
 //! order in which it is told.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::asking::{Believed, Question, believed};
+use super::asking::Question;
+use super::file_changes::{changes, next_change};
 use super::intake::{Intake, Read};
-use super::perf;
+use super::supervisor::Supervisor;
 use super::traces::{Ending, Traces};
 use super::tree::{ProcessId, worker_in_session, worker_in_unit, worker_of};
-use super::unit::{Look, RunnerUnit};
-use crate::lifecycle::{Event, Exit, Outcome, Sign, Stop};
+use crate::base::seen::Seen;
 use crate::systemd::{Changes, RUNNER};
+use mayfly_core::lifecycle::{Event, Exit, Outcome, Sign};
+use mayfly_core::runner::perf;
+
+mod systemd;
+
+use systemd::{subscribe, subscribed};
 
 /// A worker is looked for this often once a job was assigned, and its end once the listener has ended.
 const SEARCH_PACE: Duration = Duration::from_millis(100);
@@ -43,29 +45,15 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a result waits for systemd to say whether the machine is shutting down.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
 
-/// Something the watcher passes on.
-#[derive(Debug)]
-pub enum Seen {
-    /// For the lifecycle.
-    Event(Event),
-    /// A console line, for the log and for people.
-    Line {
-        /// The line.
-        line: String,
-        /// Where it ends in the console's file.
-        end: u64,
-    },
-    /// The agent process is to end, and the runner to go on.
-    Detach,
-}
-
 /// What to watch.
 #[derive(Debug)]
 pub struct Watch {
     traces: Traces,
     perf: PathBuf,
     intake: Intake,
-    keeper: Keeper,
+    supervisor: Supervisor,
+    /// The supervisor process, if it is not systemd.
+    shim: Option<ProcessId>,
     question: Question,
     /// systemd told of a change of the unit that was not asked about yet.
     unit_changed: bool,
@@ -89,21 +77,14 @@ pub struct Watch {
     looks: mpsc::Receiver<()>,
 }
 
-/// Who keeps the runner, and so knows how it ended.
-#[derive(Debug)]
-enum Keeper {
-    Shim(Option<ProcessId>),
-    Unit(RunnerUnit),
-}
-
 impl Watch {
     /// Watches the runner with these traces. A message on `looks` is answered with [`Event::Looked`].
-    /// `unit`: systemd keeps the runner, not a shim. `worker_told`: an earlier agent process saw a worker alive.
+    /// `worker_told`: an earlier agent process saw a worker alive.
     #[must_use]
     pub fn new(
         traces: Traces,
         perf: &Path,
-        unit: Option<RunnerUnit>,
+        supervisor: Supervisor,
         worker_told: bool,
         events: mpsc::Sender<Seen>,
         looks: mpsc::Receiver<()>,
@@ -111,7 +92,8 @@ impl Watch {
         Self {
             intake: Intake::new(&traces.console(), perf, traces.told(), worker_told),
             perf: perf.to_owned(),
-            keeper: unit.map_or_else(|| Keeper::Shim(traces.marker().and_then(|marker| marker.shim)), Keeper::Unit),
+            supervisor,
+            shim: None,
             question: Question::new(),
             unit_changed: true,
             gone_since: None,
@@ -139,9 +121,12 @@ impl Watch {
             .ok();
         // A silent systemd holds nothing up: whoever waits for it does so beside the rest.
         let mut unit_changes = Changes::none();
-        let mut subscribing = match &self.keeper {
-            Keeper::Unit(unit) => Some(subscribe(unit.clone())),
-            Keeper::Shim(_) => None,
+        let mut subscribing = match &self.supervisor {
+            Supervisor::Systemd(unit) => Some(subscribe(unit.clone())),
+            Supervisor::Process(process) => {
+                self.shim = process.shim();
+                None
+            }
         };
         let (mut looks_open, mut asked) = (true, false);
         // Before anything that the runner showed because of it.
@@ -213,10 +198,10 @@ impl Watch {
         if let Some(worker) = self.listener.and_then(worker_of) {
             return Ok(Some(worker));
         }
-        match &self.keeper {
-            Keeper::Shim(Some(shim)) => worker_in_session(shim.pid),
-            Keeper::Shim(None) => Ok(None),
-            Keeper::Unit(_) => worker_in_unit(RUNNER),
+        match (&self.supervisor, self.shim) {
+            (Supervisor::Systemd(_), _) => worker_in_unit(RUNNER),
+            (Supervisor::Process(_), Some(shim)) => worker_in_session(shim.pid),
+            (Supervisor::Process(_), None) => Ok(None),
         }
     }
 
@@ -230,81 +215,15 @@ impl Watch {
             self.listener = self.traces.listener();
         }
         let alive = |process: Option<ProcessId>| process.is_some_and(ProcessId::is_alive);
-        match &self.keeper {
-            Keeper::Shim(shim) if alive(self.listener) || alive(*shim) => Ok(None),
+        match &self.supervisor {
+            Supervisor::Process(_) if alive(self.listener) || alive(self.shim) => Ok(None),
             // Both gone: the exit file was written just now, or the shim was killed.
-            Keeper::Shim(_) => Ok(Some(self.late_ending().await)),
-            Keeper::Unit(unit) => {
+            Supervisor::Process(_) => Ok(Some(self.late_ending().await)),
+            Supervisor::Systemd(unit) => {
                 let unit = unit.clone();
                 self.ending_of_unit(&unit).await
             }
         }
-    }
-
-    /// The same where systemd knows it: by its answer, if there is one, else by what can be seen, and else it goes on.
-    async fn ending_of_unit(&mut self, unit: &RunnerUnit) -> io::Result<Option<Ending>> {
-        match self.question.answer() {
-            Some(Look::Running { leaving }) => {
-                (self.listener, self.gone_since) = (self.traces.listener(), None);
-                self.tell_shutdown(leaving).await?;
-            }
-            // It forgot the unit, and the listener is there for all to see.
-            Some(Look::Ended { ending: Ending::Exited(Exit::Lost), .. })
-                if self.listener.is_some_and(ProcessId::is_alive) => {}
-            Some(Look::Ended { ending, leaving }) => {
-                // For an agent process that comes after systemd forgot it.
-                let _ = self.traces.write_exit(&ending);
-                self.tell_shutdown(leaving).await?;
-                return Ok(Some(ending));
-            }
-            None => {}
-        }
-        let listener = self.listener.map(ProcessId::is_alive);
-        if (listener != Some(true) || self.unit_changed) && self.question.ask(unit, &self.traces) {
-            self.unit_changed = false;
-        }
-        if believed(listener, || unit.has_processes()) != Believed::Gone {
-            self.gone_since = None;
-            return Ok(None);
-        }
-        let since = *self.gone_since.get_or_insert_with(Instant::now);
-        Ok((since.elapsed() >= ANSWER_PATIENCE).then_some(Ending::Exited(Exit::Lost)))
-    }
-
-    /// Before a result is told: a machine that shuts down stops the runner, and that is why the job was canceled. What
-    /// systemd was asked before the result was seen may be older than the shutdown, so it is asked anew.
-    async fn know_of_shutdown(&mut self) -> io::Result<()> {
-        let Keeper::Unit(unit) = &self.keeper else { return Ok(()) };
-        if self.shutdown_told || self.shutdown_unknown.is_some_and(|until| Instant::now() < until) {
-            return Ok(());
-        }
-        let answer = tokio::time::timeout(SHUTDOWN_PATIENCE, unit.is_machine_stopping()).await.ok().flatten();
-        self.shutdown_unknown = answer.is_none().then(|| Instant::now() + ANSWER_PATIENCE);
-        self.tell_shutdown(answer == Some(true)).await
-    }
-
-    /// Somebody, or something like needrestart, stops the unit. systemd leaves the trace before it signals the listener.
-    async fn tell_unit_stop(&mut self) -> io::Result<()> {
-        let Keeper::Unit(unit) = &self.keeper else { return Ok(()) };
-        if self.unit_stop_told || !self.traces.unit_stopping() {
-            return Ok(());
-        }
-        self.unit_stop_told = true;
-        // Where systemd does not say, it is the stop that is known.
-        let answer = tokio::time::timeout(SHUTDOWN_PATIENCE, unit.is_machine_stopping()).await.ok().flatten();
-        if answer == Some(true) {
-            return self.tell_shutdown(true).await;
-        }
-        self.tell(Event::Stop(Stop::RunnerUnit)).await
-    }
-
-    /// The lifecycle must know why the listener stops before it learns that it stopped.
-    async fn tell_shutdown(&mut self, leaving: bool) -> io::Result<()> {
-        if leaving && !self.shutdown_told {
-            self.shutdown_told = true;
-            self.tell(Event::Stop(Stop::Shutdown)).await?;
-        }
-        Ok(())
     }
 
     async fn late_ending(&self) -> Ending {
@@ -442,54 +361,5 @@ impl Watch {
 
     async fn send(&self, seen: Seen) -> io::Result<()> {
         self.events.send(seen).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-fn subscribe(unit: RunnerUnit) -> JoinHandle<Changes> {
-    tokio::spawn(async move { unit.changes().await })
-}
-
-/// Waits until systemd has promised to tell of changes; for ever if nobody asked it to.
-async fn subscribed(subscribing: &mut Option<JoinHandle<Changes>>) -> Changes {
-    let Some(waiting) = subscribing else { return std::future::pending().await };
-    let changes = waiting.await.unwrap_or_else(|_| Changes::none());
-    *subscribing = None;
-    changes
-}
-
-/// Becomes readable when a file in one of the directories is written, made or renamed.
-#[expect(deprecated, reason = "its successor asks for unsafe to promise what an owned descriptor promises already")]
-fn changes(directories: &[&Path]) -> io::Result<AsyncFd<Notifications>> {
-    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-    let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
-    for directory in directories {
-        inotify.add_watch(*directory, flags)?;
-    }
-    AsyncFd::new(Notifications(inotify))
-}
-
-/// Waits for a change. The kernel has only so many notifiers for each user, and jobs use them too: without one it waits
-/// for ever, and the caller looks by itself.
-async fn next_change(changes: Option<&AsyncFd<Notifications>>) -> io::Result<()> {
-    let Some(changes) = changes else { return std::future::pending().await };
-    let mut ready = changes.readable().await?;
-    let _ = ready.get_inner().0.read_events();
-    ready.clear_ready();
-    Ok(())
-}
-
-/// [`Inotify`], as tokio wants it.
-#[derive(Debug)]
-struct Notifications(Inotify);
-
-impl AsFd for Notifications {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Notifications {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, connection, message};
 
 use super::unit::{Changes, next};
-use crate::platform::ec2::time_scale;
+use crate::base::clock::time_scale;
 
 pub(super) const DESTINATION: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use zbus::{Message, MessageStream, OwnedVariant};
 
 use super::manager::{Manager, SystemdError, systemctl};
-use crate::lifecycle::Exit;
+use mayfly_core::lifecycle::Exit;
 
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
@@ -79,7 +79,7 @@ impl Manager {
     pub async fn kill_all(&self, unit: &str, patience: Duration) -> Option<usize> {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
-            let left = crate::runner::tree::in_unit(unit).ok().map(|pids| pids.len());
+            let left = crate::base::cgroup::in_unit(unit).ok().map(|pids| pids.len());
             if left == Some(0) || tokio::time::Instant::now() >= deadline {
                 return left;
             }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::common::start;
 use mayfly::platform::imds::Poll;
-use mayfly::platform::imds::notices::{
+use mayfly_core::notices::{
     EventState, MAINTENANCE, REBALANCE, SPOT_ACTION, SpotAction, TARGET_STATE, TargetState, WarmState,
     read_maintenance, read_rebalance, read_spot_action, read_target_state,
 };

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use mayfly::daemon::journal::{Binding, Entry, Journal, Replay};
-use mayfly::lifecycle::{Phase, State, Time};
+use mayfly_core::lifecycle::{Phase, State, Time};
 use proptest::prelude::*;
 
 fn binding() -> Binding {
@@ -15,7 +15,7 @@ fn entry(at: u64) -> Entry {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("agent.toml");
     fs::write(&file, "").unwrap();
-    let policy = mayfly::config::load(&file, [], &[]).unwrap().policy();
+    let policy = mayfly_core::config::load(&file, [], &[]).unwrap().policy();
     Entry {
         at: Time(at),
         state: State {

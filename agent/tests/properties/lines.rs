@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
-use mayfly::runner::console::sign;
 use mayfly::runner::tail::Tail;
+use mayfly_core::runner::console::sign;
 use proptest::prelude::*;
 
 proptest! {

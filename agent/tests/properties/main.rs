@@ -1,11 +1,6 @@
-//! What holds for any input, tried with random ones, and with the corpus that fuzzing (`scripts/fuzz`) has gathered.
+//! What holds for any bytes in the agent's own files and in the runner's, tried with random ones.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may fail there")]
 
-mod configuration;
-mod corpus;
-mod deadlines;
 mod journal;
 mod lines;
-#[path = "../../fuzz/promises.rs"]
-mod promises;

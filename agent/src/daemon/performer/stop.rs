@@ -4,10 +4,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::debug;
 
-use super::{Performer, kill_tree, process};
-use crate::daemon::clock;
-use crate::lifecycle::{State, Time};
-use crate::runner::steps::Marks;
+use super::Performer;
+use crate::base::clock;
+use mayfly_core::lifecycle::{KILL_GRACE, State, Time};
+use mayfly_core::record::StepMarks;
 
 /// A stop under way.
 #[derive(Debug, Default)]
@@ -26,19 +26,13 @@ impl Performer {
         }
         // Before the signal: what a step starts when it gets its own is not to be interrupted.
         let now = clock::now();
-        if let Some(unit) = self.unit.clone() {
-            tokio::spawn(async move {
-                match unit.interrupt(machine_goes).await {
-                    Ok(()) => drop(tell.send(now)),
-                    Err(error) => debug!("the listener could not be signalled: {error}"),
-                }
-            });
-        } else {
-            match process::interrupt(&self.traces, &self.runner_directory, machine_goes) {
+        let supervisor = self.supervisor.clone();
+        tokio::spawn(async move {
+            match supervisor.interrupt(machine_goes).await {
                 Ok(()) => drop(tell.send(now)),
                 Err(error) => debug!("the listener could not be signalled: {error}"),
             }
-        }
+        });
     }
 
     /// Steps of a runner that was not told to stop would only fail, and the job go on.
@@ -57,8 +51,8 @@ impl Performer {
     }
 
     pub(super) fn kill(&self) {
-        let (unit, traces) = (self.unit.clone(), self.traces.clone());
-        tokio::spawn(async move { kill_tree(unit.as_ref(), &traces).await });
+        let supervisor = self.supervisor.clone();
+        tokio::spawn(async move { supervisor.kill(KILL_GRACE).await });
     }
 
     /// Everything that is left is killed next.
@@ -69,7 +63,7 @@ impl Performer {
     }
 
     /// What was seen of the steps while they were stopped.
-    pub(in crate::daemon) fn steps(&self) -> Marks {
+    pub(in crate::daemon) fn steps(&self) -> StepMarks {
         self.steps.marks()
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Aws;
 use super::failure::{Class, Failure};
 use super::pace::backoff;
-use super::permissions::Action;
+use mayfly_core::contract::Action;
 
 /// The longest pause between two attempts at a call with a deadline.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);

@@ -8,8 +8,8 @@ use thiserror::Error;
 use super::Aws;
 use super::call::{Call, CallError, passes};
 use super::failure::{Class, Failure};
-use super::permissions::Action;
 use crate::platform::imds::InstanceId;
+use mayfly_core::contract::Action;
 
 /// Why the group did not end the instance; what follows from it differs.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

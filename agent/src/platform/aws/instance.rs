@@ -10,8 +10,8 @@ use aws_sdk_ec2::types::{InstanceAttributeName, Tag};
 use super::Aws;
 use super::call::{Call, CallError, passes};
 use super::failure::{Class, Failure};
-use super::permissions::{Action, TagKey};
 use crate::platform::imds::InstanceId;
+use mayfly_core::contract::{Action, TagKey};
 
 /// What becomes of the instance when its operating system powers off.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::Aws;
 use super::call::{Call, CallError};
 use super::failure::{Class, Failure};
 use super::pace::{Pace, backoff};
-use super::permissions::Action;
+use mayfly_core::contract::Action;
 
 /// The longest pause between two attempts to delete.
 const LONGEST_DELETE_PAUSE: Duration = Duration::from_secs(30);

@@ -12,7 +12,6 @@
 
 mod error;
 mod identity;
-pub mod notices;
 mod settings;
 mod token;
 
@@ -31,7 +30,8 @@ pub use settings::{IPV4_ENDPOINT, IPV6_ENDPOINT, ImdsSettings, LONGEST_TOKEN};
 use token::{Session, Token};
 
 use super::clock::Clock;
-use crate::config::template::is_tag_key;
+use mayfly_core::config::template::is_tag_key;
+use mayfly_core::notices::Reading;
 
 /// How many requests of a client are under way at most: one for each of the four sources of notices, so that one that
 /// hangs does not hold up another. The service limits connections and packets per instance.
@@ -50,6 +50,18 @@ pub enum Poll {
     Absent,
     /// The service did not say. Never to be taken for [`Poll::Absent`].
     Unknown(ImdsError),
+}
+
+impl Poll {
+    /// As the reader of notices takes it.
+    #[must_use]
+    pub fn reading(&self) -> Reading<'_> {
+        match self {
+            Self::Present(body) => Reading::Present(body),
+            Self::Absent => Reading::Absent,
+            Self::Unknown(_) => Reading::Unknown,
+        }
+    }
 }
 
 /// A client of the metadata service. Clones share the connection, the session token and the bound on requests.

@@ -1,0 +1,9 @@
+//! What everybody needs, and what needs nobody: the ground floor of the agent.
+
+pub mod cgroup;
+pub mod clock;
+pub mod durable;
+pub mod exit;
+pub mod paths;
+pub mod seen;
+pub mod users;

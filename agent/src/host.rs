@@ -1,0 +1,108 @@
+//! What the kernel tells of the machine at one moment: a handful of reads that touch no disk and wait for nobody.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use mayfly_core::host::{Disk, Memory, Place, Sample};
+use nix::sys::statvfs::statvfs;
+use procfs::{Current, IoPressure, Meminfo, MemoryPressure};
+
+/// Looks at everything but the clock, which nobody here can read.
+#[must_use]
+pub fn sample(places: &[Place]) -> Sample {
+    let memory = Meminfo::current().ok();
+    Sample {
+        disks: disks(places),
+        memory: memory.and_then(|memory| Some(Memory { available: memory.mem_available?, total: memory.mem_total })),
+        memory_pressure: MemoryPressure::current().ok().map(|pressure| pressure.full.avg60),
+        io_pressure: IoPressure::current().ok().map(|pressure| pressure.full.avg60),
+        online: online(),
+        clock: None,
+    }
+}
+
+/// Each disk once, whatever places are on it.
+fn disks(places: &[Place]) -> Vec<Disk> {
+    let mut seen = Vec::new();
+    let mut disks = Vec::new();
+    for place in places {
+        let Some(there) = place.path.ancestors().find(|path| path.exists()) else { continue };
+        let (Ok(metadata), Ok(figures)) = (fs::metadata(there), statvfs(there)) else { continue };
+        if seen.contains(&metadata.dev()) {
+            continue;
+        }
+        seen.push(metadata.dev());
+        disks.push(Disk {
+            place: place.clone(),
+            free_bytes: figures.blocks_available().saturating_mul(figures.fragment_size()),
+            inodes: (figures.files() > 0).then(|| (figures.files_available(), figures.files())),
+        });
+    }
+    disks
+}
+
+fn online() -> Option<bool> {
+    let (v4, v6) = (fs::read_to_string("/proc/net/route").ok(), fs::read_to_string("/proc/net/ipv6_route").ok());
+    if v4.is_none() && v6.is_none() {
+        return None;
+    }
+    let interfaces = default_interfaces(&v4.unwrap_or_default(), &v6.unwrap_or_default());
+    // An interface that does not tell has no carrier to lose.
+    let carries = |name: &String| {
+        let carrier = fs::read_to_string(Path::new("/sys/class/net").join(name).join("carrier"));
+        carrier.map_or(true, |text| text.trim() != "0")
+    };
+    Some(interfaces.iter().any(carries))
+}
+
+/// The interfaces of default routes in `/proc/net/route` and `/proc/net/ipv6_route`.
+fn default_interfaces(v4: &str, v6: &str) -> Vec<String> {
+    let fields = |line: &str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let of_v4 = v4.lines().map(fields).filter_map(|line| match line.as_slice() {
+        [interface, to, _, _, _, _, _, mask, ..] if to == "00000000" && mask == "00000000" => Some(interface.clone()),
+        _ => None,
+    });
+    // The kernel keeps a default route over the loopback for what it rejects.
+    let of_v6 = v6.lines().map(fields).filter_map(|line| match line.as_slice() {
+        [to, length, .., interface] if length == "00" && to.bytes().all(|byte| byte == b'0') && interface != "lo" => {
+            Some(interface.clone())
+        }
+        _ => None,
+    });
+    of_v4.chain(of_v6).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn default_routes_are_told_from_others_and_from_the_kernels_own() {
+        let v4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                  ens5\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
+                  docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+        let zero = "00000000000000000000000000000000";
+        let v6 = format!(
+            "{zero} 00 {zero} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003 ens6\n\
+             fe800000000000000000000000000000 40 {zero} 00 {zero} 00000100 00000001 00000000 00000001 ens6\n\
+             {zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200 lo\n"
+        );
+        assert_eq!(default_interfaces(v4, &v6), ["ens5", "ens6"]);
+        assert_eq!(default_interfaces("", ""), [""; 0]);
+    }
+
+    #[test]
+    fn a_disk_counts_once_and_a_directory_to_come_counts_as_its_parent() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |of, path: &Path| Place { of, path: path.to_owned() };
+        let places = [
+            place("the runner", directory.path()),
+            place("the state", &directory.path().join("not/yet")),
+            place("proc", Path::new("/proc")),
+        ];
+        let found: Vec<_> = disks(&places).into_iter().map(|disk| disk.place.of).collect();
+        assert_eq!(found, ["the runner", "proc"]);
+    }
+}

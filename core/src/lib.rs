@@ -1,0 +1,18 @@
+//! What Mayfly decides, and what its parts agree on. Everything stands on this crate, and it stands on none of them: it has
+//! no tokio, no AWS, and reads nothing but configuration files.
+//!
+//! - [`lifecycle`] decides: a pure core of states, events and effects;
+//! - [`config`] is the table of keys, and its reader;
+//! - [`contract`] is what the agent asks of AWS and what others read from it: actions, tags;
+//! - [`host`] judges whether a machine is fit for a job;
+//! - [`notices`] reads what EC2 and the Auto Scaling group announce;
+//! - [`record`] is what happened in a run, written by the agent and read by whoever explains it;
+//! - [`runner`] reads what GitHub's runner is given and what it says.
+
+pub mod config;
+pub mod contract;
+pub mod host;
+pub mod lifecycle;
+pub mod notices;
+pub mod record;
+pub mod runner;

@@ -1,0 +1,187 @@
+//! The record: one JSON document about one run, written by the agent and read by whoever explains what became of it.
+
+mod stopping;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::Marks;
+use crate::lifecycle::{End, Event, Notice, Outcome, Rung, State, Time};
+pub use stopping::{StepMarks, Stopping};
+
+/// What happened in a run, for people and machines.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The agent's version.
+    pub version: String,
+    /// The instance.
+    pub instance: String,
+    /// The boot.
+    pub boot: String,
+    /// When the first agent process of this run began, RFC 3339.
+    pub started_at: String,
+    /// When the run ended, RFC 3339.
+    pub ended_at: Option<String>,
+    /// How it ended.
+    #[serde(flatten)]
+    pub end: Option<End>,
+    /// Every phase and when it was entered: where the time went.
+    #[serde(default)]
+    pub phases: Vec<PhaseTime>,
+    /// How the time of a stop was spent, if the runner was told to stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Stopping>,
+    /// What EC2 and the Auto Scaling group announced, as far as this agent process saw it.
+    #[serde(default)]
+    pub notices: Vec<NoticeSeen>,
+    /// Every method that was tried to end the machine, and what came back.
+    #[serde(default)]
+    pub rungs: Vec<RungTried>,
+    /// What the job took of the machine, where systemd counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// What this agent process saw of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Marks>,
+    /// Console lines of the runner that this agent process read.
+    #[serde(default)]
+    pub console_lines: u64,
+    /// Whether an earlier agent process of this run ended before its time.
+    #[serde(default)]
+    pub agent_restarted: bool,
+}
+
+/// An announcement that the machine goes away. Times are by this machine's clock, like all times of the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeSeen {
+    /// What it can make of the run.
+    pub notice: Outcome,
+    /// When it was seen, RFC 3339.
+    pub seen_at: String,
+    /// When it comes true, RFC 3339; at once or at some time, if absent.
+    pub due_at: Option<String>,
+    /// When it was gone again, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub withdrawn_at: Option<String>,
+    /// By which it is known again.
+    #[serde(skip)]
+    told: Option<Notice>,
+}
+
+/// A termination method that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RungTried {
+    /// Which.
+    pub rung: Rung,
+    /// `None` if it was accepted, else why not.
+    pub refused: Option<String>,
+}
+
+/// When a phase was entered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseTime {
+    /// The phase's name.
+    pub phase: String,
+    /// Milliseconds since the kernel started.
+    pub at: Time,
+}
+
+/// What the job took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time, in milliseconds.
+    pub cpu_ms: Option<u64>,
+    /// The most memory at any moment, in bytes, page cache included; kernels before 5.19 do not tell.
+    pub memory_peak_bytes: Option<u64>,
+    /// How many of its processes were killed for want of memory.
+    pub oom_kills: Option<u64>,
+}
+
+impl Record {
+    /// Notes a state change.
+    pub fn note(&mut self, at: Time, state: &State) {
+        let phase = state.phase.name();
+        if self.phases.last().is_none_or(|last| last.phase != phase) {
+            self.phases.push(PhaseTime { phase: phase.to_owned(), at });
+        }
+        self.stopping = Stopping::noted(self.stopping.take(), at, &state.phase);
+    }
+
+    /// Notes what was seen of the job's steps in a stop.
+    pub fn steps(&mut self, marks: StepMarks) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.saw(marks);
+        }
+    }
+
+    /// Notes the end, at an RFC 3339 time. What was said about it before is kept if it says no more.
+    pub fn end(&mut self, end: &End, ended_at: String) {
+        let said = self.end.take().map(|end| end.detail).unwrap_or_default();
+        let detail = if end.detail.is_empty() { said } else { end.detail.clone() };
+        self.end = Some(End { detail, ..end.clone() });
+        self.ended_at = Some(ended_at);
+    }
+
+    /// Notes what was announced, with RFC 3339 times; once, however often it is told. Returns whether it is news.
+    pub fn notice(&mut self, notice: Notice, seen_at: String, due_at: Option<String>) -> bool {
+        if self.notices.iter().any(|seen| seen.told == Some(notice) && seen.withdrawn_at.is_none()) {
+            return false;
+        }
+        self.notices.push(NoticeSeen {
+            notice: notice.outcome(),
+            seen_at,
+            due_at,
+            withdrawn_at: None,
+            told: Some(notice),
+        });
+        true
+    }
+
+    /// Notes that an announcement was gone again, at an RFC 3339 time.
+    pub fn withdrawn(&mut self, notice: Notice, at: String) {
+        if let Some(seen) = self.notices.iter_mut().rev().find(|seen| seen.notice == notice.outcome()) {
+            seen.withdrawn_at = Some(at);
+        }
+    }
+
+    /// Notes what came of a termination method.
+    pub fn rung(&mut self, event: &Event) {
+        let (rung, refused) = match event {
+            Event::RungAccepted(rung) => (*rung, None),
+            Event::RungRefused { rung, detail, .. } => (*rung, Some(detail.clone())),
+            _ => return,
+        };
+        self.rungs.push(RungTried { rung, refused });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::lifecycle::JobInfo;
+
+    #[test]
+    fn what_was_written_is_read_back_and_a_later_versions_further_keys_are_no_hindrance() {
+        let mut record = Record { version: "0.1.0".to_owned(), instance: "i-1".to_owned(), ..Record::default() };
+        record.phases.push(PhaseTime { phase: "Idle".to_owned(), at: Time(7) });
+        record.notice(Notice::Spot { at: Time(9) }, "then".to_owned(), Some("soon".to_owned()));
+        record.rung(&Event::RungRefused { rung: Rung::Ec2, at_min_size: false, detail: "denied".to_owned() });
+        record.usage = Some(Usage { cpu_ms: Some(3), ..Usage::default() });
+        record.stopping = Some(Stopping { signal: Time(8), ..Stopping::default() });
+        let job = Some(JobInfo { run_id: "42".to_owned(), ..JobInfo::default() });
+        let end = End { job, ran: true, ..End::without_runner(Outcome::SpotInterruption, "gone") };
+        record.end(&end, "late".to_owned());
+        let mut json = serde_json::to_value(&record).unwrap();
+        json["new-in-a-later-version"] = serde_json::json!({ "a": 1 });
+        let mut read: Record = serde_json::from_value(json).unwrap();
+        read.notices[0].told = record.notices[0].told;
+        assert_eq!(read, record, "the launcher and whoever explains a run cannot read what the agent wrote");
+    }
+
+    #[test]
+    fn a_record_of_a_run_that_has_not_ended_is_read_back_too() {
+        let json = r#"{"version":"0.1.0","instance":"i-1","boot":"b","started_at":"t","ended_at":null}"#;
+        let record: Record = serde_json::from_str(json).unwrap();
+        assert_eq!((record.end, record.phases.len()), (None, 0));
+    }
+}
