@@ -138,6 +138,7 @@ impl Draw {
             3 => Between::LineLost,
             4 => Between::Garbage,
             5 | 6 => Between::Reboot,
+            7..=9 => Between::SilentBus,
             _ => Between::Nothing,
         };
         let what = match self.0.u32(0..10) {
@@ -146,6 +147,8 @@ impl Draw {
             _ => What::KillAgent { down: self.millis(0, 1200), between },
         };
         let when = match self.any_time() {
+            // Most of them in the middle of a job: that is what may be taken for gone.
+            _ if between == Between::SilentBus && self.chance(4, 5) => When::In("Busy", self.millis(0, 60)),
             When::AtStart => When::After(self.millis(0, 300)),
             when => when,
         };

@@ -225,6 +225,8 @@ pub enum Between {
     LineLost,
     /// The journal gets a line in its middle that is none.
     Garbage,
+    /// systemd keeps the runner, as far as the next agents know, and answers nothing for a while.
+    SilentBus,
     /// The machine boots anew: every process is gone, and the boot has another id.
     Reboot,
 }
@@ -244,6 +246,7 @@ impl What {
             Self::KillAgent { between: Between::HalfLine, .. } => "agent-killed+half-line",
             Self::KillAgent { between: Between::LineLost, .. } => "agent-killed+line-lost",
             Self::KillAgent { between: Between::Garbage, .. } => "agent-killed+garbage",
+            Self::KillAgent { between: Between::SilentBus, .. } => "agent-killed+silent-bus",
             Self::KillAgent { between: Between::Reboot, .. } => "reboot",
             Self::TermAgent => "agent-sigterm",
             Self::FreezeAgent { .. } => "agent-frozen",

@@ -8,7 +8,7 @@ use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use mayfly_e2e::{leaks, processes};
+use mayfly_e2e::{Bus, leaks, processes};
 use mayfly_fake_aws::Limit;
 use mayfly_fake_aws::imds::event_date;
 use mayfly_fake_aws::proxy::{Fault as AwsFault, Match};
@@ -28,6 +28,9 @@ const PACE: Duration = Duration::from_millis(4);
 
 /// How long an agent may take to go with its machine before the power is gone.
 const GOODBYE: Duration = Duration::from_secs(4);
+
+/// How long systemd says nothing to an agent that was started again.
+const SILENCE: Duration = Duration::from_millis(1500);
 
 /// An agent that fails is started again after this, as systemd does, and so often.
 const RESTART: Duration = Duration::from_millis(100);
@@ -76,6 +79,8 @@ enum After {
     Continue(i32),
     FreeDisk,
     PutParameter,
+    /// systemd answers again.
+    Speak,
     /// The group tells what it wants.
     Tell(&'static str),
 }
@@ -155,7 +160,9 @@ impl<'a> Playing<'a> {
         self.exits.push(Exit { code: status.code(), signal: status.signal(), lived });
         self.read_log(now);
         let left = status.success() && self.states.last().is_some_and(|(_, state)| state != "Ended");
-        if let Some((down, _)) = self.pool_stops.filter(|_| left) {
+        // A process that cannot catch SIGTERM yet is stopped by it, too.
+        let stopped = left || status.signal() == Some(Signal::SIGTERM as i32);
+        if let Some((down, _)) = self.pool_stops.filter(|_| stopped) {
             self.world.between(Between::Reboot);
             self.starts_at = Some(now + down);
             self.pool_is_over(now);
@@ -211,6 +218,11 @@ impl<'a> Playing<'a> {
         let Some(agent) = &self.agent else { return Some(End::Gone) };
         if !self.told_to_go {
             self.told_to_go = true;
+            // The machine goes down by its systemd, which can say so.
+            if let Some(bus) = &self.world.bus {
+                bus.speak();
+                bus.shut_down();
+            }
             signal(agent.id(), Signal::SIGTERM);
         }
         (now > goes_at + GOODBYE).then_some(End::Clung)
@@ -243,6 +255,7 @@ impl<'a> Playing<'a> {
                 After::Continue(pid) => signal(pid.unsigned_abs(), Signal::SIGCONT),
                 After::FreeDisk => self.world.free_disk(),
                 After::PutParameter => self.world.put_parameter(),
+                After::Speak => self.world.bus.iter().for_each(Bus::speak),
                 After::Tell(wanted) => self.world.imds.target_lifecycle_state(wanted),
             }
         }
@@ -327,10 +340,15 @@ impl<'a> Playing<'a> {
     }
 
     fn kill_agent(&mut self, down: Duration, between: Between) -> Result<(), String> {
+        let listener = if between == Between::SilentBus { Some(self.listener()?) } else { None };
         let mut agent = self.agent.take().ok_or("no agent was running")?;
         agent.kill().map_err(|error| error.to_string())?;
         agent.wait().map_err(|error| error.to_string())?;
         self.world.between(between);
+        if let Some(listener) = listener {
+            self.world.silent_bus(listener);
+            self.after.push((self.now() + down + SILENCE, After::Speak));
+        }
         self.pool_is_over(self.now());
         self.starts_at = Some(self.now() + down);
         Ok(())

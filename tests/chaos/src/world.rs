@@ -1,14 +1,14 @@
 //! The world around one agent: metadata service, AWS, Docker, the runner's double, the disk.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use mayfly_e2e::processes::{self, Process};
-use mayfly_e2e::{Life, life::mayfly_binary};
+use mayfly_e2e::{Bus, Life, life::mayfly_binary};
 use mayfly_fake_aws::imds::{ImdsDouble, Instance};
 use mayfly_fake_aws::proxy::{AwsError, AwsProxy, Fault, Match};
 use mayfly_fake_aws::{Limit, RuleId};
@@ -47,6 +47,8 @@ pub(crate) struct World {
     in_group: bool,
     absent: Option<RuleId>,
     disk: Disk,
+    /// systemd, as far as the agents know.
+    pub(crate) bus: Option<Bus>,
     _docker: Option<DockerDouble>,
 }
 
@@ -84,6 +86,7 @@ impl World {
             in_group: plan.in_group,
             absent: None,
             disk: plan.disk,
+            bus: None,
             _docker: docker,
             life,
         };
@@ -194,7 +197,28 @@ impl World {
 
     pub(crate) fn start_agent(&self) -> Child {
         let log = fs::OpenOptions::new().append(true).create(true).open(self.log_path()).unwrap();
-        self.command(&["agent"]).stderr(log).spawn().unwrap()
+        let mut command = self.command(&["agent"]);
+        if let Some(bus) = &self.bus {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let path = format!("{}:{}", self.tools().display(), path.to_string_lossy());
+            command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).env("PATH", path);
+            command.env("MAYFLY_RUNNER_SUPERVISOR", "systemd");
+        }
+        command.stderr(log).spawn().unwrap()
+    }
+
+    /// From now on agents ask systemd of this listener, over a bus that is silent and with a `systemctl` that hangs.
+    pub(crate) fn silent_bus(&mut self, listener: u32) {
+        let bus = self.bus.get_or_insert_with(|| Bus::start(self.life.directory(), listener));
+        bus.be_silent();
+        let systemctl = self.tools().join("systemctl");
+        fs::create_dir_all(self.tools()).unwrap();
+        fs::write(&systemctl, "#!/bin/sh\nexec sleep 30\n").unwrap();
+        fs::set_permissions(systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn tools(&self) -> PathBuf {
+        self.life.directory().join("tools")
     }
 
     /// Ends every process of the life, as the end of the machine does.
@@ -213,14 +237,15 @@ impl World {
     }
 
     /// What happens to the disk while no agent looks.
-    pub(crate) fn between(&self, between: Between) {
+    pub(crate) fn between(&mut self, between: Between) {
         let journal = self.life.state().join("journal.jsonl");
         let lines = self.life.journal();
         let end: usize = lines.iter().map(String::len).sum();
         match (between, lines.last()) {
-            (Between::Nothing, _) => {}
+            (Between::Nothing | Between::SilentBus, _) => {}
             (Between::Reboot, _) => {
                 self.power_cut();
+                self.bus = None;
                 let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
                 for path in [journal, self.life.state().join("runner.started")] {
                     let Ok(content) = fs::read(&path) else { continue };

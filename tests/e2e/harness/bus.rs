@@ -7,6 +7,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Bus {
@@ -18,7 +21,10 @@ pub struct Bus {
 struct Shared {
     silent: bool,
     main: u32,
+    /// Where the supervisor process that really keeps the listener writes how it ended.
+    exit: PathBuf,
     stopping: bool,
+    closed: bool,
     asked: BTreeMap<String, u32>,
 }
 
@@ -27,10 +33,14 @@ impl Bus {
     #[must_use]
     pub fn start(directory: &Path, main: u32) -> Self {
         let socket = directory.join("bus");
-        let shared = Arc::new(Mutex::new(Shared { main, ..Shared::default() }));
+        let exit = directory.join("state/runner.exit");
+        let shared = Arc::new(Mutex::new(Shared { main, exit, ..Shared::default() }));
         let (listener, serving) = (UnixListener::bind(&socket).unwrap(), Arc::clone(&shared));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if serving.lock().unwrap().closed {
+                    return;
+                }
                 let shared = Arc::clone(&serving);
                 std::thread::spawn(move || serve(stream, &shared));
             }
@@ -49,6 +59,11 @@ impl Bus {
         self.shared.lock().unwrap().silent = true;
     }
 
+    /// From now on it answers again.
+    pub fn speak(&self) {
+        self.shared.lock().unwrap().silent = false;
+    }
+
     /// From now on the machine is shutting down.
     pub fn shut_down(&self) {
         self.shared.lock().unwrap().stopping = true;
@@ -61,6 +76,13 @@ impl Bus {
     }
 }
 
+impl Drop for Bus {
+    fn drop(&mut self) {
+        self.shared.lock().unwrap().closed = true;
+        let _ = UnixStream::connect(&self.socket);
+    }
+}
+
 /// One connection, until its other side has enough of it.
 fn serve(mut stream: UnixStream, shared: &Mutex<Shared>) {
     let served = handshake(&mut stream, shared).and_then(|()| {
@@ -70,6 +92,9 @@ fn serve(mut stream: UnixStream, shared: &Mutex<Shared>) {
             let mut shared = shared.lock().unwrap();
             *shared.asked.entry(what.clone()).or_default() += 1;
             if !shared.silent {
+                if what == "KillUnit" {
+                    shared.kill(&body);
+                }
                 let (signature, body) = answer(&what, &shared);
                 stream.write_all(&message(serial, signature, &body))?;
             }
@@ -101,9 +126,27 @@ fn handshake(stream: &mut UnixStream, shared: &Mutex<Shared>) -> io::Result<()> 
     }
 }
 
+impl Shared {
+    /// Not the listener's process number: its supervisor process may not have seen yet how it ended.
+    fn ended(&self) -> Option<(i32, i32)> {
+        let exit: serde_json::Value = serde_json::from_slice(&std::fs::read(&self.exit).ok()?).ok()?;
+        let of = |how: &str| i32::try_from(exit["exited"][how].as_i64()?).ok();
+        Some(of("code").map_or_else(|| (2, of("signal").unwrap_or(9)), |code| (1, code)))
+    }
+
+    /// `KillUnit` of the listener; what else belongs to the unit nobody here knows.
+    fn kill(&self, body: &[u8]) {
+        let Some(number) = body.last_chunk().copied().map(i32::from_le_bytes) else { return };
+        if let Ok(signal) = Signal::try_from(number) {
+            let _ = kill(Pid::from_raw(i32::try_from(self.main).unwrap()), signal);
+        }
+    }
+}
+
 /// The answer's signature and body.
 fn answer(what: &str, shared: &Shared) -> (&'static str, Vec<u8>) {
-    let alive = Path::new("/proc").join(shared.main.to_string()).exists();
+    let ended = shared.ended();
+    let (code, status) = ended.unwrap_or_default();
     let variant = |signature: &str, value: Vec<u8>| {
         let mut body = vec![1];
         body.extend(signature.bytes().chain([0]));
@@ -116,12 +159,12 @@ fn answer(what: &str, shared: &Shared) -> (&'static str, Vec<u8>) {
     match what {
         "Hello" => ("s", string(":1.7")),
         "SystemState" => text(if shared.stopping { "stopping" } else { "running" }),
-        "MainPID" => number(if alive { shared.main } else { 0 }),
+        "MainPID" => number(if ended.is_none() { shared.main } else { 0 }),
         "ExecMainPID" => number(shared.main),
-        "ExecMainCode" => variant("i", 1_i32.to_le_bytes().to_vec()),
-        "ExecMainStatus" => variant("i", 103_i32.to_le_bytes().to_vec()),
+        "ExecMainCode" => variant("i", code.to_le_bytes().to_vec()),
+        "ExecMainStatus" => variant("i", status.to_le_bytes().to_vec()),
         "ActiveState" => text("active"),
-        "SubState" => text(if alive { "running" } else { "exited" }),
+        "SubState" => text(if ended.is_none() { "running" } else { "exited" }),
         "Result" => text("success"),
         _ => ("", Vec::new()),
     }
