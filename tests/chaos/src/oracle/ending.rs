@@ -27,8 +27,13 @@ pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     verdict.unless(witness.end != End::Clung, "the agent goes with its machine", || {
         format!("it was still there after SIGTERM; states {:?}", last_states(witness))
     });
-    // SIGTERM may come before the process can catch it.
-    let too_young = |exit: &Exit| exit.signal == Some(SIGTERM) && exit.lived < YOUNG;
+    // SIGTERM may come before the process can catch it, which it cannot while it stands still.
+    let frozen = witness.done.iter().map(|(_, what)| match what {
+        What::FreezeAgent { time } => *time,
+        _ => Duration::ZERO,
+    });
+    let young = YOUNG + frozen.max().unwrap_or_default();
+    let too_young = |exit: &Exit| exit.signal == Some(SIGTERM) && exit.lived < young;
     let well = witness.exits.iter().all(|exit| exit.code == Some(0) || too_young(exit));
     verdict.unless(well, "the agent ends by itself with 0", || format!("it ended with {:?}", witness.exits));
     accepted(plan, witness, verdict);
