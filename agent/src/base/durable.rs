@@ -31,10 +31,9 @@ pub fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     // Its own name for each who tries. A crash leaves it, and `remove_unfinished` removes it.
     let number = TRIES.fetch_add(1, Ordering::Relaxed);
     let beside = beside(path, &format!("{}-{number}", std::process::id()))?;
-    write(&beside, content)?;
     // Not a rename: that would replace what somebody else made.
-    let linked = fs::hard_link(&beside, path);
-    fs::remove_file(beside)?;
+    let linked = write(&beside, content).and_then(|()| fs::hard_link(&beside, path));
+    remove(&beside)?;
     linked?;
     sync_directory(path)
 }
@@ -107,6 +106,7 @@ mod tests {
         assert_eq!(succeeded, 1, "nobody, or two, were told that they were the first");
         assert_eq!(create(&path, b"again").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(path).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "those who came too late leave files behind");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
+use crate::base::durable;
 use crate::base::paths::Paths;
 use crate::base::seen::Seen;
 use crate::runner::hooks::{self, Annotations, DockerGate, Hook};
@@ -125,10 +126,7 @@ pub fn withdraw(places: &Paths) {
 fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let annotate =
         |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {}: {error}", path.display()));
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(annotate(error)),
-        _ => {}
-    }
+    durable::remove(path).map_err(annotate)?;
     let listener = UnixListener::bind(path).map_err(annotate)?;
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(annotate)?;
     Ok(listener)
