@@ -98,9 +98,10 @@ pub(crate) fn console_line(data: &[u8]) {
         );
         let at_its_place = line.get(19..22) == Some("Z: ") && line.starts_with(|c: char| c.is_ascii_digit());
         assert!(!stamped || at_its_place, "{line:?} was believed without a time stamp at its start");
-        let running = Sign::Running { job: line.to_owned() };
+        let name = &line[..line.floor_char_boundary(console::LONGEST_NAME)];
+        let running = Sign::Running { job: name.to_owned() };
         assert_eq!(console::sign(&format!("{STAMP}Running job: {line}")), Some(running), "a name was more than a name");
-        let completed = Sign::Completed { job: line.to_owned(), result: JobResult::Failed };
+        let completed = Sign::Completed { job: name.to_owned(), result: JobResult::Failed };
         let printed = format!("{STAMP}Job {line} completed with result: Failed");
         assert_eq!(console::sign(&printed), Some(completed), "a name changed the result");
     }

@@ -6,7 +6,7 @@
 use crate::lifecycle::{JobResult, Sign, Trouble};
 
 /// The longest job name that is kept, in bytes: it goes into every line of the journal.
-const LONGEST_NAME: usize = 1024;
+pub const LONGEST_NAME: usize = 1024;
 
 /// Reads one console line (stdout or stderr, without its line break).
 #[must_use]
