@@ -163,7 +163,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::lifecycle::testing::{after, policy};
-    use crate::lifecycle::{Begin, Event, Found, Lifetime, Outcome, Phase, Policy, Rung, Stop, Time, step};
+    use crate::lifecycle::{Begin, Event, Exit, Found, Lifetime, Outcome, Phase, Policy, Rung, Stop, Time, step};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -175,7 +175,16 @@ mod tests {
     fn a_shutdown_that_came_before_the_termination_was_accepted_waits_no_longer_than_for_that() {
         let policy = policy();
         let told = Event::Stop(Stop::Shutdown);
-        for events in [[failed(), told.clone(), Event::Closed], [failed(), Event::Closed, told]] {
+        let started = [Event::JitConfigReady, Event::Started];
+        let over = [Event::Exited(Exit::Signal(9)), Event::Closed];
+        for events in [
+            vec![failed(), told.clone(), Event::Closed],
+            vec![failed(), Event::Closed, told.clone()],
+            [&[Event::JitConfigReady, told.clone()], &over[..]].concat(),
+            [&started[..], &[told.clone()], &over].concat(),
+            [&started[..], &[Event::Stop(Stop::DrainNow), told.clone()], &over].concat(),
+            [&[Event::Hold(Time(1) + HOUR), failed(), Event::Closed], &[told][..]].concat(),
+        ] {
             let state = after(&policy, &events);
             let (state, _) = step(&policy, &state, &Event::RungAccepted(Rung::Ec2), Time(2));
             assert!(

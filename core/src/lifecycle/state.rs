@@ -27,8 +27,9 @@ pub struct State {
     /// In a warm pool: when systemd's timer of the lifetime is renewed next.
     #[serde(default)]
     pub renewal: Option<Time>,
-    /// The machine is being shut down, and what its group wants is asked before that counts as an end: a warm pool stops its
-    /// instances. This agent process only; the next one was started, so there is no shutdown any more.
+    /// The machine is being shut down. Before a runner is there, what its group wants is asked before that counts as an end: a
+    /// warm pool stops its instances. Later the shutdown waits for this process, and the process for no more than an accepted
+    /// termination. This agent process only; the next one was started, so there is no shutdown any more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub shutdown: bool,
     /// A limit of the runner has passed, and what happened meanwhile is looked at: until then nothing ends it.
@@ -267,7 +268,7 @@ impl State {
         let steps = self.phase.steps_until().map(|at| (Timer::Steps, at));
         let renewal = self.renewal.filter(|_| self.phase == Phase::Warm).map(|at| (Timer::Renewal, at));
         let phase = self.phase.deadline().map(|at| (Timer::Phase, at));
-        phase.into_iter().chain(interruption).chain(lifetime).chain(steps).chain(renewal)
+        [phase, interruption, lifetime, steps, renewal].into_iter().flatten()
     }
 
     /// The timer that fires next.

@@ -37,8 +37,13 @@ impl Step<'_> {
             }
             // This is the shutdown that was asked for: nothing is left to do, and nobody should have to wait.
             Phase::Terminating { accepted: true, .. } if stop == Stop::Shutdown => self.end_process(),
-            Phase::Closing { .. } | Phase::Terminating { .. } if stop == Stop::Shutdown => self.state.shutdown = true,
             _ => {}
+        }
+        // From here on the process waits for no more than the termination to be accepted. Before that, `Booting` and `Warm` ask
+        // first whether this shutdown is an end; and a process that ends no machine waits for none.
+        let asks_first = matches!(self.state.phase, Phase::Booting { .. } | Phase::Warm);
+        if stop == Stop::Shutdown && !asks_first && self.policy.ending != Ending::Process {
+            self.state.shutdown = true;
         }
     }
 

@@ -3,6 +3,7 @@
 //! Time is made small (every limit is some seconds) and relative (a state is known by how far its deadlines are away),
 //! so that the states are finite and all of them are visited.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -168,7 +169,7 @@ impl Life {
                 | EffectKind::Terminate => {}
             }
         }
-        after.looked &= to.phase.name() == from.phase.name();
+        after.looked &= discriminant(&to.phase) == discriminant(&from.phase);
         let stopped = matches!(to.phase, Phase::Draining { .. }) && !matches!(from.phase, Phase::Draining { .. });
         after.stopped_idle |= stopped && from.phase.run().is_some_and(|run| !run.evidence.assigned());
         after.stopped_idle &= matches!(to.phase, Phase::Draining { .. });
