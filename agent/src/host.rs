@@ -4,16 +4,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use mayfly_core::host::{Disk, Memory, Place, Sample};
+use mayfly_core::host::{Disk, Memory, Sample, WatchedPath};
 use nix::sys::statvfs::statvfs;
 use procfs::{Current, IoPressure, Meminfo, MemoryPressure};
 
 /// Looks at everything but the clock, which nobody here can read.
 #[must_use]
-pub fn sample(places: &[Place]) -> Sample {
+pub fn sample(paths: &[WatchedPath]) -> Sample {
     let memory = Meminfo::current().ok();
     Sample {
-        disks: disks(places),
+        disks: disks(paths),
         memory: memory.and_then(|memory| Some(Memory { available: memory.mem_available?, total: memory.mem_total })),
         memory_pressure: MemoryPressure::current().ok().map(|pressure| pressure.full.avg60),
         io_pressure: IoPressure::current().ok().map(|pressure| pressure.full.avg60),
@@ -22,19 +22,19 @@ pub fn sample(places: &[Place]) -> Sample {
     }
 }
 
-/// Each disk once, whatever places are on it.
-fn disks(places: &[Place]) -> Vec<Disk> {
+/// Each disk once, whatever paths are on it.
+fn disks(paths: &[WatchedPath]) -> Vec<Disk> {
     let mut seen = Vec::new();
     let mut disks = Vec::new();
-    for place in places {
-        let Some(there) = place.path.ancestors().find(|path| path.exists()) else { continue };
+    for watched in paths {
+        let Some(there) = watched.path.ancestors().find(|path| path.exists()) else { continue };
         let (Ok(metadata), Ok(figures)) = (fs::metadata(there), statvfs(there)) else { continue };
         if seen.contains(&metadata.dev()) {
             continue;
         }
         seen.push(metadata.dev());
         disks.push(Disk {
-            place: place.clone(),
+            watched: watched.clone(),
             free_bytes: figures.blocks_available().saturating_mul(figures.fragment_size()),
             inodes: (figures.files() > 0).then(|| (figures.files_available(), figures.files())),
         });
@@ -96,13 +96,13 @@ mod tests {
     #[test]
     fn a_disk_counts_once_and_a_directory_to_come_counts_as_its_parent() {
         let directory = tempfile::tempdir().unwrap();
-        let place = |of, path: &Path| Place { of, path: path.to_owned() };
-        let places = [
-            place("the runner", directory.path()),
-            place("the state", &directory.path().join("not/yet")),
-            place("proc", Path::new("/proc")),
+        let watched = |of, path: &Path| WatchedPath { of, path: path.to_owned() };
+        let paths = [
+            watched("the runner", directory.path()),
+            watched("the state", &directory.path().join("not/yet")),
+            watched("proc", Path::new("/proc")),
         ];
-        let found: Vec<_> = disks(&places).into_iter().map(|disk| disk.place.of).collect();
+        let found: Vec<_> = disks(&paths).into_iter().map(|disk| disk.watched.of).collect();
         assert_eq!(found, ["the runner", "proc"]);
     }
 }

@@ -13,23 +13,23 @@ use mayfly_core::lifecycle::Outcome;
 use mayfly_core::runner::jit::{JitConfig, MAX_ENCODED};
 
 /// How often a file that is to appear is looked for.
-const PACE: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Where the JIT configuration of a local life comes from.
+/// Where the JIT configuration of a local run comes from.
 #[derive(Clone, Debug)]
 pub enum JitSource {
     /// Standard input, read once.
     Stdin,
     /// A file of the user's, which stays.
     File(PathBuf),
-    /// A file that somebody will put there for this life; waited for, and deleted once it is spent.
+    /// A file that somebody will put there for this run; waited for, and deleted once it is spent.
     Dropped(PathBuf),
 }
 
 /// Gets and checks the JIT configuration. Waits for a dropped file without end; the lifecycle keeps the deadline.
 ///
 /// # Errors
-/// The life's outcome, and what is wrong in words.
+/// The run's outcome, and what is wrong in words.
 pub async fn fetch(source: &JitSource) -> Result<JitConfig, (Outcome, String)> {
     let (name, read) = match source {
         JitSource::Stdin => ("standard input".to_owned(), in_a_thread(|| bounded(io::stdin())).await),
@@ -69,7 +69,7 @@ async fn wait_for(path: &Path) -> io::Result<Zeroizing<String>> {
         match File::open(path).and_then(bounded) {
             Ok(text) if !text.trim().is_empty() => return Ok(text),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => tokio::time::sleep(PACE).await,
+            _ => tokio::time::sleep(INTERVAL).await,
         }
     }
 }

@@ -9,7 +9,7 @@
 //! - [`systemd`] is PID 1, which owns the runner's unit on a machine that has one;
 //! - [`docker`] looks at the host's Docker daemon, and clears up in it after a killed job;
 //! - [`control`] talks to people's commands and to the job's hooks;
-//! - [`doctor`] tries each promise on a machine and says what holds;
+//! - [`doctor`] checks each promise on a machine and says what holds;
 //! - [`commands`] are what a person types.
 
 pub mod base;

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mayfly::docker::{Docker, DockerError, Health, Kind, Label, Load, SLOW, State, Verdict, Watch, watch};
+use mayfly::docker::{
+    Docker, DockerError, DockerHistory, DockerVerdict, Health, Kind, Label, Load, SLOW, State, watch,
+};
 use mayfly_core::config::DockerMode;
 use mayfly_core::lifecycle::Time;
 use mayfly_fake_docker::{Container, DockerDouble, Fault, Network, Stance};
@@ -16,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Long enough for an answer on a busy machine, short enough for a test that waits for it in vain.
-const PATIENCE: Duration = Duration::from_millis(700);
+const TIMEOUT: Duration = Duration::from_millis(700);
 const BUDGET: Duration = Duration::from_secs(20);
 const DEADLINE: Duration = Duration::from_secs(15);
 
@@ -54,9 +56,9 @@ async fn next(states: &mut channel::Receiver<Option<State>>) -> State {
 #[tokio::test]
 async fn a_daemon_that_answers_is_ready() {
     let Setup { double, docker, place: _place } = setup();
-    assert_eq!(docker.ping(PATIENCE).await, Health::Ready);
-    assert_eq!(docker.ping(PATIENCE).await, Health::Ready);
-    assert_eq!(double.requests().len(), 2, "one look is one request: {:?}", double.requests());
+    assert_eq!(docker.ping(TIMEOUT).await, Health::Ready);
+    assert_eq!(docker.ping(TIMEOUT).await, Health::Ready);
+    assert_eq!(double.requests().len(), 2, "one poll is one request: {:?}", double.requests());
 }
 
 #[tokio::test]
@@ -71,8 +73,8 @@ async fn no_answer_is_hung_after_the_patience_and_not_later() {
     let Setup { double, docker, place: _place } = setup();
     double.fault("/_ping", None, Fault::Hang);
     let begun = Instant::now();
-    assert_eq!(docker.ping(PATIENCE).await, Health::Hung);
-    assert!(begun.elapsed() >= PATIENCE && begun.elapsed() < PATIENCE + Duration::from_secs(3));
+    assert_eq!(docker.ping(TIMEOUT).await, Health::Hung);
+    assert!(begun.elapsed() >= TIMEOUT && begun.elapsed() < TIMEOUT + Duration::from_secs(3));
 }
 
 #[tokio::test]
@@ -80,7 +82,7 @@ async fn a_socket_unit_that_listens_for_a_dead_service_is_hung_although_connecti
     let Setup { double, docker, place: _place } = setup();
     double.stance(Stance::Unaccepted).unwrap();
     assert!(std::os::unix::net::UnixStream::connect(docker.socket()).is_ok(), "the trap is not set");
-    assert_eq!(docker.ping(PATIENCE).await, Health::Hung);
+    assert_eq!(docker.ping(TIMEOUT).await, Health::Hung);
 }
 
 #[tokio::test]
@@ -97,26 +99,22 @@ async fn a_daemon_that_comes_up_behind_its_socket_answers_the_ping_that_woke_it(
 async fn a_queue_of_connections_that_is_full_is_hung() {
     let Setup { double, docker, place: _place } = setup();
     double.stance(Stance::Full).unwrap();
-    assert_eq!(
-        docker.ping(PATIENCE).await,
-        Health::Hung,
-        "a daemon that accepts nothing would pass for something else"
-    );
+    assert_eq!(docker.ping(TIMEOUT).await, Health::Hung, "a daemon that accepts nothing would pass for something else");
 }
 
 #[tokio::test]
 async fn a_daemon_whose_containerd_is_stuck_answers_pings_and_is_hung_all_the_same() {
     let Setup { double, docker, place: _place } = setup();
-    assert_eq!(docker.probe(PATIENCE).await, Health::Ready);
+    assert_eq!(docker.probe(TIMEOUT).await, Health::Ready);
     // What a real daemon does: whatever needs containerd hangs, the rest is answered.
     for path in ["/version", "/info"] {
         double.fault(path, None, Fault::Hang);
     }
-    assert_eq!(docker.ping(PATIENCE).await, Health::Ready, "the trap is not set");
-    assert_eq!(docker.probe(PATIENCE).await, Health::Hung, "every container of the job would hang");
+    assert_eq!(docker.ping(TIMEOUT).await, Health::Ready, "the trap is not set");
+    assert_eq!(docker.probe(TIMEOUT).await, Health::Hung, "every container of the job would hang");
     double.clear();
     double.fault("/version", Some(1), Fault::Status(500));
-    assert!(matches!(docker.probe(PATIENCE).await, Health::Failing(_)));
+    assert!(matches!(docker.probe(TIMEOUT).await, Health::Failing(_)));
 }
 
 #[tokio::test]
@@ -138,18 +136,18 @@ async fn a_killed_daemon_is_starting_since_somebody_will_start_it_again() {
     let Setup { double, docker, place: _place } = setup();
     double.stance(Stance::Refusing).unwrap();
     assert!(docker.socket().exists(), "a killed daemon leaves its socket file");
-    assert_eq!(docker.ping(PATIENCE).await, Health::Starting);
+    assert_eq!(docker.ping(TIMEOUT).await, Health::Starting);
     double.stance(Stance::Serving).unwrap();
-    assert_eq!(docker.ping(PATIENCE).await, Health::Ready);
+    assert_eq!(docker.ping(TIMEOUT).await, Health::Ready);
 }
 
 #[tokio::test]
 async fn a_machine_without_docker_is_told_from_one_whose_daemon_is_not_up_yet() {
     let place = tempfile::tempdir().unwrap();
     let docker = client(place.path());
-    assert_eq!(docker.ping(PATIENCE).await, Health::Absent);
+    assert_eq!(docker.ping(TIMEOUT).await, Health::Absent);
     install(place.path());
-    assert_eq!(docker.ping(PATIENCE).await, Health::Starting, "a job would not wait for the Docker that is coming");
+    assert_eq!(docker.ping(TIMEOUT).await, Health::Starting, "a job would not wait for the Docker that is coming");
 }
 
 #[tokio::test]
@@ -163,28 +161,28 @@ async fn a_daemon_in_trouble_is_failing_with_its_own_words() {
     for (fault, words) in cases {
         let Setup { double, docker, place: _place } = setup();
         double.fault("/_ping", Some(1), fault);
-        match docker.ping(PATIENCE).await {
+        match docker.ping(TIMEOUT).await {
             Health::Failing(reason) => assert!(reason.contains(words), "{fault:?}: {words:?} is not in {reason:?}"),
             other => panic!("{fault:?} is taken for {other:?}"),
         }
-        assert_eq!(docker.ping(PATIENCE).await, Health::Ready, "after {fault:?}");
+        assert_eq!(docker.ping(TIMEOUT).await, Health::Ready, "after {fault:?}");
     }
 }
 
 #[tokio::test]
 async fn a_dead_service_behind_its_socket_is_given_up_and_taken_back() {
     let Setup { double, docker, place: _place } = setup();
-    let mut verdicts = Watch::default();
+    let mut verdicts = DockerHistory::default();
     let mut judge = |at: u64, health: &Health| verdicts.observe(Time(at * 1000), Load::Idle, health);
-    assert_eq!(judge(0, &docker.ping(PATIENCE).await), Verdict::Ready);
+    assert_eq!(judge(0, &docker.ping(TIMEOUT).await), DockerVerdict::Ready);
     double.stance(Stance::Unaccepted).unwrap();
-    let hung = docker.ping(PATIENCE).await;
-    assert_eq!(judge(10, &hung), Verdict::NotYet);
-    assert_eq!(judge(25, &hung), Verdict::NotYet);
-    let Verdict::Down { reason } = judge(40, &hung) else { panic!("a job would be let in to hang") };
+    let hung = docker.ping(TIMEOUT).await;
+    assert_eq!(judge(10, &hung), DockerVerdict::NotYet);
+    assert_eq!(judge(25, &hung), DockerVerdict::NotYet);
+    let DockerVerdict::Down { reason } = judge(40, &hung) else { panic!("a job would be let in to hang") };
     assert!(reason.to_string().contains("docker.service is dead while docker.socket listens"), "{reason}");
     double.stance(Stance::Serving).unwrap();
-    assert_eq!(judge(41, &docker.ping(PATIENCE).await), Verdict::Ready);
+    assert_eq!(judge(41, &docker.ping(TIMEOUT).await), DockerVerdict::Ready);
 }
 
 #[tokio::test]
@@ -300,7 +298,7 @@ async fn clearing_up_in_a_hung_daemon_ends_with_its_budget() {
     assert!(removal.unlisted.is_some(), "it is not known whether that was all: {removal:?}");
 
     double.stance(Stance::Unaccepted).unwrap();
-    let removal = docker.remove_leftovers(&label, PATIENCE).await;
+    let removal = docker.remove_leftovers(&label, TIMEOUT).await;
     assert!(matches!(removal.unlisted, Some(DockerError::NoAnswer { .. })), "{removal:?}");
 }
 
@@ -314,7 +312,7 @@ async fn a_watcher_reports_the_daemon_coming_up_within_a_second_or_two() {
     let first = next(&mut seen).await;
     assert_eq!(first.health, Health::Starting);
     let second = next(&mut seen).await;
-    assert_eq!((second.health, second.since), (Health::Starting, first.since), "every look is reported");
+    assert_eq!((second.health, second.since), (Health::Starting, first.since), "every poll is reported");
     assert!(second.seen > first.seen);
     double.stance(Stance::Serving).unwrap();
     let begun = Instant::now();

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use mayfly::daemon::journal::{Binding, Entry, Journal, Replay};
-use mayfly_core::lifecycle::{Begin, Ending, Event, Identity, Limits, Policy, Sign, State, Target, Time, step};
+use mayfly_core::lifecycle::{Begin, Ending, Event, Identity, Limits, Observation, Policy, State, Target, Time, step};
 
 fn policy() -> Policy {
     let minute = Duration::from_secs(60);
@@ -37,7 +37,7 @@ fn policy() -> Policy {
     }
 }
 
-/// The states of a life up to its job, as the loop journals them.
+/// The states of a run up to its job, as the loop journals them.
 fn entries() -> Vec<Entry> {
     let policy = policy();
     let mut entries = vec![Entry { at: Time(0), state: State::new(&policy, Time(0)) }];
@@ -46,9 +46,9 @@ fn entries() -> Vec<Entry> {
         Event::Begin(Begin::Fresh),
         Event::Identified(identity),
         Event::JitConfigReady,
-        Event::Saw(Sign::Listening),
-        Event::Saw(Sign::Running { job: "build — \u{1f98b} \"quoted\"\n".to_owned() }),
-        Event::Saw(Sign::WorkerSeen),
+        Event::Observed(Observation::Listening),
+        Event::Observed(Observation::Running { job: "build — \u{1f98b} \"quoted\"\n".to_owned() }),
+        Event::Observed(Observation::WorkerSeen),
     ];
     for (at, event) in events.iter().enumerate() {
         let at = Time(1 + at as u64);
@@ -98,11 +98,11 @@ fn a_journal_of_ten_thousand_changes_is_bounded_and_tells_the_last_one() {
     let binding = Binding { instance: "i-0123456789abcdef0".to_owned(), boot: "b".to_owned() };
     let (mut journal, replay) = Journal::read(directory.path(), &binding);
     journal.prepare(&binding, &replay);
-    let life = entries();
-    for entry in &life {
+    let run = entries();
+    for entry in &run {
         journal.append(entry).unwrap();
     }
-    let mut last = life[life.len() - 1].clone();
+    let mut last = run[run.len() - 1].clone();
     let (path, mut longest) = (directory.path().join("journal.jsonl"), 0);
     for change in 0..10_000 {
         last.at = Time(100 + change);
@@ -114,17 +114,17 @@ fn a_journal_of_ten_thousand_changes_is_bounded_and_tells_the_last_one() {
             let (again, replay) = Journal::read(directory.path(), &binding);
             let Replay::ThisBoot(read) = &replay else { panic!("after {change} changes: {replay:?}") };
             assert_eq!(read.last(), Some(&last), "what was said last is lost after {change} changes");
-            assert_eq!(read.first(), life.first(), "when the life began is lost");
+            assert_eq!(read.first(), run.first(), "when the run began is lost");
             journal = again;
             journal.prepare(&binding, &replay);
         }
     }
-    assert!(longest < 2 * 1024 * 1024, "a life made a journal of {longest} bytes");
+    assert!(longest < 2 * 1024 * 1024, "a run made a journal of {longest} bytes");
     let Replay::ThisBoot(read) = Journal::read(directory.path(), &binding).1 else { panic!("it is not read") };
     let names = |entries: &[Entry]| {
         let mut names: Vec<_> = entries.iter().map(|entry| entry.state.phase.name()).collect();
         names.dedup();
         names
     };
-    assert_eq!(names(&read), names(&life), "how the life went is lost");
+    assert_eq!(names(&read), names(&run), "how the run went is lost");
 }

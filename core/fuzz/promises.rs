@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mayfly_core::config::{Config, Origin, keys, load};
-use mayfly_core::lifecycle::{JobResult, Sign};
+use mayfly_core::lifecycle::{JobResult, Observation};
 use mayfly_core::notices;
 use mayfly_core::runner::jit::{JitConfig, JitError};
 use mayfly_core::runner::{console, perf};
@@ -93,17 +93,26 @@ pub(crate) fn console_line(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for line in text.split('\n') {
         let stamped = matches!(
-            console::sign(line),
-            Some(Sign::Listening | Sign::Reconnected | Sign::Running { .. } | Sign::Completed { .. })
+            console::observation(line),
+            Some(
+                Observation::Listening
+                    | Observation::Reconnected
+                    | Observation::Running { .. }
+                    | Observation::Completed { .. }
+            )
         );
         let at_its_place = line.get(19..22) == Some("Z: ") && line.starts_with(|c: char| c.is_ascii_digit());
         assert!(!stamped || at_its_place, "{line:?} was believed without a time stamp at its start");
         let name = &line[..line.floor_char_boundary(console::LONGEST_NAME)];
-        let running = Sign::Running { job: name.to_owned() };
-        assert_eq!(console::sign(&format!("{STAMP}Running job: {line}")), Some(running), "a name was more than a name");
-        let completed = Sign::Completed { job: name.to_owned(), result: JobResult::Failed };
+        let running = Observation::Running { job: name.to_owned() };
+        assert_eq!(
+            console::observation(&format!("{STAMP}Running job: {line}")),
+            Some(running),
+            "a name was more than a name"
+        );
+        let completed = Observation::Completed { job: name.to_owned(), result: JobResult::Failed };
         let printed = format!("{STAMP}Job {line} completed with result: Failed");
-        assert_eq!(console::sign(&printed), Some(completed), "a name changed the result");
+        assert_eq!(console::observation(&printed), Some(completed), "a name changed the result");
     }
 }
 
@@ -112,8 +121,8 @@ pub(crate) fn perf_log(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for line in text.split('\n') {
         let request = ["MessageReceived_RunnerJobRequest:", "MessageReceived_PipelineAgentJobRequest:"];
-        let expected = request.iter().any(|request| line.starts_with(request)).then_some(Sign::JobMessage);
-        assert_eq!(perf::sign(line), expected, "{line:?}");
+        let expected = request.iter().any(|request| line.starts_with(request)).then_some(Observation::JobMessage);
+        assert_eq!(perf::observation(line), expected, "{line:?}");
     }
 }
 
@@ -149,8 +158,11 @@ fn written(config: &Config) -> String {
             section = of;
         }
         let text = &config.texts[key.name];
-        let value =
-            if key.kind == keys::Kind::Boolean { text.clone() } else { toml::Value::from(text.as_str()).to_string() };
+        let value = if key.kind == keys::ValueKind::Boolean {
+            text.clone()
+        } else {
+            toml::Value::from(text.as_str()).to_string()
+        };
         file.push_str(&format!("{name} = {value}\n"));
     }
     file

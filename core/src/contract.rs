@@ -52,7 +52,7 @@ names! {
     TagKey {
         /// What it is doing.
         Phase = "mayfly:phase",
-        /// How its life ended, or will.
+        /// How its run ended, or will.
         Outcome = "mayfly:outcome",
         /// The run of its job.
         Run = "mayfly:run",

@@ -5,7 +5,7 @@ mod stopping;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Marks;
-use crate::lifecycle::{End, Event, Notice, Outcome, Rung, State, Time};
+use crate::lifecycle::{End, Event, Notice, Outcome, State, TerminationMethod, Time};
 pub use stopping::{StepMarks, Stopping};
 
 /// What happened in a run, for people and machines.
@@ -35,7 +35,7 @@ pub struct Record {
     pub notices: Vec<NoticeSeen>,
     /// Every method that was tried to end the machine, and what came back.
     #[serde(default)]
-    pub rungs: Vec<RungTried>,
+    pub terminations: Vec<TerminationTried>,
     /// What the job took of the machine, where systemd counts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
@@ -69,9 +69,9 @@ pub struct NoticeSeen {
 
 /// A termination method that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RungTried {
+pub struct TerminationTried {
     /// Which.
-    pub rung: Rung,
+    pub method: TerminationMethod,
     /// `None` if it was accepted, else why not.
     pub refused: Option<String>,
 }
@@ -144,13 +144,13 @@ impl Record {
     }
 
     /// Notes what came of a termination method.
-    pub fn rung(&mut self, event: &Event) {
-        let (rung, refused) = match event {
-            Event::RungAccepted(rung) => (*rung, None),
-            Event::RungRefused { rung, detail, .. } => (*rung, Some(detail.clone())),
+    pub fn termination(&mut self, event: &Event) {
+        let (method, refused) = match event {
+            Event::TerminationAccepted(method) => (*method, None),
+            Event::TerminationRefused { method, detail, .. } => (*method, Some(detail.clone())),
             _ => return,
         };
-        self.rungs.push(RungTried { rung, refused });
+        self.terminations.push(TerminationTried { method, refused });
     }
 }
 
@@ -165,7 +165,11 @@ mod tests {
         let mut record = Record { version: "0.1.0".to_owned(), instance: "i-1".to_owned(), ..Record::default() };
         record.phases.push(PhaseTime { phase: "Idle".to_owned(), at: Time(7) });
         record.notice(Notice::Spot { at: Time(9) }, "then".to_owned(), Some("soon".to_owned()));
-        record.rung(&Event::RungRefused { rung: Rung::Ec2, at_min_size: false, detail: "denied".to_owned() });
+        record.termination(&Event::TerminationRefused {
+            method: TerminationMethod::Ec2,
+            at_min_size: false,
+            detail: "denied".to_owned(),
+        });
         record.usage = Some(Usage { cpu_ms: Some(3), ..Usage::default() });
         record.stopping = Some(Stopping { signal: Time(8), ..Stopping::default() });
         let job = Some(JobInfo { run_id: "42".to_owned(), ..JobInfo::default() });

@@ -2,32 +2,32 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
-use mayfly_core::lifecycle::{Evidence, Exit, JobInfo, JobResult, Outcome, Sign, Time, Trouble};
+use mayfly_core::lifecycle::{ConsoleError, Evidence, Exit, JobInfo, JobResult, Observation, Outcome, Time};
 
-fn evidence(signs: &[Sign]) -> Evidence {
+fn evidence(observations: &[Observation]) -> Evidence {
     let mut evidence = Evidence::default();
-    signs.iter().for_each(|sign| evidence.absorb(sign));
+    observations.iter().for_each(|observation| evidence.absorb(observation));
     evidence
 }
 
-fn running() -> Sign {
-    Sign::Running { job: "build".to_owned() }
+fn running() -> Observation {
+    Observation::Running { job: "build".to_owned() }
 }
 
-fn completed(result: JobResult) -> Sign {
-    Sign::Completed { job: "build".to_owned(), result }
+fn completed(result: JobResult) -> Observation {
+    Observation::Completed { job: "build".to_owned(), result }
 }
 
-fn started() -> Sign {
-    Sign::HookStarted(JobInfo { repository: "o/r".to_owned(), ..JobInfo::default() })
+fn started() -> Observation {
+    Observation::HookStarted(JobInfo { repository: "o/r".to_owned(), ..JobInfo::default() })
 }
 
 #[test]
 fn verdicts_of_a_runner_that_ended_by_itself() {
     use JobResult::{Canceled, Failed, Skipped, Succeeded, SucceededWithIssues};
-    use Sign::{HookCompleted, JobMessage, Listening, WorkerGone, WorkerSeen};
-    let trouble = Sign::Trouble;
-    let table: &[(&str, Vec<Sign>, Exit, Outcome)] = &[
+    use Observation::{HookCompleted, JobMessage, Listening, WorkerGone, WorkerSeen};
+    let trouble = Observation::ConsoleError;
+    let table: &[(&str, Vec<Observation>, Exit, Outcome)] = &[
         (
             "a good job",
             vec![running(), WorkerSeen, WorkerGone, completed(Succeeded)],
@@ -61,28 +61,33 @@ fn verdicts_of_a_runner_that_ended_by_itself() {
         ("exit 0 after a job request", vec![Listening, JobMessage], Exit::Code(0), Outcome::JobUnknown),
         (
             "removed while idle",
-            vec![Listening, trouble(Trouble::RegistrationRemoved)],
+            vec![Listening, trouble(ConsoleError::RegistrationRemoved)],
             Exit::Code(0),
             Outcome::RegistrationRemoved,
         ),
-        ("deleted before", vec![trouble(Trouble::RegistrationDeleted)], Exit::Code(1), Outcome::RegistrationDeleted),
+        (
+            "deleted before",
+            vec![trouble(ConsoleError::RegistrationDeleted)],
+            Exit::Code(1),
+            Outcome::RegistrationDeleted,
+        ),
         (
             "a skewed clock is told as a deleted registration",
-            vec![trouble(Trouble::ClockSkew), trouble(Trouble::RegistrationDeleted)],
+            vec![trouble(ConsoleError::ClockSkew), trouble(ConsoleError::RegistrationDeleted)],
             Exit::Code(1),
             Outcome::ClockSkew,
         ),
         (
             "deprecated by default code",
-            vec![Listening, trouble(Trouble::VersionDeprecated)],
+            vec![Listening, trouble(ConsoleError::VersionDeprecated)],
             Exit::Code(1),
             Outcome::RunnerVersionDeprecated,
         ),
         ("deprecated by its own code", vec![], Exit::Code(7), Outcome::RunnerVersionDeprecated),
-        ("no network, and gone", vec![trouble(Trouble::Unreachable)], Exit::Code(2), Outcome::NetworkUnreachable),
+        ("no network, and gone", vec![trouble(ConsoleError::Unreachable)], Exit::Code(2), Outcome::NetworkUnreachable),
         (
             "trouble that was over",
-            vec![trouble(Trouble::Unreachable), Sign::Reconnected, Listening],
+            vec![trouble(ConsoleError::Unreachable), Observation::Reconnected, Listening],
             Exit::Code(2),
             Outcome::RunnerCrashed,
         ),
@@ -106,21 +111,21 @@ fn verdicts_of_a_runner_that_ended_by_itself() {
             Exit::Code(102),
             Outcome::JobFailed,
         ),
-        ("not configured", vec![trouble(Trouble::NotConfigured)], Exit::Code(1), Outcome::JitConfigInvalid),
+        ("not configured", vec![trouble(ConsoleError::NotConfigured)], Exit::Code(1), Outcome::JitConfigInvalid),
     ];
-    for (name, signs, exit, expected) in table {
-        assert_eq!(evidence(signs).verdict(*exit), *expected, "{name}");
+    for (name, observations, exit, expected) in table {
+        assert_eq!(evidence(observations).verdict(*exit), *expected, "{name}");
     }
 }
 
 #[test]
 fn verdicts_of_a_runner_that_was_told_to_stop() {
     use JobResult::{Canceled, Failed, Succeeded};
-    /// Name, signs before and after the stop, its reason, the listener's end, the verdict.
-    type Row = (&'static str, Vec<Sign>, Vec<Sign>, Outcome, Option<Exit>, Outcome);
+    /// Name, observations before and after the stop, its reason, the listener's end, the verdict.
+    type Row = (&'static str, Vec<Observation>, Vec<Observation>, Outcome, Option<Exit>, Outcome);
     let table: &[Row] = &[
-        ("idle", vec![Sign::Listening], vec![], Outcome::IdleTimeout, Some(Exit::Code(0)), Outcome::IdleTimeout),
-        ("raced", vec![], vec![Sign::JobMessage], Outcome::IdleTimeout, Some(Exit::Code(0)), Outcome::IdleRaced),
+        ("idle", vec![Observation::Listening], vec![], Outcome::IdleTimeout, Some(Exit::Code(0)), Outcome::IdleTimeout),
+        ("raced", vec![], vec![Observation::JobMessage], Outcome::IdleTimeout, Some(Exit::Code(0)), Outcome::IdleRaced),
         (
             "raced, told by the code only",
             vec![],
@@ -132,7 +137,7 @@ fn verdicts_of_a_runner_that_was_told_to_stop() {
         (
             "raced, and the job made it",
             vec![],
-            vec![Sign::WorkerSeen, completed(Succeeded)],
+            vec![Observation::WorkerSeen, completed(Succeeded)],
             Outcome::IdleTimeout,
             Some(Exit::Code(100)),
             Outcome::JobSucceeded,
@@ -140,7 +145,7 @@ fn verdicts_of_a_runner_that_was_told_to_stop() {
         ("never listened", vec![], vec![], Outcome::RunnerNotListening, None, Outcome::RunnerNotListening),
         (
             "never listened, and said why",
-            vec![Sign::Trouble(Trouble::SessionConflict)],
+            vec![Observation::ConsoleError(ConsoleError::SessionConflict)],
             vec![],
             Outcome::RunnerNotListening,
             Some(Exit::Code(0)),
@@ -158,14 +163,14 @@ fn verdicts_of_a_runner_that_was_told_to_stop() {
         (
             "made it all the same",
             vec![running()],
-            vec![Sign::WorkerSeen, completed(Succeeded)],
+            vec![Observation::WorkerSeen, completed(Succeeded)],
             Outcome::Lifetime,
             Some(Exit::Code(100)),
             Outcome::JobSucceeded,
         ),
         (
             "success that the code denies",
-            vec![Sign::WorkerSeen, completed(Succeeded)],
+            vec![Observation::WorkerSeen, completed(Succeeded)],
             vec![],
             Outcome::Lifetime,
             Some(Exit::Code(102)),
@@ -176,27 +181,30 @@ fn verdicts_of_a_runner_that_was_told_to_stop() {
         let mut evidence = evidence(before);
         evidence.stopped = Some(Time(1));
         evidence.stopped_without_job = !evidence.assigned();
-        after.iter().for_each(|sign| evidence.absorb(sign));
+        after.iter().for_each(|observation| evidence.absorb(observation));
         assert_eq!(evidence.verdict_stopped(*reason, *exit), *expected, "{name}");
     }
 }
 
 #[test]
 fn a_completed_line_of_another_job_is_forged() {
-    let evidence = evidence(&[running(), Sign::Completed { job: "other".to_owned(), result: JobResult::Succeeded }]);
+    let evidence =
+        evidence(&[running(), Observation::Completed { job: "other".to_owned(), result: JobResult::Succeeded }]);
     assert_eq!(evidence.completed, None);
 }
 
 /// The listener prints the line when its worker has ended, so one that was there before its worker comes from a job name.
 #[test]
 fn a_completed_line_from_before_the_worker_is_forged() {
-    let mut forged = evidence(&[running(), completed(JobResult::Succeeded), Sign::WorkerSeen]);
+    let mut forged = evidence(&[running(), completed(JobResult::Succeeded), Observation::WorkerSeen]);
     assert_eq!(forged.completed, None);
     // An agent that was started again reads the console again, and finds the worker at work.
-    [completed(JobResult::Succeeded), Sign::WorkerSeen, Sign::WorkerGone].iter().for_each(|sign| forged.absorb(sign));
+    [completed(JobResult::Succeeded), Observation::WorkerSeen, Observation::WorkerGone]
+        .iter()
+        .for_each(|observation| forged.absorb(observation));
     assert_eq!(forged.verdict(Exit::Signal(9)), Outcome::RunnerCrashed, "the listener never said how the job ended");
-    let quick = evidence(&[running(), completed(JobResult::Succeeded), Sign::WorkerGone]);
-    assert_eq!(quick.verdict(Exit::Lost), Outcome::JobSucceeded, "a worker that came and went between two looks");
+    let quick = evidence(&[running(), completed(JobResult::Succeeded), Observation::WorkerGone]);
+    assert_eq!(quick.verdict(Exit::Lost), Outcome::JobSucceeded, "a worker that came and went between two polls");
 }
 
 #[test]

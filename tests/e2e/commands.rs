@@ -5,8 +5,8 @@
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
-use mayfly_e2e::life::{drop_file, mayfly_binary};
-use mayfly_e2e::{Life, processes};
+use mayfly_e2e::run::{drop_file, mayfly_binary};
+use mayfly_e2e::{Run, processes};
 
 fn mayfly(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(mayfly_binary());
@@ -126,7 +126,7 @@ fn the_schema_is_json_and_knows_every_key() {
     }
 }
 
-/// Ports that honest jobs open by default, and the first that the kernel gives to anybody (ip_local_port_range).
+/// Ports that jobs open by default, and the first that the kernel gives to anybody (ip_local_port_range).
 #[test]
 fn the_default_port_of_the_metrics_is_none_that_a_job_wants() {
     let shown: serde_json::Value =
@@ -152,14 +152,14 @@ fn a_wrong_command_line_is_a_usage_error() {
 fn status_tells_the_state_and_the_job() {
     let mut scenario = mayfly_fake_runner::scenarios::named("success").unwrap();
     scenario.job_ms = 1000;
-    let life = Life::with(&scenario);
-    let state = life.state();
+    let run = Run::with(&scenario);
+    let state = run.state();
     let arguments = ["status", "--json", "--state-directory", state.to_str().unwrap()];
     let none = mayfly(&arguments, &[]);
     assert_eq!(none.status.code(), Some(69), "no agent, and status says {}", text(&none.stdout));
-    let mut running = life.start();
+    let mut running = run.start();
     running.until_state("Busy");
-    running.until("the job-started hook", |life| life.journal().concat().contains("repository"));
+    running.until("the job-started hook", |run| run.journal().concat().contains("repository"));
     let status: serde_json::Value = serde_json::from_slice(&mayfly(&arguments, &[]).stdout).unwrap();
     assert_eq!(status["state"], "Busy");
     assert_eq!(status["job_name"], "build");
@@ -172,13 +172,13 @@ fn status_tells_the_state_and_the_job() {
 /// `mayfly agent` on a local machine waits for the file, takes it, and deletes it once it is spent.
 #[test]
 fn the_agent_takes_a_dropped_jit_configuration_and_deletes_it() {
-    let life = Life::named("success");
-    let jit = life.directory().join("dropped");
-    let config = life.directory().join("agent.toml");
+    let run = Run::named("success");
+    let jit = run.directory().join("dropped");
+    let config = run.directory().join("agent.toml");
     let toml = format!(
         "platform = \"local\"\nstate_directory = {:?}\n[jit]\nfile = {jit:?}\n[runner]\ndirectory = {:?}\nuser = \"\"\nsupervisor = \"process\"\n",
-        life.state(),
-        life.root()
+        run.state(),
+        run.root()
     );
     fs::write(&config, toml).unwrap();
     let mut command = Command::new(mayfly_binary());
@@ -187,19 +187,19 @@ fn the_agent_takes_a_dropped_jit_configuration_and_deletes_it() {
         .arg(&config)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.envs(life.environment.iter().cloned()).stdin(Stdio::null()).stderr(Stdio::null());
+    command.envs(run.environment.iter().cloned()).stdin(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
-    wait_for(|| life.journal().iter().any(|line| line.contains("WaitingForJitConfig")));
-    drop_file(&jit, &life.jit);
+    wait_for(|| run.journal().iter().any(|line| line.contains("WaitingForJitConfig")));
+    drop_file(&jit, &run.jit);
     assert!(child.wait().unwrap().success());
     assert!(!jit.exists(), "the spent JIT configuration is still there");
     let record: serde_json::Value =
-        serde_json::from_slice(&fs::read(life.state().join("record.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(run.state().join("record.json")).unwrap()).unwrap();
     assert_eq!(record["outcome"], "job-succeeded");
-    assert!(processes::of_life(&life).is_empty());
+    assert!(processes::of_run(&run).is_empty());
     // One machine, one job: started again, the agent has nothing to do.
     assert!(command.status().unwrap().success());
-    assert_eq!(life.recording().starts().len(), 1, "a restarted agent ran a second job");
+    assert_eq!(run.recording().starts().len(), 1, "a restarted agent ran a second job");
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn wait_for(mut is_true: impl FnMut() -> bool) {
 /// A terminal that nobody is looking at gets no escape sequences.
 #[test]
 fn output_that_is_no_terminal_has_no_colours() {
-    let ended = Life::named("success").run();
+    let ended = Run::named("success").run();
     assert!(!ended.stderr.contains('\x1b'), "{}", ended.stderr);
     assert!(ended.stderr.contains("job-succeeded"), "{}", ended.stderr);
 }

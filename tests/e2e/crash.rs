@@ -5,32 +5,32 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use mayfly_e2e::life::PATIENCE;
-use mayfly_e2e::{Life, processes};
+use mayfly_e2e::run::TIMEOUT;
+use mayfly_e2e::{Run, processes};
 use mayfly_fake_runner::{Act, JitConfig, JobResult, Scenario, Stream, WorkerBehaviour, strings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A life long enough to be killed in: a job that takes a moment.
-fn life(scenario: &str) -> Life {
+/// A run long enough to be killed in: a job that takes a moment.
+fn run(scenario: &str) -> Run {
     let mut scenario = mayfly_fake_runner::scenarios::named(scenario).unwrap();
     scenario.idle_ms = 150;
     scenario.job_ms = 400;
-    Life::with(&scenario)
+    Run::with(&scenario)
 }
 
-fn one_listener(life: &Life, when: &str) {
-    let starts = life.recording().starts().len();
+fn one_listener(run: &Run, when: &str) {
+    let starts = run.recording().starts().len();
     assert_eq!(starts, 1, "{starts} listeners were started {when}: one JIT configuration, {starts} jobs");
 }
 
-/// Kills the agent as soon as its journal has this many lines, and starts it again. `None` if the life ended before.
+/// Kills the agent as soon as its journal has this many lines, and starts it again. `None` if the run ended before.
 fn killed_at(scenario: &str, line: usize) -> Option<()> {
-    let life = life(scenario);
-    let mut running = life.start();
+    let run = run(scenario);
+    let mut running = run.start();
     let mut reached = false;
-    running.until("the journal line", |life| {
-        reached = life.journal().len() >= line;
+    running.until("the journal line", |run| {
+        reached = run.journal().len() >= line;
         reached
     });
     running.kill_dead();
@@ -38,26 +38,26 @@ fn killed_at(scenario: &str, line: usize) -> Option<()> {
         return None;
     }
     let outcome = if scenario == "success" { "job-succeeded" } else { "job-failed" };
-    let ended = life.run();
+    let ended = run.run();
     ended.assert_outcome(outcome);
-    one_listener(&life, &format!("after a kill at journal line {line}"));
+    one_listener(&run, &format!("after a kill at journal line {line}"));
     Some(())
 }
 
 #[test]
-fn killed_after_every_journal_line_of_a_good_life() {
-    let lines = life("success");
+fn killed_after_every_journal_line_of_a_good_run() {
+    let lines = run("success");
     lines.run().assert_outcome("job-succeeded");
     let count = lines.journal().len();
-    assert!(count > 10, "a life of {count} journal lines is no test");
+    assert!(count > 10, "a run of {count} journal lines is no test");
     for line in 1..count {
         killed_at("success", line);
     }
 }
 
 #[test]
-fn killed_after_every_journal_line_of_a_failing_life() {
-    let lines = life("failed");
+fn killed_after_every_journal_line_of_a_failing_run() {
+    let lines = run("failed");
     lines.run().assert_outcome("job-failed");
     for line in 1..lines.journal().len() {
         killed_at("failed", line);
@@ -66,14 +66,14 @@ fn killed_after_every_journal_line_of_a_failing_life() {
 
 #[test]
 fn killed_twice_in_a_row_in_the_middle_of_the_job() {
-    let life = life("success");
+    let run = run("success");
     for _ in 0..2 {
-        let mut running = life.start();
+        let mut running = run.start();
         running.until_state("Busy");
         running.kill_dead();
     }
-    life.run().assert_outcome("job-succeeded");
-    one_listener(&life, "after two kills");
+    run.run().assert_outcome("job-succeeded");
+    one_listener(&run, "after two kills");
 }
 
 #[test]
@@ -81,32 +81,35 @@ fn killed_and_started_again_only_after_the_job_has_ended() {
     for (scenario, outcome) in
         [("success", "job-succeeded"), ("failed", "job-failed"), ("worker-crash", "worker-crashed")]
     {
-        let life = life(scenario);
-        let mut running = life.start();
+        let run = run(scenario);
+        let mut running = run.start();
         running.until_state("Busy");
-        running.until("the job-started hook", |life| life.journal().concat().contains("repository"));
+        running.until("the job-started hook", |run| run.journal().concat().contains("repository"));
         running.kill_dead();
-        let traces = life.state().join("runner.exit");
+        let traces = run.state().join("runner.exit");
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while !traces.exists() {
-            assert!(std::time::Instant::now() < deadline, "the shim did not write down how the listener ended");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the supervisor process did not write down how the listener ended"
+            );
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        life.run().assert_outcome(outcome);
-        one_listener(&life, "though the job was over");
+        run.run().assert_outcome(outcome);
+        one_listener(&run, "though the job was over");
     }
 }
 
-/// Lives a life until the journal tells of `state`, kills the agent, lets `change` have the journal, and goes on.
-fn changed(state: &str, change: impl Fn(&str) -> String) -> (Life, mayfly_e2e::Ended) {
-    let life = life("success");
-    let mut running = life.start();
+/// Makes a run until the journal tells of `state`, kills the agent, lets `change` have the journal, and goes on.
+fn changed(state: &str, change: impl Fn(&str) -> String) -> (Run, mayfly_e2e::Ended) {
+    let run = run("success");
+    let mut running = run.start();
     running.until_state(state);
     running.kill_dead();
-    let journal = life.journal().concat();
-    fs::write(life.state().join("journal.jsonl"), change(&journal)).unwrap();
-    let ended = life.run();
-    (life, ended)
+    let journal = run.journal().concat();
+    fs::write(run.state().join("journal.jsonl"), change(&journal)).unwrap();
+    let ended = run.run();
+    (run, ended)
 }
 
 fn other_boot(journal: &str) -> String {
@@ -117,21 +120,21 @@ fn other_boot(journal: &str) -> String {
 }
 
 #[test]
-fn a_reboot_after_the_runners_start_ends_the_life() {
-    let (life, ended) = changed("Busy", other_boot);
+fn a_reboot_after_the_runners_start_ends_the_run() {
+    let (run, ended) = changed("Busy", other_boot);
     ended.assert_outcome("second-boot");
-    one_listener(&life, "by a second boot");
+    one_listener(&run, "by a second boot");
 }
 
 #[test]
 fn a_reboot_before_the_runners_start_begins_anew() {
-    let life = life("success");
-    let ended = life.run();
+    let run = run("success");
+    let ended = run.run();
     ended.assert_outcome("job-succeeded");
-    let text = life.journal();
+    let text = run.journal();
     let waiting = text.iter().position(|line| line.contains("WaitingForJitConfig")).unwrap();
     // What a machine leaves that lost power while it waited.
-    let other = Life::named("success");
+    let other = Run::named("success");
     fs::create_dir_all(other.state()).unwrap();
     fs::write(other.state().join("journal.jsonl"), other_boot(&text[..=waiting].concat())).unwrap();
     other.run().assert_outcome("job-succeeded");
@@ -140,12 +143,12 @@ fn a_reboot_before_the_runners_start_begins_anew() {
 
 #[test]
 fn the_journal_of_another_instance_is_set_aside() {
-    let first = life("success");
+    let first = run("success");
     first.run().assert_outcome("job-succeeded");
     let journal = first.journal();
     let instance: serde_json::Value = serde_json::from_str(&journal[0]).unwrap();
     let foreign = journal.concat().replace(instance["instance"].as_str().unwrap(), "i-0123456789abcdef0");
-    let second = life("success").jit(JitConfig::new(8).encode());
+    let second = run("success").jit(JitConfig::new(8).encode());
     fs::create_dir_all(second.state()).unwrap();
     fs::write(second.state().join("journal.jsonl"), foreign).unwrap();
     let marker = fs::read_to_string(first.state().join("runner.started")).unwrap();
@@ -162,130 +165,130 @@ fn the_journal_of_another_instance_is_set_aside() {
 
 #[test]
 fn a_journal_cut_at_every_byte_never_starts_a_second_listener() {
-    // A life that was killed in the middle of its job, and whose listener has ended meanwhile.
-    let life = life("success");
-    let mut running = life.start();
+    // A run that was killed in the middle of its job, and whose listener has ended meanwhile.
+    let run = run("success");
+    let mut running = run.start();
     running.until_state("Busy");
     running.kill_dead();
-    let exit = life.state().join("runner.exit");
+    let exit = run.state().join("runner.exit");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !exit.exists() {
         assert!(std::time::Instant::now() < deadline, "the listener does not end");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    let journal = life.journal().concat().into_bytes();
+    let journal = run.journal().concat().into_bytes();
     let kept: Vec<_> = ["runner.started", "runner.pid", "runner.exit", "console.log"]
-        .map(|name| (name, fs::read(life.state().join(name)).unwrap()))
+        .map(|name| (name, fs::read(run.state().join(name)).unwrap()))
         .into();
-    // Every byte of the last line, and every twentieth of the rest: each cut is a whole life.
+    // Every byte of the last line, and every twentieth of the rest: each cut is a whole run.
     let last_line = journal[..journal.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
     let cuts = (0..last_line).step_by(20).chain(last_line..=journal.len());
     for cut in cuts {
-        fs::write(life.state().join("journal.jsonl"), &journal[..cut]).unwrap();
+        fs::write(run.state().join("journal.jsonl"), &journal[..cut]).unwrap();
         for (name, content) in &kept {
-            fs::write(life.state().join(name), content).unwrap();
+            fs::write(run.state().join(name), content).unwrap();
         }
-        let ended = life.run();
+        let ended = run.run();
         ended.assert_outcome("job-succeeded");
-        one_listener(&life, &format!("with the journal cut at byte {cut}"));
+        one_listener(&run, &format!("with the journal cut at byte {cut}"));
     }
 }
 
 /// Nobody is left to say how the job ended but its name, and the console is read again.
 #[test]
 fn a_name_that_imitates_a_success_does_not_win_while_agent_and_listener_are_dead() {
-    let life = life("imitating-names-newline");
-    let mut running = life.start();
+    let run = run("imitating-names-newline");
+    let mut running = run.start();
     running.until_state("Busy");
     // Only of what it passed on can the next agent know that it was printed while the worker lived.
-    running.until("the name was passed on", |life| {
-        let told = fs::read(life.state().join("console.told")).ok().and_then(|bytes| bytes.try_into().ok());
-        let console = fs::read(life.state().join("console.log")).unwrap_or_default();
+    running.until("the name was passed on", |run| {
+        let told = fs::read(run.state().join("console.told")).ok().and_then(|bytes| bytes.try_into().ok());
+        let console = fs::read(run.state().join("console.log")).unwrap_or_default();
         let name_ends = console.windows(12).rposition(|part| part == b"with result:");
         told.map(u64::from_le_bytes).zip(name_ends).is_some_and(|(told, end)| told > end as u64)
     });
     running.kill_dead();
-    for process in processes::of_life(&life) {
+    for process in processes::of_run(&run) {
         if process.arguments.iter().any(|word| word.contains("Runner.Listener")) {
             kill(Pid::from_raw(process.pid), Signal::SIGKILL).unwrap();
         }
     }
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while processes::of_life(&life).iter().any(|process| process.arguments[0].contains("Runner.Worker")) {
+    while processes::of_run(&run).iter().any(|process| process.arguments[0].contains("Runner.Worker")) {
         assert!(std::time::Instant::now() < deadline, "the worker does not end");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    life.run().assert_outcome("runner-crashed");
+    run.run().assert_outcome("runner-crashed");
 }
 
-/// Somebody cleared the state directory up in the middle of a life.
+/// Somebody cleared the state directory up in the middle of a run.
 #[test]
 fn a_marker_that_is_gone_is_no_reason_for_a_second_start() {
-    let life = life("success");
-    let mut running = life.start();
+    let run = run("success");
+    let mut running = run.start();
     running.until_state("Busy");
     running.kill_dead();
-    let exit = life.state().join("runner.exit");
+    let exit = run.state().join("runner.exit");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !exit.exists() {
         assert!(std::time::Instant::now() < deadline, "the listener does not end");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    fs::remove_file(life.state().join("runner.started")).unwrap();
-    let ended = life.run();
+    fs::remove_file(run.state().join("runner.started")).unwrap();
+    let ended = run.run();
     ended.assert_outcome("agent-failed");
     assert_eq!(ended.code(), Some(70), "the exit code does not tell the outcome");
     assert!(ended.record["detail"].as_str().unwrap().contains("marker"), "nobody is told what is wrong");
-    one_listener(&life, "although the marker of its start is gone");
+    one_listener(&run, "although the marker of its start is gone");
 }
 
 #[test]
 fn a_corrupt_journal_is_set_aside_and_the_job_goes_on() {
-    let (life, ended) = changed("Busy", |journal| journal.replace("\"state\":\"Idle\"", "\"state\":\"Idel\""));
+    let (run, ended) = changed("Busy", |journal| journal.replace("\"state\":\"Idle\"", "\"state\":\"Idel\""));
     ended.assert_outcome("job-succeeded");
-    one_listener(&life, "with a corrupt journal");
+    one_listener(&run, "with a corrupt journal");
 }
 
 #[test]
-fn a_corrupt_journal_and_no_runner_ends_the_life_without_one() {
-    let life = life("success");
-    fs::create_dir_all(life.state()).unwrap();
-    fs::write(life.state().join("journal.jsonl"), "this is no journal\n").unwrap();
-    life.run().assert_outcome("journal-failed");
-    assert!(life.recording().starts().is_empty(), "a listener was started with a journal that proves nothing");
+fn a_corrupt_journal_and_no_runner_ends_the_run_without_one() {
+    let run = run("success");
+    fs::create_dir_all(run.state()).unwrap();
+    fs::write(run.state().join("journal.jsonl"), "this is no journal\n").unwrap();
+    run.run().assert_outcome("journal-failed");
+    assert!(run.recording().starts().is_empty(), "a listener was started with a journal that proves nothing");
 }
 
 /// A state directory on a file system of its own, with no room left on it.
 #[test]
 fn a_full_disk_refuses_the_start_and_nothing_else() {
     // The watch over the machine would be quicker, and the journal is not asked.
-    let life = life("success").set("MAYFLY_HOST_MIN_DISK", "0B");
-    fs::create_dir_all(life.state()).unwrap();
-    let plain = life.command();
+    let run = run("success").set("MAYFLY_HOST_MIN_DISK", "0B");
+    fs::create_dir_all(run.state()).unwrap();
+    let plain = run.command();
     let mut command = std::process::Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c"]);
     command.arg(
         "mount -t tmpfs -o size=64k full \"$1\" && { cat /dev/zero > \"$1/filler\" 2>/dev/null; shift; exec \"$@\"; }",
     );
-    command.arg("sh").arg(life.state()).arg(plain.get_program()).args(plain.get_args());
+    command.arg("sh").arg(run.state()).arg(plain.get_program()).args(plain.get_args());
     command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.output().unwrap();
     let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(record["outcome"], "journal-failed", "{record:#}\n{stderr}");
     assert_eq!(output.status.code(), Some(74), "{stderr}");
-    assert!(life.recording().starts().is_empty(), "a listener was started that a restart could not know of");
-    assert!(!life.root().join(".credentials").exists(), "the JIT configuration was left behind");
+    assert!(run.recording().starts().is_empty(), "a listener was started that a restart could not know of");
+    assert!(!run.root().join(".credentials").exists(), "the JIT configuration was left behind");
 }
 
 /// The files were there, the marker was not yet, and no second try follows.
 #[test]
 fn the_files_of_a_start_that_did_not_happen_are_cleared_away() {
-    let first = life("success");
+    let first = run("success");
     first.run().assert_outcome("job-succeeded");
     let journal = first.journal();
     let starting = journal.iter().position(|line| line.contains("\"Starting\"")).unwrap();
-    let killed = Life::named("success").jit("not a configuration");
+    let killed = Run::named("success").jit("not a configuration");
     fs::create_dir_all(killed.state()).unwrap();
     fs::write(killed.state().join("journal.jsonl"), journal[..=starting].concat()).unwrap();
     fs::write(killed.root().join(".credentials"), "of a registration").unwrap();
@@ -296,8 +299,8 @@ fn the_files_of_a_start_that_did_not_happen_are_cleared_away() {
 /// The kernel gives each user so many notifiers (inotify), and jobs use them too.
 #[test]
 fn a_job_is_watched_without_any_notice_of_changed_files() {
-    let life = life("failed").set("MAYFLY_LOG", "warn");
-    let plain = life.command();
+    let run = run("failed").set("MAYFLY_LOG", "warn");
+    let plain = run.command();
     let mut command = std::process::Command::new("unshare");
     command.args(["--map-root-user", "sh", "-c", "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$@\"", "sh"]);
     command.arg(plain.get_program()).args(plain.get_args());
@@ -310,41 +313,41 @@ fn a_job_is_watched_without_any_notice_of_changed_files() {
 }
 
 #[test]
-fn a_journal_that_is_no_file_ends_the_life_without_a_runner() {
-    let life = life("success");
-    fs::create_dir_all(life.state()).unwrap();
-    std::os::unix::fs::symlink("/dev/full", life.state().join("journal.jsonl")).unwrap();
-    life.run().assert_outcome("journal-failed");
-    assert!(life.recording().starts().is_empty(), "a listener was started with a journal that proves nothing");
+fn a_journal_that_is_no_file_ends_the_run_without_a_runner() {
+    let run = run("success");
+    fs::create_dir_all(run.state()).unwrap();
+    std::os::unix::fs::symlink("/dev/full", run.state().join("journal.jsonl")).unwrap();
+    run.run().assert_outcome("journal-failed");
+    assert!(run.recording().starts().is_empty(), "a listener was started with a journal that proves nothing");
 }
 
 #[test]
 fn a_used_state_directory_serves_one_process_at_a_time() {
-    let life = life("success");
-    let mut running = life.start();
+    let run = run("success");
+    let mut running = run.start();
     running.until_state("Idle");
-    let second = life.start().end_leaving_processes();
+    let second = run.start().end_leaving_processes();
     assert_eq!(second.code(), Some(75), "a second agent in the same state directory: {}", second.stderr);
     assert!(second.stderr.contains("another mayfly process"), "{}", second.stderr);
     running.end().assert_outcome("job-succeeded");
-    one_listener(&life, "by two agents");
+    one_listener(&run, "by two agents");
 }
 
 #[test]
-fn a_finished_life_is_followed_by_a_new_one() {
-    let mut life = life("success");
-    life.run().assert_outcome("job-succeeded");
-    life.jit = JitConfig::new(8).encode();
-    life.run().assert_outcome("job-succeeded");
-    assert_eq!(life.recording().starts().len(), 2, "the second JIT configuration was not used");
+fn a_finished_run_is_followed_by_a_new_one() {
+    let mut run = run("success");
+    run.run().assert_outcome("job-succeeded");
+    run.jit = JitConfig::new(8).encode();
+    run.run().assert_outcome("job-succeeded");
+    assert_eq!(run.recording().starts().len(), 2, "the second JIT configuration was not used");
 }
 
 /// The reserved room holds when the file system has none left.
 #[test]
 fn the_journal_reserves_its_room_in_advance() {
-    let life = life("success");
-    life.run().assert_outcome("job-succeeded");
-    let file = fs::File::open(life.state().join("journal.jsonl")).unwrap();
+    let run = run("success");
+    run.run().assert_outcome("job-succeeded");
+    let file = fs::File::open(run.state().join("journal.jsonl")).unwrap();
     let mut byte = [1];
     file.read_exact_at(&mut byte, 200 * 1024).unwrap();
     assert_eq!(byte, [0], "no room is reserved behind the journal's lines");
@@ -377,8 +380,8 @@ fn aways() -> Vec<Away> {
     ]
 }
 
-/// Lives it with the agent away, by a kill or by standing still.
-fn lived_away(away: &Away, killed: bool) {
+/// Makes it with the agent away, by a kill or by standing still.
+fn run_away(away: &Away, killed: bool) {
     let Away { state, limit, acts } = away;
     let when = format!("{} in {state} until limits.{limit} had passed", if killed { "killed" } else { "frozen" });
     let scenario = Scenario {
@@ -388,7 +391,7 @@ fn lived_away(away: &Away, killed: bool) {
         job_ms: 1_500,
         ..Scenario::default()
     };
-    let life = Life::with(&scenario).limits(&[
+    let run = Run::with(&scenario).limits(&[
         ("listening", "20s"),
         ("idle", "20s"),
         ("updating", "20s"),
@@ -397,10 +400,10 @@ fn lived_away(away: &Away, killed: bool) {
         ("job", "20s"),
         ("lifetime", "100s"),
     ]);
-    let life = life.limits(&[(limit, "6s")]);
-    let mut running = life.start();
+    let run = run.limits(&[(limit, "6s")]);
+    let mut running = run.start();
     running.until_state(state);
-    running.until("the listener's start", |life| !life.recording().starts().is_empty());
+    running.until("the listener's start", |run| !run.recording().starts().is_empty());
     let left = running;
     let frozen = if killed {
         left.kill_dead();
@@ -409,11 +412,11 @@ fn lived_away(away: &Away, killed: bool) {
         left.signal(Signal::SIGSTOP);
         Some(left)
     };
-    let last: serde_json::Value = serde_json::from_str(life.journal().last().unwrap()).unwrap();
+    let last: serde_json::Value = serde_json::from_str(run.journal().last().unwrap()).unwrap();
     assert_eq!(last["state"]["phase"]["state"], *state, "the agent was too quick for this test: {when}");
     let limit_at = last["state"]["phase"]["deadline"].as_u64().unwrap();
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !life.state().join("runner.exit").exists() || uptime_ms() <= limit_at {
+    let deadline = std::time::Instant::now() + TIMEOUT;
+    while !run.state().join("runner.exit").exists() || uptime_ms() <= limit_at {
         assert!(std::time::Instant::now() < deadline, "the job does not end: {when}");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
@@ -422,7 +425,7 @@ fn lived_away(away: &Away, killed: bool) {
             frozen.signal(Signal::SIGCONT);
             frozen.end()
         }
-        None => life.run(),
+        None => run.run(),
     };
     assert_eq!(
         ended.outcome(),
@@ -431,7 +434,7 @@ fn lived_away(away: &Away, killed: bool) {
         ended.record,
         ended.stderr
     );
-    one_listener(&life, &when);
+    one_listener(&run, &when);
 }
 
 fn uptime_ms() -> u64 {
@@ -442,12 +445,10 @@ fn uptime_ms() -> u64 {
 
 #[test]
 fn a_job_that_ended_while_the_agent_was_dead_is_told_though_the_states_limit_has_passed() {
-    std::thread::scope(|lives| aways().into_iter().for_each(|away| drop(lives.spawn(move || lived_away(&away, true)))));
+    std::thread::scope(|runs| aways().into_iter().for_each(|away| drop(runs.spawn(move || run_away(&away, true)))));
 }
 
 #[test]
 fn a_job_that_ended_while_the_agent_stood_still_is_told_though_the_states_limit_has_passed() {
-    std::thread::scope(|lives| {
-        aways().into_iter().for_each(|away| drop(lives.spawn(move || lived_away(&away, false))))
-    });
+    std::thread::scope(|runs| aways().into_iter().for_each(|away| drop(runs.spawn(move || run_away(&away, false)))));
 }

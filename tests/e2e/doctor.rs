@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use mayfly_e2e::life::mayfly_binary;
+use mayfly_e2e::run::mayfly_binary;
 use serde_json::Value;
 
 /// The user that owns nothing.

@@ -15,11 +15,11 @@ use nix::unistd::Pid;
 const IN_GROUP: &str = "TerminateInstanceInAutoScalingGroup";
 const ON_ITSELF: &str = "TerminateInstances";
 
-fn rungs(gone: &Gone) -> Vec<(String, bool)> {
-    gone.rungs()
+fn methods(gone: &Gone) -> Vec<(String, bool)> {
+    gone.methods()
 }
 
-fn rung(name: &str, accepted: bool) -> (String, bool) {
+fn method(name: &str, accepted: bool) -> (String, bool) {
     (name.to_owned(), accepted)
 }
 
@@ -33,9 +33,9 @@ fn in_a_group_the_desired_capacity_goes_down() {
     let cloud = Cloud::in_group("success").launched();
     let gone = cloud.run();
     gone.assert_outcome("job-succeeded");
-    assert_eq!(rungs(&gone)[0], rung("group-decrement", true));
+    assert_eq!(methods(&gone)[0], method("group-decrement", true));
     assert_eq!(cloud.moto.desired_capacity("runners").unwrap(), 0, "the group replaces what ended on purpose");
-    assert_eq!(cloud.calls(IN_GROUP), 1, "the end is asked for once per rung that worked");
+    assert_eq!(cloud.calls(IN_GROUP), 1, "the end is asked for once per method that worked");
     assert_eq!(cloud.calls(ON_ITSELF), 0);
 }
 
@@ -44,7 +44,7 @@ fn a_group_at_its_minimum_is_asked_once_more_without_the_decrement() {
     let cloud = Cloud::in_group("success").launched();
     cloud.aws.fault(Match::action(IN_GROUP).containing("=true"), Limit::default(), Fault::Error(AwsError::MinSize));
     let gone = cloud.run();
-    assert_eq!(rungs(&gone)[..2], [rung("group-decrement", false), rung("group", true)]);
+    assert_eq!(methods(&gone)[..2], [method("group-decrement", false), method("group", true)]);
     assert_eq!(cloud.calls(IN_GROUP), 2);
 }
 
@@ -54,7 +54,7 @@ fn a_busy_group_and_throttling_are_waited_out_inside_the_rung() {
         let cloud = Cloud::in_group("success").launched();
         cloud.aws.fault(Match::action(IN_GROUP), Limit::times(2), Fault::Error(error));
         let gone = cloud.run();
-        assert_eq!(rungs(&gone)[0], rung("group-decrement", true), "{:#}", gone.record);
+        assert_eq!(methods(&gone)[0], method("group-decrement", true), "{:#}", gone.record);
         assert_eq!(cloud.calls(IN_GROUP), 3);
     }
 }
@@ -64,7 +64,7 @@ fn what_the_group_denies_the_instance_does_itself() {
     let cloud = Cloud::in_group("success").launched();
     cloud.aws.fault(Match::action(IN_GROUP), Limit::default(), Fault::Error(AwsError::AccessDenied));
     let gone = cloud.run();
-    assert_eq!(rungs(&gone)[..2], [rung("group-decrement", false), rung("ec2", true)]);
+    assert_eq!(methods(&gone)[..2], [method("group-decrement", false), method("ec2", true)]);
     assert_eq!(cloud.state(), "terminated");
     assert_eq!(cloud.calls(IN_GROUP), 1, "a denial is final at once");
 }
@@ -75,9 +75,9 @@ fn what_aws_denies_the_power_off_does() {
     cloud.aws.fault(Match::action(ON_ITSELF), Limit::default(), Fault::Error(AwsError::AccessDenied));
     let gone = cloud.run();
     gone.assert_outcome("job-succeeded");
-    assert_eq!(rungs(&gone), [rung("ec2", false), rung("power-off", true)]);
+    assert_eq!(methods(&gone), [method("ec2", false), method("power-off", true)]);
     assert!(cloud.powered_off().exists(), "nothing ended this machine");
-    let refused = gone.record["rungs"][0]["refused"].as_str().unwrap();
+    let refused = gone.record["terminations"][0]["refused"].as_str().unwrap();
     assert!(refused.contains("UnauthorizedOperation") || refused.contains("AccessDenied"), "no reason: {refused}");
 }
 
@@ -101,7 +101,7 @@ fn every_way_in_which_aws_does_not_answer_falls_to_the_power_off_in_time() {
         let cloud = can_power_off(Cloud::standalone("success").launched());
         fault(&cloud);
         let gone = cloud.run();
-        assert_eq!(rungs(&gone), [rung("ec2", false), rung("power-off", true)], "{:#}", gone.record);
+        assert_eq!(methods(&gone), [method("ec2", false), method("power-off", true)], "{:#}", gone.record);
         assert!(cloud.powered_off().exists());
         assert!(gone.took < Duration::from_secs(20), "the machine went on for {:?}", gone.took);
     }
@@ -110,9 +110,9 @@ fn every_way_in_which_aws_does_not_answer_falls_to_the_power_off_in_time() {
 #[test]
 fn without_dns_without_credentials_and_behind_a_black_hole_the_machine_ends_too() {
     for name in ["no DNS", "expired role", "black hole"] {
-        let cloud = can_power_off(Cloud::standalone("success")).live(|life| life.set("MAYFLY_JIT_WAIT", "2s"));
+        let cloud = can_power_off(Cloud::standalone("success")).live(|run| run.set("MAYFLY_JIT_WAIT", "2s"));
         let cloud = match name {
-            "no DNS" => cloud.live(|life| life.set("AWS_ENDPOINT_URL", "http://no-such-host.invalid")),
+            "no DNS" => cloud.live(|run| run.set("AWS_ENDPOINT_URL", "http://no-such-host.invalid")),
             "black hole" => {
                 cloud.aws.black_hole(None).unwrap();
                 cloud
@@ -129,7 +129,7 @@ fn without_dns_without_credentials_and_behind_a_black_hole_the_machine_ends_too(
         };
         let gone = cloud.run();
         assert!(cloud.powered_off().exists(), "{name}: nothing ended this machine: {:#}\n{}", gone.record, gone.log);
-        assert!(cloud.life.recording().starts().is_empty());
+        assert!(cloud.run.recording().starts().is_empty());
         assert!(gone.took < Duration::from_secs(30), "{name}: the machine went on for {:?}", gone.took);
     }
 }
@@ -140,9 +140,9 @@ fn a_machine_that_is_not_ec2_is_never_powered_off() {
     let cloud = Cloud::standalone("success").launched();
     cloud.aws.fault(Match::action(ON_ITSELF), Limit::default(), Fault::Error(AwsError::AccessDenied));
     let gone = cloud.run();
-    assert_eq!(rungs(&gone), [rung("ec2", false), rung("power-off", false)]);
+    assert_eq!(methods(&gone), [method("ec2", false), method("power-off", false)]);
     assert!(!cloud.powered_off().exists(), "a laptop was powered off");
-    assert!(gone.record["rungs"][1]["refused"].as_str().unwrap().contains("DMI"), "{:#}", gone.record);
+    assert!(gone.record["terminations"][1]["refused"].as_str().unwrap().contains("DMI"), "{:#}", gone.record);
 }
 
 /// The same machine with Amazon's firmware, in a mount namespace of its own.
@@ -166,7 +166,7 @@ fn an_answer_that_was_lost_is_asked_for_again_and_does_no_harm() {
     let cloud = Cloud::standalone("success").launched();
     cloud.aws.fault(Match::action(ON_ITSELF), Limit::times(1), Fault::LoseAnswer);
     let gone = cloud.run();
-    assert_eq!(rungs(&gone)[0], rung("ec2", true));
+    assert_eq!(methods(&gone)[0], method("ec2", true));
     assert_eq!(cloud.state(), "terminated");
 }
 
@@ -182,9 +182,9 @@ fn tags_and_the_shutdown_behaviour_that_are_denied_cost_nothing() {
 
 #[test]
 fn an_end_that_was_accepted_is_not_asked_for_again_by_the_next_agent() {
-    let cloud = Cloud::standalone("success").launched().live(|life| life.limits(&[("terminating", "20s")]));
+    let cloud = Cloud::standalone("success").launched().live(|run| run.limits(&[("terminating", "20s")]));
     let mut running = cloud.start();
-    running.until("the accepted end", |cloud| cloud.life.journal().concat().contains("\"accepted\":true"));
+    running.until("the accepted end", |cloud| cloud.run.journal().concat().contains("\"accepted\":true"));
     running.kill_dead();
     let mut again = cloud.start();
     again.until("the next agent", |cloud| cloud.log().contains("going on where an earlier agent process stopped"));

@@ -20,7 +20,7 @@ fn two_hundred_waiting_agents_stay_below_forty_calls_a_second() {
     let mut agents: Vec<_> = (0..AGENTS)
         .map(|number| {
             let mut command = cloud.command();
-            command.env("MAYFLY_STATE_DIRECTORY", cloud.life.directory().join(format!("state-{number}")));
+            command.env("MAYFLY_STATE_DIRECTORY", cloud.run.directory().join(format!("state-{number}")));
             command.env("MAYFLY_JIT_WAIT", "10m").env("MAYFLY_LIMITS_LIFETIME", "20m").env("MAYFLY_TIME_SCALE", "1");
             command.env("MAYFLY_LIMITS_BOOTING", "60s").stderr(Stdio::null()).spawn().unwrap()
         })

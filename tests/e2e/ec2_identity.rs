@@ -36,7 +36,7 @@ fn a_metadata_service_that_stumbles_is_waited_for() {
         }),
     ];
     for (name, fault) in faults {
-        let cloud = Cloud::standalone("success").launched().live(|life| life.limits(&[("booting", "15s")]));
+        let cloud = Cloud::standalone("success").launched().live(|run| run.limits(&[("booting", "15s")]));
         fault(&cloud);
         let gone = cloud.run();
         assert_eq!(gone.outcome(), "job-succeeded", "{name}: {:#}\n{}", gone.record, gone.log);
@@ -48,7 +48,7 @@ fn a_metadata_service_that_stumbles_is_waited_for() {
 fn a_metadata_service_that_never_answers_ends_in_the_power_off() {
     for fault in [Fault::Hang, Fault::Status(403), Fault::Status(503)] {
         let cloud = Cloud::standalone("success").launched().configured("poweroff = \"always\"\n");
-        let cloud = cloud.live(|life| life.limits(&[("booting", "2s")]));
+        let cloud = cloud.live(|run| run.limits(&[("booting", "2s")]));
         cloud.imds.fault("/latest/", Limit::default(), fault);
         let gone = cloud.run();
         gone.assert_outcome("imds-unavailable");
@@ -62,26 +62,26 @@ fn a_metadata_service_that_never_answers_ends_in_the_power_off() {
 #[test]
 fn a_reboot_without_the_metadata_service_forgets_no_runner() {
     let cloud = Cloud::standalone("long-job").launched().configured("poweroff = \"always\"\n");
-    let cloud = cloud.live(|life| life.limits(&[("booting", "1s")]));
+    let cloud = cloud.live(|run| run.limits(&[("booting", "1s")]));
     let mut running = cloud.start();
     running.until_state("Busy");
     running.kill_dead();
-    for process in processes::of_life(&cloud.life) {
+    for process in processes::of_run(&cloud.run) {
         let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
     }
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     for name in ["journal.jsonl", "runner.started"] {
-        let path = cloud.life.state().join(name);
+        let path = cloud.run.state().join(name);
         let text = String::from_utf8(fs::read(&path).unwrap()).unwrap();
         fs::write(path, text.replace(boot.trim(), "00000000-0000-4000-8000-000000000000")).unwrap();
     }
     cloud.imds.fault("/latest/", Limit::default(), Fault::Status(503));
     let gone = cloud.run();
     gone.assert_outcome("second-boot");
-    assert!(cloud.life.state().join("runner.started").exists(), "the next agent would start a second runner");
-    assert!(!cloud.life.root().join(".credentials").exists(), "the registration was left behind");
+    assert!(cloud.run.state().join("runner.started").exists(), "the next agent would start a second runner");
+    assert!(!cloud.run.root().join(".credentials").exists(), "the registration was left behind");
     assert!(cloud.powered_off().exists(), "nothing ended this machine: {:#}", gone.record);
-    assert_eq!(cloud.life.recording().starts().len(), 1);
+    assert_eq!(cloud.run.recording().starts().len(), 1);
 }
 
 #[test]
@@ -94,14 +94,14 @@ fn sigterm_while_the_metadata_service_is_silent_waits_and_ends_the_machine() {
     let gone = running.end();
     gone.assert_outcome("external-shutdown");
     assert_eq!(cloud.state(), "terminated", "the agent went and left the machine");
-    assert!(cloud.life.recording().starts().is_empty(), "a runner was started for a machine that was to end");
+    assert!(cloud.run.recording().starts().is_empty(), "a runner was started for a machine that was to end");
 }
 
 #[test]
 fn an_empty_or_strange_identity_calls_nothing() {
     for document in ["", "{}", r#"{"instanceId":"","region":"eu-central-1"}"#, "<html>"] {
         let cloud = Cloud::standalone("success").launched().configured("poweroff = \"always\"\n");
-        let cloud = cloud.live(|life| life.limits(&[("booting", "1s")]));
+        let cloud = cloud.live(|run| run.limits(&[("booting", "1s")]));
         cloud.imds.set("/latest/dynamic/instance-identity/document", document);
         cloud.run().assert_outcome("imds-unavailable");
         assert!(cloud.aws.requests().is_empty(), "AWS was called for the document {document:?}");
@@ -130,7 +130,7 @@ fn a_notice_that_waits_at_start_is_honoured_before_anything_is_fetched() {
         notice(&cloud);
         cloud.run().assert_outcome(outcome);
         assert_eq!(cloud.calls("GetParameter"), 0, "a JIT configuration was fetched for a job that cannot finish");
-        assert!(cloud.life.recording().starts().is_empty());
+        assert!(cloud.run.recording().starts().is_empty());
         assert_eq!(cloud.state(), "terminated");
     }
 }
@@ -141,15 +141,15 @@ fn killed_after_every_journal_line_with_aws_in_between() {
     scenario.job_ms = 300;
     let whole = Cloud::with(&scenario, Some("runners")).launched();
     whole.run().assert_outcome("job-succeeded");
-    let count = whole.life.journal().len();
+    let count = whole.run.journal().len();
     for line in 1..count {
         let cloud = Cloud::with(&scenario, Some("runners")).launched();
         let mut agent = cloud.start();
-        agent.until("the journal line", |cloud| cloud.life.journal().len() >= line);
+        agent.until("the journal line", |cloud| cloud.run.journal().len() >= line);
         agent.kill_dead();
         let gone = cloud.run();
         assert_eq!(gone.outcome(), "job-succeeded", "killed at line {line}: {:#}\n{}", gone.record, gone.log);
-        assert_eq!(cloud.life.recording().starts().len(), 1, "killed at line {line}: a second listener");
+        assert_eq!(cloud.run.recording().starts().len(), 1, "killed at line {line}: a second listener");
         assert_eq!(cloud.state(), "terminated", "killed at line {line}: the instance goes on");
         assert!(
             !cloud.moto.parameter_exists(&cloud.parameter()).unwrap(),
@@ -162,9 +162,9 @@ fn killed_after_every_journal_line_with_aws_in_between() {
 fn no_secret_is_in_the_log_at_the_finest_level() {
     let jit = JitConfig::new(99);
     let cloud =
-        Cloud::standalone("success").live(|life| life.jit(jit.encode()).set("LOG_SENSITIVE_BODIES", "true")).launched();
+        Cloud::standalone("success").live(|run| run.jit(jit.encode()).set("LOG_SENSITIVE_BODIES", "true")).launched();
     // The longest target would win over any cap in the same filter.
-    let cloud = cloud.live(|life| life.set("MAYFLY_LOG", "trace,aws_smithy_runtime::client=trace"));
+    let cloud = cloud.live(|run| run.set("MAYFLY_LOG", "trace,aws_smithy_runtime::client=trace"));
     let mut agent = cloud.start();
     agent.until_state("Busy");
     let mut secrets = jit.secrets();
@@ -173,7 +173,7 @@ fn no_secret_is_in_the_log_at_the_finest_level() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.starts_with(".credentials") || name.starts_with(".runner")
     };
-    let found = leaks::find(&secrets, &[cloud.life.directory()], registration);
+    let found = leaks::find(&secrets, &[cloud.run.directory()], registration);
     let gone = agent.end();
     assert!(found.is_empty(), "{found:#?}");
     gone.assert_outcome("job-succeeded");
@@ -185,10 +185,10 @@ fn no_secret_is_in_the_log_at_the_finest_level() {
 
 #[test]
 fn a_shutdown_while_the_instance_ends_is_not_held_up() {
-    let cloud = Cloud::standalone("success").launched().live(|life| life.limits(&[("terminating", "50s")]));
+    let cloud = Cloud::standalone("success").launched().live(|run| run.limits(&[("terminating", "50s")]));
     let mut agent = cloud.start();
     agent.until("the termination", |cloud| cloud.state() == "terminated");
-    agent.until("the answer", |cloud| cloud.life.journal().concat().contains("\"accepted\":true"));
+    agent.until("the answer", |cloud| cloud.run.journal().concat().contains("\"accepted\":true"));
     kill(Pid::from_raw(i32::try_from(agent.child.id()).unwrap()), Signal::SIGTERM).unwrap();
     let gone = agent.end();
     gone.assert_outcome("job-succeeded");
@@ -200,17 +200,17 @@ fn a_shutdown_while_the_instance_ends_is_not_held_up() {
 #[test]
 fn a_shutdown_of_the_machine_tells_the_job_so() {
     let cloud = Cloud::standalone("long-job").launched();
-    let outside = cloud.life.directory().join("outside");
+    let outside = cloud.run.directory().join("outside");
     fs::write(&outside, "untouched").unwrap();
-    std::os::unix::fs::symlink(&outside, cloud.life.root().join(".service")).unwrap();
+    std::os::unix::fs::symlink(&outside, cloud.run.root().join(".service")).unwrap();
     let mut agent = cloud.start();
     agent.until_state("Busy");
     let pid = Pid::from_raw(i32::try_from(agent.child.id()).unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
     agent.end().assert_outcome("external-shutdown");
     assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched", "the agent wrote through a planted link");
-    assert!(!cloud.life.root().join(".service").exists(), "the .service file is left behind");
-    let recording = cloud.life.recording();
+    assert!(!cloud.run.root().join(".service").exists(), "the .service file is left behind");
+    let recording = cloud.run.recording();
     let signals: Vec<_> = recording.signals().iter().map(|(_, signal, _)| (*signal).to_owned()).collect();
     assert!(signals.iter().any(|signal| signal == "SIGQUIT"), "the job was not told why: {signals:?}");
 }

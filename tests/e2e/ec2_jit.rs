@@ -17,7 +17,7 @@ fn refuse(cloud: &Cloud, action: &str, limit: Limit, error: AwsError) {
     cloud.aws.fault(Match::action(action), limit, Fault::Error(error));
 }
 
-/// Fails unless the life ended well, and left neither a parameter nor an instance.
+/// Fails unless the run ended well, and left neither a parameter nor an instance.
 fn assert_good(cloud: &Cloud, gone: &Gone) {
     gone.assert_outcome("job-succeeded");
     assert!(!cloud.moto.parameter_exists(&cloud.parameter()).unwrap(), "the spent JIT configuration is still in SSM");
@@ -25,14 +25,14 @@ fn assert_good(cloud: &Cloud, gone: &Gone) {
 }
 
 #[test]
-fn there_at_once_a_whole_life_of_an_instance() {
-    let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_TIME_SCALE", "1"));
+fn there_at_once_a_whole_run_of_an_instance() {
+    let cloud = Cloud::standalone("success").launched().live(|run| run.set("MAYFLY_TIME_SCALE", "1"));
     let gone = cloud.run();
     assert_good(&cloud, &gone);
     assert_eq!(cloud.calls(DELETE), 1, "the JIT configuration is deleted exactly once");
-    assert_eq!(cloud.calls("TerminateInstances"), 1, "the end is asked for once per rung that worked");
+    assert_eq!(cloud.calls("TerminateInstances"), 1, "the end is asked for once per method that worked");
     // Everything that was asked for before the runner was started, of both services.
-    let started = cloud.life.recording().records[0].at_ms;
+    let started = cloud.run.recording().records[0].at_ms;
     let deleted = &cloud.aws.requests_of(DELETE)[0];
     let before = cloud.aws.requests().iter().take_while(|request| request.at < deleted.at).count();
     assert!(started > 0 && before == 1, "{before} requests to AWS before the delete, which comes after the spawn");
@@ -50,7 +50,7 @@ fn there_at_once_a_whole_life_of_an_instance() {
 #[test]
 fn there_after_three_seconds_and_after_a_minute() {
     for seconds in [3.0, 60.0] {
-        let cloud = Cloud::standalone("success").live(|life| life.set("MAYFLY_JIT_WAIT", "20s"));
+        let cloud = Cloud::standalone("success").live(|run| run.set("MAYFLY_JIT_WAIT", "20s"));
         let mut agent = cloud.start();
         let begun = std::time::Instant::now();
         agent.until("the wait", |cloud| begun.elapsed().as_secs_f64() > seconds * SCALE && cloud.calls(GET) > 1);
@@ -72,12 +72,12 @@ fn a_delete_that_is_throttled_twenty_times_costs_no_job_and_happens() {
 
 #[test]
 fn never_there_ends_at_the_deadline_and_says_what_ssm_said() {
-    let cloud = Cloud::standalone("success").live(|life| life.set("MAYFLY_JIT_WAIT", "2s"));
+    let cloud = Cloud::standalone("success").live(|run| run.set("MAYFLY_JIT_WAIT", "2s"));
     let gone = cloud.run();
     gone.assert_outcome("jit-config-timeout");
     assert!(gone.record["detail"].as_str().unwrap().contains("not there yet"), "{:#}", gone.record);
     assert_eq!(cloud.state(), "terminated");
-    assert!(cloud.life.recording().starts().is_empty());
+    assert!(cloud.run.recording().starts().is_empty());
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn denials_of_ssm_and_kms_and_unknown_errors_are_told_apart_from_absence() {
         (AwsError::Code { status: 400, code: "SomethingNew".to_owned(), message: "new".to_owned() }, "SomethingNew"),
     ];
     for (error, said) in errors {
-        let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_JIT_WAIT", "30s"));
+        let cloud = Cloud::standalone("success").launched().live(|run| run.set("MAYFLY_JIT_WAIT", "30s"));
         refuse(&cloud, GET, Limit::default(), error);
         let gone = cloud.run();
         gone.assert_outcome("jit-config-denied");
@@ -101,14 +101,14 @@ fn denials_of_ssm_and_kms_and_unknown_errors_are_told_apart_from_absence() {
 
 #[test]
 fn a_minute_of_throttling_is_waited_out() {
-    let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_JIT_WAIT", "30s"));
+    let cloud = Cloud::standalone("success").launched().live(|run| run.set("MAYFLY_JIT_WAIT", "30s"));
     refuse(&cloud, GET, Limit::lasting(Duration::from_secs_f64(60.0 * SCALE)), AwsError::Throttled);
     assert_good(&cloud, &cloud.run());
 }
 
 #[test]
 fn throttling_without_end_ends_at_the_deadline() {
-    let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_JIT_WAIT", "2s"));
+    let cloud = Cloud::standalone("success").launched().live(|run| run.set("MAYFLY_JIT_WAIT", "2s"));
     refuse(&cloud, GET, Limit::default(), AwsError::Throttled);
     let gone = cloud.run();
     gone.assert_outcome("jit-config-timeout");
@@ -118,7 +118,7 @@ fn throttling_without_end_ends_at_the_deadline() {
 #[test]
 fn faults_of_the_network_and_of_ssm_are_waited_out() {
     for fault in [Fault::Reset, Fault::Html(503), Fault::HalfBody, Fault::Error(AwsError::Internal), Fault::Hang] {
-        let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_JIT_WAIT", "30s"));
+        let cloud = Cloud::standalone("success").launched().live(|run| run.set("MAYFLY_JIT_WAIT", "30s"));
         cloud.aws.fault(Match::action(GET), Limit::times(2), fault);
         assert_good(&cloud, &cloud.run());
     }
@@ -126,7 +126,7 @@ fn faults_of_the_network_and_of_ssm_are_waited_out() {
 
 #[test]
 fn a_parameter_that_is_no_jit_configuration_is_refused() {
-    let cloud = Cloud::standalone("success").live(|life| life.jit("this is no JIT configuration")).launched();
+    let cloud = Cloud::standalone("success").live(|run| run.jit("this is no JIT configuration")).launched();
     cloud.run().assert_outcome("jit-config-invalid");
     assert_eq!(cloud.state(), "terminated");
 }
@@ -137,7 +137,7 @@ fn placeholders_of_the_parameters_name_are_filled_from_tags() {
     let cloud = Cloud::standalone("success").configured(config);
     cloud.imds.set_tag("team", "blue").unwrap();
     cloud.imds.set_tag("mayfly:class", "large").unwrap();
-    cloud.moto.put_parameter(&format!("/blue/large/{}", cloud.instance), &cloud.life.jit).unwrap();
+    cloud.moto.put_parameter(&format!("/blue/large/{}", cloud.instance), &cloud.run.jit).unwrap();
     cloud.run().assert_outcome("job-succeeded");
     let cloud = Cloud::standalone("success").configured(config);
     let gone = cloud.run();
@@ -153,7 +153,7 @@ const TICKET: &str = "9f86d081884c7d659a2feaa0c55ad015";
 
 fn put_under_ticket(cloud: &Cloud) -> String {
     let name = format!("{}/{TICKET}", cloud.parameter());
-    cloud.moto.put_parameter(&name, &cloud.life.jit).unwrap();
+    cloud.moto.put_parameter(&name, &cloud.run.jit).unwrap();
     name
 }
 
@@ -171,8 +171,8 @@ fn a_ticket_in_a_tag_is_part_of_the_parameters_name() {
 /// Who launches through a fleet knows the id only then, and tags the instance after it was launched.
 #[test]
 fn a_tag_that_comes_later_than_the_instance_is_waited_for() {
-    let cloud = Cloud::standalone("success").configured(WITH_TICKET).live(|life| life.set("MAYFLY_JIT_WAIT", "40s"));
-    let cloud = cloud.live(|life| life.set("MAYFLY_TIME_SCALE", "0.5"));
+    let cloud = Cloud::standalone("success").configured(WITH_TICKET).live(|run| run.set("MAYFLY_JIT_WAIT", "40s"));
+    let cloud = cloud.live(|run| run.set("MAYFLY_TIME_SCALE", "0.5"));
     put_under_ticket(&cloud);
     let mut agent = cloud.start();
     let looked = |cloud: &Cloud| cloud.imds.requests().iter().filter(|one| one.path.ends_with("mayfly:ticket")).count();
@@ -187,7 +187,7 @@ fn a_tag_that_never_comes_ends_with_what_to_do_before_the_wait_is_over() {
         // The wait is shorter than the minute that a tag is waited for.
         let cloud = Cloud::standalone("success")
             .configured(WITH_TICKET)
-            .live(|life| life.set("MAYFLY_JIT_WAIT", "10s").set("MAYFLY_TIME_SCALE", "0.3"));
+            .live(|run| run.set("MAYFLY_JIT_WAIT", "10s").set("MAYFLY_TIME_SCALE", "0.3"));
         let mut instance = Instance::new(&cloud.instance, cloud.moto.region()).tag("Name", "runner");
         instance.tags_enabled = enabled;
         cloud.imds.become_instance(instance).unwrap();
@@ -216,11 +216,11 @@ fn a_tag_that_leads_elsewhere_is_refused_and_not_told() {
     }
 }
 
-/// The minute of patience with a denial is longer than the wait.
+/// The minute of timeout with a denial is longer than the wait.
 #[test]
 fn a_denial_is_told_as_one_although_the_wait_is_short() {
     let cloud = Cloud::standalone("success").launched();
-    let cloud = cloud.live(|life| life.set("MAYFLY_JIT_WAIT", "12s").set("MAYFLY_TIME_SCALE", "1"));
+    let cloud = cloud.live(|run| run.set("MAYFLY_JIT_WAIT", "12s").set("MAYFLY_TIME_SCALE", "1"));
     refuse(&cloud, GET, Limit::default(), AwsError::AccessDenied);
     let gone = cloud.run();
     gone.assert_outcome("jit-config-denied");
@@ -229,7 +229,7 @@ fn a_denial_is_told_as_one_although_the_wait_is_short() {
 
 #[test]
 fn a_denial_that_lasts_is_said_in_the_log_and_not_at_each_attempt() {
-    let cloud = Cloud::standalone("success").launched().live(|life| life.set("MAYFLY_JIT_WAIT", "30s"));
+    let cloud = Cloud::standalone("success").launched().live(|run| run.set("MAYFLY_JIT_WAIT", "30s"));
     refuse(&cloud, GET, Limit::times(4), AwsError::AccessDenied);
     let gone = cloud.run();
     assert_good(&cloud, &gone);
@@ -240,7 +240,7 @@ fn a_denial_that_lasts_is_said_in_the_log_and_not_at_each_attempt() {
 
 #[test]
 fn what_is_told_of_a_parameter_is_its_name_and_not_the_template() {
-    let cloud = Cloud::standalone("success").live(|life| life.set("MAYFLY_JIT_WAIT", "2s"));
+    let cloud = Cloud::standalone("success").live(|run| run.set("MAYFLY_JIT_WAIT", "2s"));
     let gone = cloud.run();
     gone.assert_outcome("jit-config-timeout");
     let said = gone.record["detail"].as_str().unwrap();
@@ -250,8 +250,7 @@ fn what_is_told_of_a_parameter_is_its_name_and_not_the_template() {
 /// Unscaled: the first pauses are at most 0.25, 0.5, 1, 2 and 4 seconds.
 #[test]
 fn the_pace_of_waiting_is_the_documented_one() {
-    let cloud =
-        Cloud::standalone("success").live(|life| life.set("MAYFLY_TIME_SCALE", "1").set("MAYFLY_JIT_WAIT", "9s"));
+    let cloud = Cloud::standalone("success").live(|run| run.set("MAYFLY_TIME_SCALE", "1").set("MAYFLY_JIT_WAIT", "9s"));
     cloud.run().assert_outcome("jit-config-timeout");
     let asked: Vec<Duration> = cloud.aws.requests_of(GET).iter().map(|request| request.at).collect();
     assert!((4..=9).contains(&asked.len()), "asked {} times in nine seconds", asked.len());
@@ -272,7 +271,7 @@ fn region_and_credentials_are_those_of_the_instance() {
         assert_eq!(request.call.access_key, "ASIADOUBLEMAYFLY0001", "not the instance role's key");
     }
     let cloud =
-        Cloud::standalone("success").live(|life| life.set("AWS_REGION", "us-gov-west-1").set("MAYFLY_JIT_WAIT", "1s"));
+        Cloud::standalone("success").live(|run| run.set("AWS_REGION", "us-gov-west-1").set("MAYFLY_JIT_WAIT", "1s"));
     let _ = cloud.run();
     assert_eq!(cloud.aws.requests_of(GET)[0].call.region, "us-gov-west-1", "AWS_REGION is not honoured");
 }

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use mayfly_e2e::life::mayfly_binary;
-use mayfly_e2e::{Cloud, Ended, Life, Running};
+use mayfly_e2e::run::mayfly_binary;
+use mayfly_e2e::{Cloud, Ended, Run, Running};
 use mayfly_fake_runner::Scenario;
 use nix::sys::signal::Signal;
 
@@ -84,72 +84,72 @@ fn forged(number: u64) -> String {
     )
 }
 
-fn hooks(life: &Life) -> PathBuf {
-    life.state().join("run/perf/hooks.jsonl")
+fn hooks(run: &Run) -> PathBuf {
+    run.state().join("run/perf/hooks.jsonl")
 }
 
-fn perf(life: &Life) -> PathBuf {
-    life.state().join("run/perf/Runner.perf")
+fn perf(run: &Run) -> PathBuf {
+    run.state().join("run/perf/Runner.perf")
 }
 
-fn console(life: &Life) -> PathBuf {
-    life.state().join("console.log")
+fn console(run: &Run) -> PathBuf {
+    run.state().join("console.log")
 }
 
-fn journal_bytes(life: &Life) -> u64 {
-    fs::metadata(life.state().join("journal.jsonl")).map_or(0, |metadata| metadata.len())
+fn journal_bytes(run: &Run) -> u64 {
+    fs::metadata(run.state().join("journal.jsonl")).map_or(0, |metadata| metadata.len())
 }
 
 /// A job that would take an hour.
-fn endless_job() -> Life {
+fn endless_job() -> Run {
     let job = Scenario { job_ms: 3_600_000, ..Scenario::default() };
-    Life::with(&job).limits(&[("draining", "10s"), ("lifetime", "10m"), ("job", "9m")])
+    Run::with(&job).limits(&[("draining", "10s"), ("lifetime", "10m"), ("job", "9m")])
 }
 
 /// Waits until the job is at work and has told who it is.
 fn at_work(running: &mut Running<'_>) {
     running.until_state("Busy");
-    running.until("the job-started hook", |life| life.journal().concat().contains("run_id"));
+    running.until("the job-started hook", |run| run.journal().concat().contains("run_id"));
 }
 
 /// The job has 5 seconds, whatever it does to get more.
-fn is_stopped_in_time(what: &str, life: &Life, flood: impl FnOnce(&Life) -> Flood) -> Ended {
-    let mut running = life.start();
+fn is_stopped_in_time(what: &str, run: &Run, flood: impl FnOnce(&Run) -> Flood) -> Ended {
+    let mut running = run.start();
     at_work(&mut running);
-    let flood = flood(life);
+    let flood = flood(run);
     running.until_state("Draining");
     let ended = running.end();
     flood.stop();
     ended.assert_outcome("job-timeout");
     assert!(ended.took < Duration::from_secs(40), "{what} put the job's deadline off: {:?}", ended.took);
-    let journal = journal_bytes(life);
+    let journal = journal_bytes(run);
     assert!(journal < LONGEST_JOURNAL, "{what} made a journal of {journal} bytes");
     ended
 }
 
-fn five_seconds() -> Life {
+fn five_seconds() -> Run {
     endless_job().limits(&[("job", "5s")])
 }
 
 #[test]
 fn hook_lines_without_end_do_not_put_a_jobs_deadline_off() {
-    let life = five_seconds();
-    let ended = is_stopped_in_time("a flood of hook lines", &life, |life| Flood::new().appending(hooks(life), forged));
+    let run = five_seconds();
+    let ended = is_stopped_in_time("a flood of hook lines", &run, |run| Flood::new().appending(hooks(run), forged));
     assert_eq!(ended.record["job"]["run_id"], "1234567890", "a later line took the place of the job's own");
 }
 
 #[test]
 fn lines_of_the_perf_log_without_end_do_not_put_a_jobs_deadline_off() {
-    is_stopped_in_time("a flood of the perf log", &five_seconds(), |life| {
-        Flood::new().appending(perf(life), |number| format!("MessageReceived_RunnerJobRequest:{number}\n"))
+    is_stopped_in_time("a flood of the perf log", &five_seconds(), |run| {
+        Flood::new().appending(perf(run), |number| format!("MessageReceived_RunnerJobRequest:{number}\n"))
     });
 }
 
-/// Each pair of lines changes the life there and back, and so the journal.
+/// Each pair of lines changes the run there and back, and so the journal.
 #[test]
 fn a_console_that_goes_there_and_back_does_not_put_a_jobs_deadline_off() {
-    is_stopped_in_time("a flood of the console", &five_seconds(), |life| {
-        Flood::new().appending(console(life), |number| {
+    is_stopped_in_time("a flood of the console", &five_seconds(), |run| {
+        Flood::new().appending(console(run), |number| {
             let text = if number % 2 == 0 { "Runner connect error: forged. Retrying." } else { "Runner reconnected." };
             format!("2026-11-21 08:00:00Z: {text}\n")
         })
@@ -158,8 +158,8 @@ fn a_console_that_goes_there_and_back_does_not_put_a_jobs_deadline_off() {
 
 #[test]
 fn hook_calls_without_end_do_not_put_a_jobs_deadline_off() {
-    is_stopped_in_time("a flood of hook calls", &five_seconds(), |life| {
-        let socket = life.state().join("run/hook.sock");
+    is_stopped_in_time("a flood of hook calls", &five_seconds(), |run| {
+        let socket = run.state().join("run/hook.sock");
         let (call, garbage, silent) = (socket.clone(), socket.clone(), socket);
         Flood::new()
             .calling(8, move |number| {
@@ -182,8 +182,8 @@ fn hook_calls_without_end_do_not_put_a_jobs_deadline_off() {
 #[test]
 fn scrapes_of_the_metrics_without_end_do_not_put_a_jobs_deadline_off() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let life = five_seconds().set("MAYFLY_METRICS_LISTEN", &address.to_string());
-    is_stopped_in_time("a flood of scrapes", &life, |_| {
+    let run = five_seconds().set("MAYFLY_METRICS_LISTEN", &address.to_string());
+    is_stopped_in_time("a flood of scrapes", &run, |_| {
         Flood::new().calling(12, move |_| {
             let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
             stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -194,26 +194,26 @@ fn scrapes_of_the_metrics_without_end_do_not_put_a_jobs_deadline_off() {
 }
 
 /// Everything at once.
-fn all_of_it(life: &Life) -> Flood {
+fn all_of_it(run: &Run) -> Flood {
     Flood::new()
-        .appending(hooks(life), forged)
-        .appending(perf(life), |number| format!("MessageReceived_RunnerJobRequest:{number}\n"))
-        .appending(console(life), |number| format!("line {number} of a job that prints and prints\n"))
+        .appending(hooks(run), forged)
+        .appending(perf(run), |number| format!("MessageReceived_RunnerJobRequest:{number}\n"))
+        .appending(console(run), |number| format!("line {number} of a job that prints and prints\n"))
 }
 
 #[test]
 fn a_drain_and_a_signal_are_heard_in_a_flood() {
     for by_signal in [false, true] {
-        let life = endless_job();
-        let mut running = life.start();
+        let run = endless_job();
+        let mut running = run.start();
         at_work(&mut running);
-        let flood = all_of_it(&life);
-        running.until("the flood", |life| fs::metadata(hooks(life)).is_ok_and(|file| file.len() > MEGABYTE));
+        let flood = all_of_it(&run);
+        running.until("the flood", |run| fs::metadata(hooks(run)).is_ok_and(|file| file.len() > MEGABYTE));
         if by_signal {
             running.signal(Signal::SIGINT);
         } else {
             let mut drain = Command::new(mayfly_binary());
-            drain.args(["drain", "--now", "--state-directory"]).arg(life.state()).env_clear().stdin(Stdio::null());
+            drain.args(["drain", "--now", "--state-directory"]).arg(run.state()).env_clear().stdin(Stdio::null());
             let said = drain.output().unwrap();
             assert!(said.status.success(), "nobody heard it: {}", String::from_utf8_lossy(&said.stderr));
         }
@@ -228,16 +228,16 @@ fn a_drain_and_a_signal_are_heard_in_a_flood() {
 fn a_spot_notice_is_heeded_in_a_flood() {
     let cloud = Cloud::with(&Scenario { job_ms: 3_600_000, ..Scenario::default() }, None).launched();
     let cloud = cloud.configured("[interruption]\nstop_at = \"2s\"\nkill_at = \"1s\"\n");
-    let cloud = cloud.live(|life| life.limits(&[("job", "9m"), ("lifetime", "10m")]));
+    let cloud = cloud.live(|run| run.limits(&[("job", "9m"), ("lifetime", "10m")]));
     let mut agent = cloud.start();
-    agent.until("the job", |cloud| cloud.life.journal().concat().contains("run_id"));
-    let flood = all_of_it(&cloud.life);
-    agent.until("the flood", |cloud| fs::metadata(hooks(&cloud.life)).is_ok_and(|file| file.len() > MEGABYTE));
+    agent.until("the job", |cloud| cloud.run.journal().concat().contains("run_id"));
+    let flood = all_of_it(&cloud.run);
+    agent.until("the flood", |cloud| fs::metadata(hooks(&cloud.run)).is_ok_and(|file| file.len() > MEGABYTE));
     cloud.imds.spot_action("terminate", SystemTime::now() + Duration::from_secs(5));
     let gone = agent.end();
     flood.stop();
     gone.assert_outcome("spot-interruption");
-    assert!(!cloud.life.recording().signals().is_empty(), "the job was not told that its machine goes");
+    assert!(!cloud.run.recording().signals().is_empty(), "the job was not told that its machine goes");
 }
 
 /// What the kernel says of a process's memory, in bytes.
@@ -252,41 +252,41 @@ fn append(path: &Path, content: &[u8]) {
 }
 
 /// Up to where the agent has passed the console on.
-fn told(life: &Life) -> u64 {
-    let bytes = fs::read(life.state().join("console.told")).unwrap_or_default();
+fn told(run: &Run) -> u64 {
+    let bytes = fs::read(run.state().join("console.told")).unwrap_or_default();
     bytes.try_into().map_or(0, u64::from_le_bytes)
 }
 
 /// A line break is an item: three million of them once took 300 MB, and the agent has 256.
 #[test]
 fn line_breaks_without_end_take_no_memory_now_and_after_a_restart() {
-    let life = Life::with(&Scenario { job_ms: 3_000, ..Scenario::default() }).limits(&[
+    let run = Run::with(&Scenario { job_ms: 3_000, ..Scenario::default() }).limits(&[
         ("job", "2m"),
         ("lifetime", "5m"),
         ("finishing", "30s"),
     ]);
-    let mut running = life.start();
+    let mut running = run.start();
     at_work(&mut running);
     let pid = running.child.id();
     let before = memory(pid, "VmHWM").unwrap();
     let breaks = vec![b'\n'; 3_000_000];
-    append(&perf(&life), &breaks);
-    append(&hooks(&life), &breaks);
-    append(&life.state().join("run/perf/Worker.perf"), &breaks);
-    append(&console(&life), &breaks[..200_000]);
+    append(&perf(&run), &breaks);
+    append(&hooks(&run), &breaks);
+    append(&run.state().join("run/perf/Worker.perf"), &breaks);
+    append(&console(&run), &breaks[..200_000]);
     let mut peak = 0;
     // In the middle of it the agent is killed, and the next one reads all of it again.
-    running.until("half of the console", |life| {
+    running.until("half of the console", |run| {
         peak = peak.max(memory(pid, "VmHWM").unwrap_or(0));
-        told(life) > 100_000
+        told(run) > 100_000
     });
     running.kill_dead();
-    let mut running = life.start();
+    let mut running = run.start();
     let pid = running.child.id();
     let mut again = 0;
-    running.until("the job's end", |life| {
+    running.until("the job's end", |run| {
         again = again.max(memory(pid, "VmHWM").unwrap_or(0));
-        life.journal().iter().any(|line| line.contains("\"state\":\"Closing\""))
+        run.journal().iter().any(|line| line.contains("\"state\":\"Closing\""))
     });
     running.end().assert_outcome("job-succeeded");
     for (when, peak) in [("at once", peak), ("after a restart", again)] {
@@ -302,45 +302,45 @@ fn line_breaks_without_end_take_no_memory_now_and_after_a_restart() {
 /// The longest lines, and bytes that are no text.
 #[test]
 fn long_lines_and_bytes_that_are_no_text_take_no_memory() {
-    let life = Life::with(&Scenario { job_ms: 3_000, ..Scenario::default() }).limits(&[
+    let run = Run::with(&Scenario { job_ms: 3_000, ..Scenario::default() }).limits(&[
         ("job", "2m"),
         ("lifetime", "5m"),
         ("finishing", "30s"),
     ]);
-    let mut running = life.start();
+    let mut running = run.start();
     at_work(&mut running);
     let pid = running.child.id();
     let before = memory(pid, "VmHWM").unwrap();
     let line = [vec![0xff; 200_000], b"\n".to_vec()].concat();
-    for path in [perf(&life), hooks(&life), console(&life)] {
+    for path in [perf(&run), hooks(&run), console(&run)] {
         append(&path, &line.repeat(100));
     }
-    let (mut peak, end) = (0, fs::metadata(console(&life)).unwrap().len());
-    running.until("the console", |life| {
+    let (mut peak, end) = (0, fs::metadata(console(&run)).unwrap().len());
+    running.until("the console", |run| {
         peak = peak.max(memory(pid, "VmHWM").unwrap_or(0));
-        told(life) >= end
+        told(run) >= end
     });
     running.end().assert_outcome("job-succeeded");
     let more = peak.saturating_sub(before) / MEGABYTE;
     assert!(more < 24, "lines of 200 kB cost the agent {more} MiB");
 }
 
-/// In a life whose journal was rewritten nothing is lost that the next agent process needs.
+/// In a run whose journal was rewritten nothing is lost that the next agent process needs.
 #[test]
 fn an_agent_that_was_flooded_and_killed_finds_its_job_again() {
     let job = Scenario { job_ms: 6_000, ..Scenario::default() };
-    let life = Life::with(&job).limits(&[("job", "2m"), ("lifetime", "5m"), ("finishing", "30s")]);
-    let mut running = life.start();
+    let run = Run::with(&job).limits(&[("job", "2m"), ("lifetime", "5m"), ("finishing", "30s")]);
+    let mut running = run.start();
     at_work(&mut running);
     let flip = "2026-11-21 08:00:00Z: Runner connect error: x\n2026-11-21 08:00:00Z: Runner reconnected.\n";
-    append(&console(&life), flip.repeat(2_000).as_bytes());
-    append(&hooks(&life), (0..20_000).map(forged).collect::<String>().as_bytes());
-    let end = fs::metadata(console(&life)).unwrap().len();
-    running.until("the console", |life| told(life) >= end);
+    append(&console(&run), flip.repeat(2_000).as_bytes());
+    append(&hooks(&run), (0..20_000).map(forged).collect::<String>().as_bytes());
+    let end = fs::metadata(console(&run)).unwrap().len();
+    running.until("the console", |run| told(run) >= end);
     running.kill_dead();
-    assert!(journal_bytes(&life) < LONGEST_JOURNAL, "the journal has {} bytes", journal_bytes(&life));
-    let ended = life.run();
+    assert!(journal_bytes(&run) < LONGEST_JOURNAL, "the journal has {} bytes", journal_bytes(&run));
+    let ended = run.run();
     ended.assert_outcome("job-succeeded");
     assert_eq!(ended.record["job"]["repository"], "mayfly-example/sample", "the job's own words were lost");
-    assert_eq!(life.recording().starts().len(), 1, "a second listener was started");
+    assert_eq!(run.recording().starts().len(), 1, "a second listener was started");
 }

@@ -30,15 +30,15 @@ fn call(repository: &str, run_id: &str, run_attempt: &str) -> String {
 
 /// What a step can do: a line in the trace file, and a call of the hook's socket.
 fn forge(cloud: &Cloud, call: &str) {
-    let traces = cloud.life.state().join("run/perf/hooks.jsonl");
+    let traces = cloud.run.state().join("run/perf/hooks.jsonl");
     OpenOptions::new().append(true).create(true).open(traces).unwrap().write_all(call.as_bytes()).unwrap();
-    let mut stream = UnixStream::connect(cloud.life.state().join("run/hook.sock")).unwrap();
+    let mut stream = UnixStream::connect(cloud.run.state().join("run/hook.sock")).unwrap();
     stream.write_all(call.as_bytes()).unwrap();
     stream.read_to_end(&mut Vec::new()).unwrap();
 }
 
 fn until_known(agent: &mut OnInstance<'_>) {
-    agent.until("the job's own call", |cloud| cloud.life.journal().concat().contains("run_id"));
+    agent.until("the job's own call", |cloud| cloud.run.journal().concat().contains("run_id"));
 }
 
 #[test]

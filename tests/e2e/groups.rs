@@ -1,4 +1,4 @@
-//! Auto Scaling during a life: terminations and launches that wait for a hook, and warm pools.
+//! Auto Scaling during a run: terminations and launches that wait for a hook, and warm pools.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
@@ -44,7 +44,7 @@ fn a_termination_with_nothing_assigned_drains_and_lets_the_group_go_on() {
     assert_eq!(cloud.aws.hook_result(END).as_deref(), Some("CONTINUE"), "the group waits for an hour:\n{}", gone.log);
     assert_eq!(cloud.calls(IN_GROUP), 0, "the group's capacity would be lowered twice");
     assert_eq!(cloud.state(), "terminated");
-    assert_eq!(gone.rungs()[0], ("lifecycle-action".to_owned(), true), "{:#}", gone.record);
+    assert_eq!(gone.methods()[0], ("lifecycle-action".to_owned(), true), "{:#}", gone.record);
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn refused_heartbeats_and_completions_cost_no_job_and_say_what_to_allow() {
         let advice = format!("allow the instance role autoscaling:{action}");
         assert!(gone.log.contains(&advice), "{advice}\n{}", gone.log);
     }
-    let rungs = &gone.rungs()[..2];
-    assert_eq!(rungs, [("lifecycle-action".to_owned(), false), ("ec2".to_owned(), true)], "{:#}", gone.record);
+    let methods = &gone.methods()[..2];
+    assert_eq!(methods, [("lifecycle-action".to_owned(), false), ("ec2".to_owned(), true)], "{:#}", gone.record);
     assert_eq!(cloud.state(), "terminated");
 }
 
@@ -113,9 +113,9 @@ fn a_termination_that_the_instance_asked_for_does_not_wait_either() {
     waits(&cloud, END, Transition::Termination, 60);
     let gone = cloud.run();
     gone.assert_outcome("job-succeeded");
-    let rungs = &gone.rungs()[..2];
+    let methods = &gone.methods()[..2];
     let expected = [("group-decrement".to_owned(), true), ("lifecycle-action".to_owned(), true)];
-    assert_eq!(rungs, expected, "{:#}\n{}", gone.record, gone.log);
+    assert_eq!(methods, expected, "{:#}\n{}", gone.record, gone.log);
     assert_eq!(cloud.moto.desired_capacity("runners").unwrap(), 0);
 }
 
@@ -128,7 +128,7 @@ fn the_launch_hook_goes_on_once_the_runner_listens_and_is_abandoned_if_it_never_
     assert_eq!(cloud.aws.hook_result(LAUNCH).as_deref(), Some("CONTINUE"));
     agent.end().assert_outcome("job-succeeded");
 
-    let cloud = Cloud::in_group("success").configured(HOOKS).live(|life| life.set("MAYFLY_JIT_WAIT", "1s"));
+    let cloud = Cloud::in_group("success").configured(HOOKS).live(|run| run.set("MAYFLY_JIT_WAIT", "1s"));
     waits(&cloud, LAUNCH, Transition::Launch, 60);
     let gone = cloud.run();
     gone.assert_outcome("jit-config-timeout");
@@ -165,7 +165,7 @@ fn a_warm_instance_that_was_stopped_and_started_runs_its_job() {
     agent.kill_dead();
     cloud.boot_again();
     let mut agent = cloud.start();
-    agent.until("the second boot", |cloud| cloud.life.journal().concat().contains("Warm"));
+    agent.until("the second boot", |cloud| cloud.run.journal().concat().contains("Warm"));
     cloud.imds.target_lifecycle_state("InService");
     agent.end().assert_outcome("job-succeeded");
 }
@@ -208,7 +208,7 @@ fn assert_left_in_the_pool(cloud: &Cloud, status: std::process::ExitStatus) {
         cloud.log()
     );
     assert!(!cloud.powered_off().exists(), "the power was switched off");
-    let journal = cloud.life.journal();
+    let journal = cloud.run.journal();
     let last = journal.last().unwrap();
     assert!(last.contains("\"state\":\"Warm\""), "the next boot would go on with an end: {last}");
 }
@@ -216,7 +216,7 @@ fn assert_left_in_the_pool(cloud: &Cloud, status: std::process::ExitStatus) {
 /// Auto Scaling stops an instance of a `Warmed:Stopped` pool: systemd sends SIGTERM, and the next boot has another id.
 #[test]
 fn a_warm_instance_that_its_pool_stops_takes_its_job_in_a_later_boot() {
-    let cloud = Cloud::in_group("success").launched().live(|life| life.limits(&[("terminating", "20s")]));
+    let cloud = Cloud::in_group("success").launched().live(|run| run.limits(&[("terminating", "20s")]));
     cloud.imds.target_lifecycle_state("Warmed:Stopped");
     let mut agent = cloud.start();
     agent.until_state("Warm");
@@ -231,7 +231,7 @@ fn a_warm_instance_that_its_pool_stops_takes_its_job_in_a_later_boot() {
     cloud.imds.target_lifecycle_state("InService");
     let gone = cloud.run();
     gone.assert_outcome("job-succeeded");
-    assert_eq!(gone.rungs()[0], ("group-decrement".to_owned(), true), "{:#}", gone.record);
+    assert_eq!(gone.methods()[0], ("group-decrement".to_owned(), true), "{:#}", gone.record);
 }
 
 /// In the pool nobody is asked twice: what is not answered is no reason to end it.
@@ -249,7 +249,7 @@ fn a_warm_instance_is_left_to_its_pool_though_the_metadata_service_is_silent() {
 #[test]
 fn a_warm_instance_that_is_shut_down_when_its_pool_no_longer_wants_it_ends() {
     // The watch looks too seldom to have seen it.
-    let cloud = Cloud::in_group("success").launched().live(|life| life.set("MAYFLY_TIME_SCALE", "20"));
+    let cloud = Cloud::in_group("success").launched().live(|run| run.set("MAYFLY_TIME_SCALE", "20"));
     cloud.imds.target_lifecycle_state("Warmed:Running");
     let mut agent = cloud.start();
     agent.until_state("Warm");
@@ -272,7 +272,7 @@ fn a_shutdown_before_the_group_has_told_what_it_wants_ends_no_instance_of_a_pool
         if !silent {
             agent.until_state("WaitingForJitConfig");
         }
-        agent.until("a look at the group", |cloud| {
+        agent.until("a poll of the group", |cloud| {
             cloud.imds.requests().iter().any(|request| request.path.contains("autoscaling"))
         });
         agent.signal(Signal::SIGTERM);
@@ -285,7 +285,7 @@ fn a_shutdown_before_the_group_has_told_what_it_wants_ends_no_instance_of_a_pool
         cloud.imds.clear(fault);
         cloud.put_jit_config();
         let mut agent = cloud.start();
-        agent.until("the pool", |cloud| cloud.life.journal().concat().contains("\"Warm\""));
+        agent.until("the pool", |cloud| cloud.run.journal().concat().contains("\"Warm\""));
         cloud.imds.target_lifecycle_state("InService");
         agent.end().assert_outcome("job-succeeded");
     }
@@ -293,7 +293,7 @@ fn a_shutdown_before_the_group_has_told_what_it_wants_ends_no_instance_of_a_pool
 
 #[test]
 fn a_new_instance_that_learns_late_that_it_is_in_a_pool_waits_there() {
-    let late = |life: mayfly_e2e::Life| life.set("MAYFLY_JIT_WAIT", "2s").limits(&[("terminating", "20s")]);
+    let late = |run: mayfly_e2e::Run| run.set("MAYFLY_JIT_WAIT", "2s").limits(&[("terminating", "20s")]);
     let cloud = Cloud::in_group("success").live(late);
     cloud.imds.remove("meta-data/autoscaling");
     let mut agent = cloud.start();
@@ -312,14 +312,14 @@ fn a_new_instance_that_learns_late_that_it_is_in_a_pool_waits_there() {
     cloud.imds.target_lifecycle_state("InService");
     let gone = agent.end();
     gone.assert_outcome("job-succeeded");
-    assert_eq!(gone.rungs()[0], ("group-decrement".to_owned(), true), "{:#}", gone.record);
+    assert_eq!(gone.methods()[0], ("group-decrement".to_owned(), true), "{:#}", gone.record);
 }
 
 /// Neither the group's tag is in the metadata nor, at first, what the group wants.
 #[test]
 fn a_new_instance_that_learns_late_that_it_is_in_a_group_ends_through_it() {
     let limits = [("idle", "2s"), ("terminating", "20s")];
-    let cloud = Cloud::in_group("no-job").launched().live(|life| life.limits(&limits));
+    let cloud = Cloud::in_group("no-job").launched().live(|run| run.limits(&limits));
     cloud.imds.remove("meta-data/autoscaling");
     cloud.imds.remove("meta-data/tags");
     let mut agent = cloud.start();
@@ -327,7 +327,7 @@ fn a_new_instance_that_learns_late_that_it_is_in_a_group_ends_through_it() {
     cloud.imds.target_lifecycle_state("InService");
     let gone = agent.end();
     gone.assert_outcome("idle-timeout");
-    assert_eq!(gone.rungs()[0], ("group-decrement".to_owned(), true), "{:#}\n{}", gone.record, gone.log);
+    assert_eq!(gone.methods()[0], ("group-decrement".to_owned(), true), "{:#}\n{}", gone.record, gone.log);
     assert_eq!(cloud.moto.desired_capacity("runners").unwrap(), 0, "an empty queue churns for ever");
 }
 

@@ -1,4 +1,4 @@
-//! What EC2 announces during a life: spot interruptions, rebalance recommendations, maintenance.
+//! What EC2 announces during a run: spot interruptions, rebalance recommendations, maintenance.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
@@ -31,7 +31,7 @@ fn with_job(milliseconds: u64) -> Cloud {
 /// A runner that gets no job.
 fn idle() -> Cloud {
     let scenario = Scenario { idle_ms: 60_000, ..Scenario::default() };
-    Cloud::with(&scenario, None).launched().live(|life| life.limits(&[("idle", "20s")]))
+    Cloud::with(&scenario, None).launched().live(|run| run.limits(&[("idle", "20s")]))
 }
 
 fn tag(cloud: &Cloud, key: &str) -> Option<String> {
@@ -40,7 +40,7 @@ fn tag(cloud: &Cloud, key: &str) -> Option<String> {
 
 /// When the listener was told that the machine goes, if it was.
 fn told(cloud: &Cloud) -> Option<SystemTime> {
-    let recording = cloud.life.recording();
+    let recording = cloud.run.recording();
     let signals = recording.signals();
     let quit = signals.iter().find(|(_, signal, _)| *signal == "SIGQUIT");
     quit.map(|(_, _, at)| UNIX_EPOCH + Duration::from_millis(*at))
@@ -76,7 +76,7 @@ fn spot_lets_a_job_use_its_time_and_tells_everybody() {
     for action in ["terminate", "stop"] {
         let cloud = with_job(60_000);
         let mut agent = cloud.start();
-        agent.until("the job", |cloud| cloud.life.journal().concat().contains("run_id"));
+        agent.until("the job", |cloud| cloud.run.journal().concat().contains("run_id"));
         let at = in_seconds(8);
         cloud.imds.spot_action(action, at);
         until_tagged(&mut agent, "mayfly:interrupted-at", |value| !value.is_empty());
@@ -109,7 +109,7 @@ fn spot_with_too_little_time_left_stops_a_job_at_once() {
     for (action, seconds) in [("terminate", 1), ("stop", 1), ("hibernate", 120)] {
         let cloud = with_job(60_000);
         let mut agent = cloud.start();
-        agent.until("the job", |cloud| cloud.life.journal().concat().contains("run_id"));
+        agent.until("the job", |cloud| cloud.run.journal().concat().contains("run_id"));
         let noticed = SystemTime::now();
         cloud.imds.spot_action(action, in_seconds(seconds));
         let gone = agent.end();
@@ -231,7 +231,7 @@ fn maintenance_counts_if_it_falls_into_the_lifetime() {
     assert_eq!(gone.record["notices"][0]["notice"], "scheduled-event", "{:#}", gone.record);
 
     // Two minutes before it begins it is an interruption.
-    let cloud = with_job(60_000).live(|life| life.limits(&[("lifetime", "5m"), ("job", "1m")]));
+    let cloud = with_job(60_000).live(|run| run.limits(&[("lifetime", "5m"), ("job", "1m")]));
     let mut agent = cloud.start();
     agent.until_state("Busy");
     cloud.imds.scheduled_events(&maintenance(in_seconds(123)));
@@ -244,10 +244,10 @@ fn an_agent_that_is_killed_between_a_notice_and_its_effect_makes_up_for_it() {
     let cloud = with_job(60_000);
     let lost = cloud.aws.fault(Match::action("CreateTags"), Limit::default(), AwsFault::Hang);
     let mut agent = cloud.start();
-    agent.until("the job", |cloud| cloud.life.journal().concat().contains("run_id"));
+    agent.until("the job", |cloud| cloud.run.journal().concat().contains("run_id"));
     let at = in_seconds(12);
     cloud.imds.spot_action("terminate", at);
-    agent.until("the journal", |cloud| cloud.life.journal().concat().contains("spot-interruption"));
+    agent.until("the journal", |cloud| cloud.run.journal().concat().contains("spot-interruption"));
     agent.kill_dead();
     cloud.aws.clear(lost);
     let mut agent = cloud.start();
@@ -277,7 +277,7 @@ fn a_notice_that_comes_while_the_agent_is_dead_is_seen_by_the_next() {
 fn a_clock_that_is_minutes_off_moves_nothing() {
     for skew in [240_i64, -240] {
         // The launch is dated by EC2's clock, too.
-        let cloud = with_job(60_000).live(|life| life.limits(&[("lifetime", "20m")]));
+        let cloud = with_job(60_000).live(|run| run.limits(&[("lifetime", "20m")]));
         cloud.imds.clock_skew(skew);
         let mut agent = cloud.start();
         agent.until_state("Busy");
@@ -300,10 +300,10 @@ fn a_clock_that_is_minutes_off_moves_nothing() {
     }
 }
 
-/// At the pace of real lives: well under two requests a second, on one connection.
+/// At the interval of real runs: well under two requests a second, on one connection.
 #[test]
 fn the_watch_is_light_on_the_metadata_service() {
-    let cloud = with_job(60_000).live(|life| life.set("MAYFLY_TIME_SCALE", "1"));
+    let cloud = with_job(60_000).live(|run| run.set("MAYFLY_TIME_SCALE", "1"));
     let mut agent = cloud.start();
     agent.until_state("Busy");
     let mark = cloud.imds.mark();
@@ -327,13 +327,13 @@ fn the_watch_is_light_on_the_metadata_service() {
 
 fn status(cloud: &Cloud) -> Value {
     let mut command = Command::new(mayfly_binary());
-    let output = command.args(["status", "--json", "--state-directory"]).arg(cloud.life.state()).output().unwrap();
+    let output = command.args(["status", "--json", "--state-directory"]).arg(cloud.run.state()).output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// What the job-completed hook writes into the job's log.
 fn completed_hook(cloud: &Cloud) -> String {
-    let socket = cloud.life.state().join("run/hook.sock");
+    let socket = cloud.run.state().join("run/hook.sock");
     let mut command = Command::new(mayfly_binary());
     let output = command.args(["hook", "job-completed"]).env("MAYFLY_HOOK_SOCKET", socket).output().unwrap();
     assert!(output.status.success(), "the hook fails the job: {output:?}");
@@ -347,17 +347,17 @@ fn seconds_of(timestamp: &str) -> Duration {
     Duration::from_secs(seconds.unwrap_or_else(|_| panic!("{timestamp:?} is not a time")))
 }
 
-/// The recommendation found nothing that ran, and a job came while the listener said goodbye.
+/// The recommendation found nothing that ran, and a job came while the listener was shutting down.
 #[test]
 fn a_job_lost_to_a_rebalance_that_did_not_know_of_it_is_told_so() {
     let late = mayfly_fake_runner::scenarios::named("late-job").unwrap();
     let late = Scenario { idle_ms: 6_000, shutdown_delay_ms: 20_000, ..late };
-    let cloud = Cloud::with(&late, None).launched().live(|life| life.limits(&[("idle", "30s"), ("draining", "40s")]));
+    let cloud = Cloud::with(&late, None).launched().live(|run| run.limits(&[("idle", "30s"), ("draining", "40s")]));
     let mut agent = cloud.start();
     agent.until_state("Idle");
     cloud.imds.rebalance(SystemTime::now());
     let gone = agent.end();
-    assert!(!cloud.life.recording().workers().is_empty(), "no job came: the test is wrong\n{}", gone.log);
+    assert!(!cloud.run.recording().workers().is_empty(), "no job came: the test is wrong\n{}", gone.log);
     gone.assert_outcome("idle-raced");
     assert_eq!(gone.record["stopped_for"], "rebalance", "{:#}", gone.record);
     assert_eq!(tag(&cloud, "mayfly:outcome").as_deref(), Some("idle-raced"), "a launcher does not run the job again");

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use mayfly_e2e::Life;
-use mayfly_e2e::life::{PATIENCE, mayfly_binary};
+use mayfly_e2e::Run;
+use mayfly_e2e::run::{TIMEOUT, mayfly_binary};
 use mayfly_fake_runner::jit::encode_outer;
 use mayfly_fake_runner::recording::Event;
 use mayfly_fake_runner::{JitConfig, Scenario};
@@ -56,25 +56,25 @@ fn differences(before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
 
 /// Nothing around the runner's and the state directory changes while `act` runs. `inside` are those two, or only the
 /// latter where the runner's directory must not change either.
-fn unchanged_around<T>(life: &Life, inside: &[PathBuf], act: impl FnOnce() -> T) -> T {
-    drop(life.command()); // writes the file with the JIT configuration, which is the user's and stays
-    let before = snapshot(life.directory(), inside);
+fn unchanged_around<T>(run: &Run, inside: &[PathBuf], act: impl FnOnce() -> T) -> T {
+    drop(run.command()); // writes the file with the JIT configuration, which is the user's and stays
+    let before = snapshot(run.directory(), inside);
     let result = act();
-    let changed = differences(&before, &snapshot(life.directory(), inside));
+    let changed = differences(&before, &snapshot(run.directory(), inside));
     assert!(changed.is_empty(), "something was written where nothing may be: {changed:#?}");
     result
 }
 
-fn assert_no_registration_is_left(life: &Life) {
+fn assert_no_registration_is_left(run: &Run) {
     for name in REGISTRATION {
-        let left = life.root().join(name).symlink_metadata().is_ok();
+        let left = run.root().join(name).symlink_metadata().is_ok();
         assert!(!left, "{name} is left in the runner's directory: whoever reads this disk can act as the runner");
     }
 }
 
 /// One job with these steps.
-fn job(steps: &[String]) -> Life {
-    Life::with(&Scenario { steps: steps.to_vec(), ..Scenario::default() })
+fn job(steps: &[String]) -> Run {
+    Run::with(&Scenario { steps: steps.to_vec(), ..Scenario::default() })
 }
 
 /// A step that fails unless the file is there, plain, and readable by its owner only.
@@ -82,26 +82,26 @@ fn is_private(name: &str) -> String {
     format!("test ! -L {ROOT}/{name} && test \"$(stat -c '%F %a' {ROOT}/{name})\" = 'regular file 600'")
 }
 
-fn succeeds(life: &Life) {
-    let ended = unchanged_around(life, &[life.directory().join("runner"), life.state()], || life.run());
+fn succeeds(run: &Run) {
+    let ended = unchanged_around(run, &[run.directory().join("runner"), run.state()], || run.run());
     ended.assert_outcome("job-succeeded");
-    let recording = life.recording();
+    let recording = run.recording();
     assert_eq!(recording.starts().len(), 1, "one JIT configuration, one listener");
     for record in &recording.records {
         if let Event::Step { index, exit } = record.event {
             assert_eq!(exit, Some(0), "step {index} did not find what it expects");
         }
     }
-    assert_no_registration_is_left(life);
+    assert_no_registration_is_left(run);
 }
 
 /// Nothing is started, nothing is written, and nothing of the blob is told.
 fn refused(blob: impl Into<String>, saying: &str) {
-    let life = Life::named("success").jit(blob);
-    let ended = unchanged_around(&life, &[life.state()], || life.run());
+    let run = Run::named("success").jit(blob);
+    let ended = unchanged_around(&run, &[run.state()], || run.run());
     ended.assert_outcome("jit-config-invalid");
     assert_eq!(ended.code(), Some(65), "the exit code does not tell the outcome");
-    assert!(life.recording().starts().is_empty(), "a runner was started with a JIT configuration that was refused");
+    assert!(run.recording().starts().is_empty(), "a runner was started with a JIT configuration that was refused");
     let said = ended.record["detail"].as_str().unwrap_or_default();
     assert!(said.contains(saying), "the record does not tell what is wrong ({saying}): {said:?}");
     for secret in good().secrets() {
@@ -110,7 +110,7 @@ fn refused(blob: impl Into<String>, saying: &str) {
     }
 }
 
-/// The configuration every life is given, unless a test says otherwise.
+/// The configuration every run is given, unless a test says otherwise.
 fn good() -> JitConfig {
     JitConfig::new(7)
 }
@@ -119,48 +119,48 @@ fn good() -> JitConfig {
 
 #[test]
 fn a_good_one_is_readable_by_the_runner_only() {
-    let life = job(&REGISTRATION.map(is_private));
-    succeeds(&life);
-    assert_eq!(life.recording().starts()[0].argv[1..], ["run"], "the JIT configuration was given as an argument");
+    let run = job(&REGISTRATION.map(is_private));
+    succeeds(&run);
+    assert_eq!(run.recording().starts()[0].argv[1..], ["run"], "the JIT configuration was given as an argument");
 }
 
 #[test]
 fn line_breaks_in_it_are_not_part_of_it() {
     let blob = good().encode();
     let lines: Vec<&str> = (0..blob.len()).step_by(76).map(|at| &blob[at..blob.len().min(at + 76)]).collect();
-    succeeds(&Life::named("success").jit(lines.join("\n") + "\n"));
+    succeeds(&Run::named("success").jit(lines.join("\n") + "\n"));
 }
 
 #[test]
 fn a_long_one_within_the_limit_is_taken() {
     let blob = good().padding(33_000).encode();
     assert!((60_000..=65_536).contains(&blob.len()), "the test is wrong: {} bytes", blob.len());
-    succeeds(&Life::named("success").jit(blob));
+    succeeds(&Run::named("success").jit(blob));
 }
 
 #[test]
 fn ephemeral_as_a_boolean_is_taken() {
-    succeeds(&Life::named("success").jit(good().ephemeral(Some(json!(true))).encode()));
+    succeeds(&Run::named("success").jit(good().ephemeral(Some(json!(true))).encode()));
 }
 
 #[test]
 fn ephemeral_as_a_string_is_taken() {
-    succeeds(&Life::named("success").jit(good().ephemeral(Some(json!("True"))).encode()));
+    succeeds(&Run::named("success").jit(good().ephemeral(Some(json!("True"))).encode()));
 }
 
 /// The runner then keeps its files and, asked for the job's result, still does one job only.
 #[test]
 fn ephemeral_left_out_is_taken_and_leaves_nothing() {
-    succeeds(&Life::named("success").jit(good().ephemeral(None).encode()));
+    succeeds(&Run::named("success").jit(good().ephemeral(None).encode()));
 }
 
 #[test]
 fn a_file_that_is_new_upstream_is_there_for_the_job_and_gone_after_it() {
     let there = format!("test \"$(cat {ROOT}/.attestation)\" = 'from the future'");
-    let life = job(&[is_private(".attestation"), there]);
-    let life = life.jit(good().file(".attestation", b"from the future").encode());
-    succeeds(&life);
-    assert!(!life.root().join(".attestation").exists(), "a file of the spent JIT configuration is left");
+    let run = job(&[is_private(".attestation"), there]);
+    let run = run.jit(good().file(".attestation", b"from the future").encode());
+    succeeds(&run);
+    assert!(!run.root().join(".attestation").exists(), "a file of the spent JIT configuration is left");
 }
 
 // Bad ones.
@@ -229,8 +229,8 @@ fn one_with_settings_that_are_not_json_is_refused() {
 #[test]
 fn a_key_that_climbs_out_is_refused() {
     // Two levels up from the runner's directory is the directory of all temporary files.
-    let life = Life::named("success");
-    let target = life.directory().parent().unwrap().join("etc/mayfly-e2e-x");
+    let run = Run::named("success");
+    let target = run.directory().parent().unwrap().join("etc/mayfly-e2e-x");
     assert!(!target.exists(), "{} is there already: remove it", target.display());
     refused(good().file("../../etc/mayfly-e2e-x", b"x").encode(), "../../etc/mayfly-e2e-x");
     assert!(!target.exists(), "{} was written through the JIT configuration", target.display());
@@ -295,21 +295,21 @@ fn one_of_seventy_kilobytes_is_refused() {
 
 // Where it comes from.
 
-/// `mayfly run` of this life with another source of the JIT configuration, and with this on standard input.
-fn run_from(life: &Life, source: &Path, input: &str) -> Output {
+/// `mayfly run` of this run with another source of the JIT configuration, and with this on standard input.
+fn run_from(run: &Run, source: &Path, input: &str) -> Output {
     let mut command = Command::new(mayfly_binary());
     command.arg("run").arg("--json").arg("--jit-config").arg(source);
-    command.arg("--runner-dir").arg(life.root()).arg("--state-directory").arg(life.state());
+    command.arg("--runner-dir").arg(run.root()).arg("--state-directory").arg(run.state());
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/tmp");
-    command.envs(life.environment.iter().map(|(name, value)| (name, value)));
+    command.envs(run.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > deadline {
             let _ = child.kill();
-            panic!("mayfly hangs: not ended after {PATIENCE:?}; journal: {:#?}", life.journal());
+            panic!("mayfly hangs: not ended after {TIMEOUT:?}; journal: {:#?}", run.journal());
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -323,32 +323,32 @@ fn outcome(output: &Output) -> Value {
 
 #[test]
 fn a_file_that_is_not_there_is_refused() {
-    let life = Life::named("success");
-    let nowhere = life.directory().join("nowhere");
-    let output = unchanged_around(&life, &[life.state()], || run_from(&life, &nowhere, ""));
+    let run = Run::named("success");
+    let nowhere = run.directory().join("nowhere");
+    let output = unchanged_around(&run, &[run.state()], || run_from(&run, &nowhere, ""));
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(outcome(&output), "jit-config-invalid", "{output:?}");
     assert_eq!(output.status.code(), Some(65), "the exit code does not tell the outcome");
     assert!(text.contains(nowhere.to_str().unwrap()), "a person is not told which file is missing: {text}");
-    assert!(life.recording().starts().is_empty(), "a runner was started without a JIT configuration");
+    assert!(run.recording().starts().is_empty(), "a runner was started without a JIT configuration");
 }
 
 #[test]
 fn standard_input_is_taken() {
-    let life = job(&REGISTRATION.map(is_private));
-    let inside = [life.directory().join("runner"), life.state()];
-    let output = unchanged_around(&life, &inside, || run_from(&life, Path::new("-"), &life.jit));
+    let run = job(&REGISTRATION.map(is_private));
+    let inside = [run.directory().join("runner"), run.state()];
+    let output = unchanged_around(&run, &inside, || run_from(&run, Path::new("-"), &run.jit));
     assert_eq!(outcome(&output), "job-succeeded", "{output:?}");
-    assert_eq!(life.recording().starts().len(), 1, "one JIT configuration, one listener");
-    assert_no_registration_is_left(&life);
+    assert_eq!(run.recording().starts().len(), 1, "one JIT configuration, one listener");
+    assert_no_registration_is_left(&run);
 }
 
 #[test]
 fn empty_standard_input_is_refused() {
-    let life = Life::named("success");
-    let output = unchanged_around(&life, &[life.state()], || run_from(&life, Path::new("-"), ""));
+    let run = Run::named("success");
+    let output = unchanged_around(&run, &[run.state()], || run_from(&run, Path::new("-"), ""));
     assert_eq!(outcome(&output), "jit-config-invalid", "{output:?}");
-    assert!(life.recording().starts().is_empty(), "a runner was started without a JIT configuration");
+    assert!(run.recording().starts().is_empty(), "a runner was started without a JIT configuration");
 }
 
 // What is in the runner's directory already.
@@ -358,45 +358,45 @@ fn an_earlier_registration_is_replaced() {
     let own = format!("grep -q mayfly-test-0000000000000007 {ROOT}/.runner");
     let replaced = format!("! grep -q stale {ROOT}/.credentials");
     let removed = format!("test ! -e {ROOT}/.credentials_migrated && test ! -e {ROOT}/.runner_migrated");
-    let life = job(&[own, replaced, removed, is_private(".runner"), is_private(".credentials")]);
+    let run = job(&[own, replaced, removed, is_private(".runner"), is_private(".credentials")]);
     for name in [".runner", ".credentials", ".credentials_migrated", ".runner_migrated"] {
-        fs::write(life.root().join(name), r#"{"AgentName":"stale"}"#).unwrap();
+        fs::write(run.root().join(name), r#"{"AgentName":"stale"}"#).unwrap();
     }
-    succeeds(&life);
+    succeeds(&run);
     for name in [".credentials_migrated", ".runner_migrated"] {
-        assert!(!life.root().join(name).exists(), "{name} of an earlier registration is left");
+        assert!(!run.root().join(name).exists(), "{name} of an earlier registration is left");
     }
 }
 
 #[test]
 fn a_planted_symbolic_link_is_not_followed() {
-    let life = job(&REGISTRATION.map(is_private));
+    let run = job(&REGISTRATION.map(is_private));
     for name in REGISTRATION {
-        let outside = life.directory().join(format!("outside{name}"));
+        let outside = run.directory().join(format!("outside{name}"));
         fs::write(&outside, "of somebody else").unwrap();
-        symlink(&outside, life.root().join(name)).unwrap();
+        symlink(&outside, run.root().join(name)).unwrap();
     }
-    succeeds(&life);
+    succeeds(&run);
 }
 
 #[test]
 fn a_planted_symbolic_link_to_nowhere_makes_nothing_there() {
-    let life = job(&REGISTRATION.map(is_private));
+    let run = job(&REGISTRATION.map(is_private));
     for name in REGISTRATION {
-        symlink(life.directory().join(format!("outside{name}")), life.root().join(name)).unwrap();
+        symlink(run.directory().join(format!("outside{name}")), run.root().join(name)).unwrap();
     }
-    succeeds(&life);
+    succeeds(&run);
 }
 
 #[test]
 fn a_planted_hard_link_is_not_written_through() {
-    let life = job(&REGISTRATION.map(is_private));
+    let run = job(&REGISTRATION.map(is_private));
     for name in REGISTRATION {
-        let outside = life.directory().join(format!("outside{name}"));
+        let outside = run.directory().join(format!("outside{name}"));
         fs::write(&outside, "of somebody else").unwrap();
-        fs::hard_link(&outside, life.root().join(name)).unwrap();
+        fs::hard_link(&outside, run.root().join(name)).unwrap();
     }
-    succeeds(&life);
+    succeeds(&run);
 }
 
 /// The job's user owns the runner's directory. What cannot be removed there must not protect the keys beside it.
@@ -404,6 +404,6 @@ fn a_planted_hard_link_is_not_written_through() {
 fn a_job_that_plants_directories_does_not_keep_its_registration() {
     let plant = format!("cd {ROOT} && mkdir $(printf '.runner_%s .credentials_%s ' 1 1 2 2 3 3 4 4 5 5 6 6 7 7 8 8)");
     // Not ephemeral by its settings, so that the runner leaves the files to Mayfly, as it does when it is killed.
-    let life = job(&[plant]).jit(good().ephemeral(None).encode());
-    succeeds(&life);
+    let run = job(&[plant]).jit(good().ephemeral(None).encode());
+    succeeds(&run);
 }

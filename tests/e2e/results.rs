@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
-use mayfly_e2e::Life;
+use mayfly_e2e::Run;
 
 fn ends_with(scenario: &str, outcome: &str, code: i32) {
-    let life = Life::named(scenario);
-    let ended = life.run();
+    let run = Run::named(scenario);
+    let ended = run.run();
     ended.assert_outcome(outcome);
     assert_eq!(ended.code(), Some(code), "the exit code does not tell the result");
-    assert_eq!(life.recording().starts().len(), 1, "one JIT configuration, one listener");
+    assert_eq!(run.recording().starts().len(), 1, "one JIT configuration, one listener");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
 
-use mayfly_e2e::{Ended, Life, processes};
+use mayfly_e2e::{Ended, Run, processes};
 use mayfly_fake_runner::recording::{Event, Who};
 use mayfly_fake_runner::{Act, JobResult, Scenario, Stream, WorkerBehaviour, strings};
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -20,48 +20,48 @@ fn scenario(name: &str) -> Scenario {
 }
 
 /// A scenario of these acts, whatever its name.
-fn playing(acts: Vec<Act>) -> Life {
-    Life::with(&Scenario { name: "of-this-test".to_owned(), acts, ..Scenario::default() })
+fn playing(acts: Vec<Act>) -> Run {
+    Run::with(&Scenario { name: "of-this-test".to_owned(), acts, ..Scenario::default() })
 }
 
 fn prints(line: &str) -> Act {
     Act::Print { stream: Stream::Err, line: line.to_owned() }
 }
 
-fn assert_no_registration_is_left(life: &Life) {
+fn assert_no_registration_is_left(run: &Run) {
     for name in REGISTRATION {
-        let left = life.root().join(name).symlink_metadata().is_ok();
+        let left = run.root().join(name).symlink_metadata().is_ok();
         assert!(!left, "{name} is left in the runner's directory: whoever reads this disk can act as the runner");
     }
 }
 
 /// Whatever the runner did: the outcome and its exit code, one listener, no registration.
-fn assert_ended(life: &Life, ended: &Ended, outcome: &str, code: i32) {
+fn assert_ended(run: &Run, ended: &Ended, outcome: &str, code: i32) {
     ended.assert_outcome(outcome);
     assert_eq!(ended.code(), Some(code), "the exit code does not tell the outcome");
-    assert_eq!(life.recording().starts().len(), 1, "one JIT configuration, one listener: a second one is a second job");
-    assert_no_registration_is_left(life);
+    assert_eq!(run.recording().starts().len(), 1, "one JIT configuration, one listener: a second one is a second job");
+    assert_no_registration_is_left(run);
 }
 
 /// The runner ends by itself, and nobody disturbs it.
-fn ends_by_itself(life: &Life, outcome: &str, code: i32) -> Ended {
-    let ended = life.run();
-    assert_ended(life, &ended, outcome, code);
-    let recording = life.recording();
+fn ends_by_itself(run: &Run, outcome: &str, code: i32) -> Ended {
+    let ended = run.run();
+    assert_ended(run, &ended, outcome, code);
+    let recording = run.recording();
     assert!(recording.signals().is_empty(), "a runner that ends by itself was signalled: {:?}", recording.signals());
     ended
 }
 
 /// The runner ends by itself, and the record tells a person how.
-fn ends_saying(life: &Life, outcome: &str, code: i32, detail: &str) {
-    let ended = ends_by_itself(life, outcome, code);
+fn ends_saying(run: &Run, outcome: &str, code: i32, detail: &str) {
+    let ended = ends_by_itself(run, outcome, code);
     let said = ended.record["detail"].as_str().unwrap_or_default();
     assert!(said.contains(detail), "the record does not tell how the listener ended ({detail}): {said:?}");
 }
 
 /// Mayfly itself stopped the runner: SIGINT, once, to the listener alone.
-fn assert_asked_once(life: &Life) {
-    let recording = life.recording();
+fn assert_asked_once(run: &Run) {
+    let recording = run.recording();
     let signals: Vec<_> = recording.signals().into_iter().map(|(who, signal, _)| (who, signal)).collect();
     assert_eq!(signals, [(Who::Listener, "SIGINT")], "any other signal cuts a job's report to GitHub short");
 }
@@ -70,162 +70,162 @@ fn assert_asked_once(life: &Life) {
 
 #[test]
 fn exit_0_without_a_job_proves_nothing() {
-    ends_saying(&Life::named("exit-0-no-job"), "runner-crashed", 70, "exit code 0");
+    ends_saying(&Run::named("exit-0-no-job"), "runner-crashed", 70, "exit code 0");
 }
 
 /// `Failed to create session. Access denied.`: refused, but nothing says that the registration is gone.
 #[test]
 fn exit_1_with_a_refused_session_is_a_crash() {
-    ends_saying(&Life::named("exit-1"), "runner-crashed", 70, "exit code 1");
+    ends_saying(&Run::named("exit-1"), "runner-crashed", 70, "exit code 1");
 }
 
 #[test]
 fn exit_1_with_a_deleted_registration_says_so() {
-    ends_by_itself(&Life::named("registration-deleted"), "registration-deleted", 69);
+    ends_by_itself(&Run::named("registration-deleted"), "registration-deleted", 69);
 }
 
 #[test]
 fn exit_2_is_a_crash() {
-    ends_saying(&Life::named("exit-2"), "runner-crashed", 70, "exit code 2");
+    ends_saying(&Run::named("exit-2"), "runner-crashed", 70, "exit code 2");
 }
 
 #[test]
 fn exit_2_after_a_connection_error_blames_the_network() {
     let line = strings::with_message(strings::CONNECT_ERROR, "Connection refused");
-    let life = playing(vec![Act::Connect, prints(&line), Act::Exit { code: 2 }]);
-    ends_by_itself(&life, "network-unreachable", 69);
+    let run = playing(vec![Act::Connect, prints(&line), Act::Exit { code: 2 }]);
+    ends_by_itself(&run, "network-unreachable", 69);
 }
 
 #[test]
 fn exit_2_is_not_followed_by_another_start() {
-    ends_saying(&Life::named("exit-2-then-success"), "runner-crashed", 70, "exit code 2");
+    ends_saying(&Run::named("exit-2-then-success"), "runner-crashed", 70, "exit code 2");
 }
 
 #[test]
 fn exit_3_is_an_update() {
-    ends_by_itself(&Life::named("exit-3"), "runner-updating", 69);
+    ends_by_itself(&Run::named("exit-3"), "runner-updating", 69);
 }
 
 #[test]
 fn exit_4_is_an_update() {
-    ends_by_itself(&Life::named("exit-4"), "runner-updating", 69);
+    ends_by_itself(&Run::named("exit-4"), "runner-updating", 69);
 }
 
 #[test]
 fn a_finished_update_is_not_followed_by_another_start() {
-    ends_by_itself(&Life::named("update-then-success"), "runner-updating", 69);
+    ends_by_itself(&Run::named("update-then-success"), "runner-updating", 69);
 }
 
 #[test]
 fn exit_5_is_a_session_conflict() {
-    let life = Life::with(&Scenario { time_scale: 0.002, ..scenario("exit-5") });
-    ends_by_itself(&life, "session-conflict", 69);
+    let run = Run::with(&Scenario { time_scale: 0.002, ..scenario("exit-5") });
+    ends_by_itself(&run, "session-conflict", 69);
 }
 
 #[test]
 fn exit_7_is_a_deprecated_version() {
-    ends_by_itself(&Life::named("exit-7"), "runner-version-deprecated", 69);
+    ends_by_itself(&Run::named("exit-7"), "runner-version-deprecated", 69);
 }
 
 #[test]
 fn a_deprecated_version_is_known_in_its_old_spelling() {
-    ends_by_itself(&Life::named("deprecated-old-spelling"), "runner-version-deprecated", 69);
+    ends_by_itself(&Run::named("deprecated-old-spelling"), "runner-version-deprecated", 69);
 }
 
 #[test]
 fn a_deprecated_version_that_knows_no_exit_7_is_known_by_its_console() {
     for template in [strings::ERROR_OCCURRED, strings::ERROR_OCCURED_OLD] {
         let line = strings::with_message(template, strings::DEPRECATED);
-        let life = playing(vec![Act::Connect, Act::Listening, prints(&line), Act::Exit { code: 1 }]);
-        ends_by_itself(&life, "runner-version-deprecated", 69);
+        let run = playing(vec![Act::Connect, Act::Listening, prints(&line), Act::Exit { code: 1 }]);
+        ends_by_itself(&run, "runner-version-deprecated", 69);
     }
 }
 
 #[test]
 fn exit_134_is_a_crash() {
-    ends_saying(&Life::named("exit-134"), "runner-crashed", 70, "exit code 134");
+    ends_saying(&Run::named("exit-134"), "runner-crashed", 70, "exit code 134");
 }
 
 #[test]
 fn an_aborted_listener_is_a_crash() {
-    ends_saying(&Life::named("abort"), "runner-crashed", 70, "signal 6");
+    ends_saying(&Run::named("abort"), "runner-crashed", 70, "signal 6");
 }
 
 #[test]
 fn a_listener_killed_while_idle_is_a_crash() {
-    ends_saying(&Life::named("killed-by-signal"), "runner-crashed", 70, "signal 9");
+    ends_saying(&Run::named("killed-by-signal"), "runner-crashed", 70, "signal 9");
 }
 
 #[test]
 fn an_exit_before_any_output_is_a_crash() {
-    ends_saying(&Life::named("exit-before-output"), "runner-crashed", 70, "exit code 1");
+    ends_saying(&Run::named("exit-before-output"), "runner-crashed", 70, "exit code 1");
 }
 
 #[test]
 fn an_abort_before_any_output_is_a_crash() {
-    ends_saying(&Life::named("diag-not-writable"), "runner-crashed", 70, "signal 6");
+    ends_saying(&Run::named("diag-not-writable"), "runner-crashed", 70, "signal 6");
 }
 
 // The worker.
 
 #[test]
 fn exit_100_without_a_worker_is_no_success() {
-    let life = Life::named("100-without-worker");
-    ends_saying(&life, "job-unknown", 70, "exit code 100");
-    assert!(life.recording().workers().is_empty(), "the double is wrong: it had a worker");
+    let run = Run::named("100-without-worker");
+    ends_saying(&run, "job-unknown", 70, "exit code 100");
+    assert!(run.recording().workers().is_empty(), "the double is wrong: it had a worker");
 }
 
 #[test]
 fn a_worker_that_dies_in_its_job_is_a_crash() {
-    ends_by_itself(&Life::named("worker-crash"), "worker-crashed", 70);
+    ends_by_itself(&Run::named("worker-crash"), "worker-crashed", 70);
 }
 
 #[test]
 fn a_worker_that_ends_with_a_code_of_no_result_is_a_crash() {
-    ends_by_itself(&Life::named("worker-exit-1"), "worker-crashed", 70);
+    ends_by_itself(&Run::named("worker-exit-1"), "worker-crashed", 70);
 }
 
 #[test]
 fn a_worker_that_aborts_on_a_full_disk_is_a_crash() {
-    ends_by_itself(&Life::named("disk-full"), "worker-crashed", 70);
+    ends_by_itself(&Run::named("disk-full"), "worker-crashed", 70);
 }
 
 /// The listener gives its worker up, prints no completed line and exits with its default result, "succeeded"; GitHub
 /// keeps the job queued. A worker that was seen is no witness of its success.
 #[test]
 fn a_worker_that_never_got_its_job_is_no_success() {
-    let life = Life::named("worker-ipc-timeout");
-    let ended = ends_by_itself(&life, "job-unknown", 70);
-    assert_eq!(life.recording().workers().len(), 1, "the double is wrong: it had no worker");
+    let run = Run::named("worker-ipc-timeout");
+    let ended = ends_by_itself(&run, "job-unknown", 70);
+    assert_eq!(run.recording().workers().len(), 1, "the double is wrong: it had no worker");
     assert!(ended.record["job"].is_null(), "no hook ran, and still the record knows the job");
 }
 
 #[test]
 fn a_worker_may_finish_without_its_listener() {
-    let life = Life::named("listener-killed");
-    ends_saying(&life, "runner-crashed", 70, "signal 9");
-    let finished = life.recording().exits(Who::Worker);
+    let run = Run::named("listener-killed");
+    ends_saying(&run, "runner-crashed", 70, "signal 9");
+    let finished = run.recording().exits(Who::Worker);
     assert_eq!(finished, [100], "the worker was not allowed to finish what it could report to GitHub itself");
 }
 
 #[test]
 fn polls_that_fail_in_the_middle_of_a_job_cancel_it() {
     for name in ["poll-failure-mid-job", "poll-failures-spread"] {
-        ends_by_itself(&Life::named(name), "job-canceled", 103);
+        ends_by_itself(&Run::named(name), "job-canceled", 103);
     }
 }
 
 #[test]
 fn what_a_job_leaves_behind_is_gone_with_it() {
-    let life = Life::with(&Scenario { job_ms: 600, ..scenario("leaves-children") });
-    let mut running = life.start();
-    running.until("the job has left a daemon", |life| {
+    let run = Run::with(&Scenario { job_ms: 600, ..scenario("leaves-children") });
+    let mut running = run.start();
+    running.until("the job has left a daemon", |run| {
         let daemon =
             |process: &processes::Process| process.arguments.first().is_some_and(|a| a == "mayfly-left-daemon");
-        processes::of_life(life).iter().any(daemon)
+        processes::of_run(run).iter().any(daemon)
     });
     let ended = running.end(); // which sees to it that nothing is left, in whatever session
-    assert_ended(&life, &ended, "job-succeeded", 0);
+    assert_ended(&run, &ended, "job-succeeded", 0);
 }
 
 // Registration, clock and network.
@@ -233,138 +233,138 @@ fn what_a_job_leaves_behind_is_gone_with_it() {
 #[test]
 fn a_runner_deleted_while_idle_was_removed() {
     for name in ["deleted-while-idle", "deleted-while-idle-old"] {
-        ends_by_itself(&Life::named(name), "registration-removed", 69);
+        ends_by_itself(&Run::named(name), "registration-removed", 69);
     }
 }
 
 #[test]
 fn a_skewed_clock_is_named_when_the_runner_gives_up() {
-    let life = Life::with(&Scenario { time_scale: 0.0005, ..scenario("clock-skew") });
-    ends_by_itself(&life, "clock-skew", 69);
+    let run = Run::with(&Scenario { time_scale: 0.0005, ..scenario("clock-skew") });
+    ends_by_itself(&run, "clock-skew", 69);
 }
 
 #[test]
 fn a_skewed_clock_is_named_at_the_listening_deadline() {
-    let life = Life::named("clock-skew").limits(&[("listening", "900ms")]);
-    let ended = life.run();
-    assert_ended(&life, &ended, "clock-skew", 69);
-    assert_asked_once(&life);
+    let run = Run::named("clock-skew").limits(&[("listening", "900ms")]);
+    let ended = run.run();
+    assert_ended(&run, &ended, "clock-skew", 69);
+    assert_asked_once(&run);
 }
 
 #[test]
 fn a_network_that_is_down_is_named_at_the_listening_deadline() {
-    let life = Life::named("network-down").limits(&[("listening", "900ms")]);
-    let ended = life.run();
-    assert_ended(&life, &ended, "network-unreachable", 69);
-    assert_asked_once(&life);
+    let run = Run::named("network-down").limits(&[("listening", "900ms")]);
+    let ended = run.run();
+    assert_ended(&run, &ended, "network-unreachable", 69);
+    assert_asked_once(&run);
 }
 
 #[test]
 fn a_network_that_comes_back_costs_nothing() {
-    ends_by_itself(&Life::named("network-down-then-reconnect"), "job-succeeded", 0);
+    ends_by_itself(&Run::named("network-down-then-reconnect"), "job-succeeded", 0);
 }
 
 #[test]
 fn a_slow_start_is_waited_for() {
-    ends_by_itself(&Life::named("slow-start").limits(&[("listening", "15s")]), "job-succeeded", 0);
+    ends_by_itself(&Run::named("slow-start").limits(&[("listening", "15s")]), "job-succeeded", 0);
 }
 
 // A runner that cannot be started.
 
-fn is_missing(life: &Life, naming: &Path) {
-    let ended = life.run();
+fn is_missing(run: &Run, naming: &Path) {
+    let ended = run.run();
     ended.assert_outcome("runner-missing");
     assert_eq!(ended.code(), Some(72), "the exit code does not tell the outcome");
     let said = ended.record["detail"].as_str().unwrap_or_default();
     assert!(said.contains(&*naming.to_string_lossy()), "the record does not name {}: {said:?}", naming.display());
-    assert!(life.recording().starts().is_empty(), "a runner was started all the same");
-    assert_no_registration_is_left(life);
+    assert!(run.recording().starts().is_empty(), "a runner was started all the same");
+    assert_no_registration_is_left(run);
 }
 
 /// The double's programs are hard links to the build's own file, which must keep its mode.
-fn own_copy_of_listener(life: &Life) {
-    let (listener, copy) = (life.runner.listener(), life.directory().join("copy"));
+fn own_copy_of_listener(run: &Run) {
+    let (listener, copy) = (run.runner.listener(), run.directory().join("copy"));
     assert!(Command::new("cp").arg(&listener).arg(&copy).status().unwrap().success());
     fs::rename(&copy, &listener).unwrap();
 }
 
 #[test]
 fn a_listener_that_is_not_there_is_missing() {
-    let life = Life::named("success");
-    fs::remove_file(life.runner.listener()).unwrap();
-    is_missing(&life, &life.runner.listener());
+    let run = Run::named("success");
+    fs::remove_file(run.runner.listener()).unwrap();
+    is_missing(&run, &run.runner.listener());
 }
 
 #[test]
 fn a_listener_that_is_not_executable_is_missing() {
-    let life = Life::named("success");
-    own_copy_of_listener(&life);
-    fs::set_permissions(life.runner.listener(), Permissions::from_mode(0o644)).unwrap();
-    is_missing(&life, &life.runner.listener());
+    let run = Run::named("success");
+    own_copy_of_listener(&run);
+    fs::set_permissions(run.runner.listener(), Permissions::from_mode(0o644)).unwrap();
+    is_missing(&run, &run.runner.listener());
 }
 
 #[test]
 fn a_listener_that_is_no_program_is_missing() {
-    let life = Life::named("success");
-    let listener = life.runner.listener();
+    let run = Run::named("success");
+    let listener = run.runner.listener();
     fs::remove_file(&listener).unwrap();
-    fs::write(&listener, format!("touch {}/was-run\n", life.directory().display())).unwrap();
+    fs::write(&listener, format!("touch {}/was-run\n", run.directory().display())).unwrap();
     fs::set_permissions(&listener, Permissions::from_mode(0o755)).unwrap();
-    is_missing(&life, &listener);
-    assert!(!life.directory().join("was-run").exists(), "a shell was given what is no program");
+    is_missing(&run, &listener);
+    assert!(!run.directory().join("was-run").exists(), "a shell was given what is no program");
 }
 
 #[test]
 fn a_runner_directory_that_cannot_be_written_is_as_good_as_missing() {
-    let mut life = Life::named("success");
+    let mut run = Run::named("success");
     if nix::unistd::geteuid().is_root() {
         let nobody = 65_534;
-        for path in [life.directory(), life.root()] {
+        for path in [run.directory(), run.root()] {
             chown(path, Some(nobody), Some(nobody)).unwrap();
         }
-        life.uid = Some(nobody);
+        run.uid = Some(nobody);
     }
-    fs::set_permissions(life.root(), Permissions::from_mode(0o555)).unwrap();
-    is_missing(&life, life.root());
-    fs::set_permissions(life.root(), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(run.root(), Permissions::from_mode(0o555)).unwrap();
+    is_missing(&run, run.root());
+    fs::set_permissions(run.root(), Permissions::from_mode(0o755)).unwrap();
 }
 
 // Names that a workflow chooses.
 
 #[test]
 fn a_job_keeps_its_odd_name() {
-    let life = Life::named("odd-name");
-    let ended = ends_by_itself(&life, "job-succeeded", 0);
+    let run = Run::named("odd-name");
+    let ended = ends_by_itself(&run, "job-succeeded", 0);
     assert_eq!(ended.record["job_name"], json!(scenario("odd-name").job_name), "the record names another job");
 }
 
 #[test]
 fn a_name_that_imitates_a_failure_does_not_fail_its_job() {
-    let life = Life::named("imitating-names");
-    let ended = ends_by_itself(&life, "job-succeeded", 0);
+    let run = Run::named("imitating-names");
+    let ended = ends_by_itself(&run, "job-succeeded", 0);
     assert_eq!(ended.record["job_name"], json!(scenario("imitating-names").job_name), "the record names another job");
 }
 
 #[test]
 fn a_name_that_imitates_a_success_does_not_hide_a_failure() {
-    ends_by_itself(&Life::named("imitating-names-newline"), "job-failed", 102);
+    ends_by_itself(&Run::named("imitating-names-newline"), "job-failed", 102);
 }
 
 /// The forged line is there before the worker is: it must not look like the job's end.
 #[test]
 fn a_name_that_imitates_a_completed_job_does_not_end_it() {
-    let life = Life::with(&Scenario { job_ms: 1_200, ..scenario("imitating-names-newline") });
-    let life = life.limits(&[("finishing", "300ms")]);
-    ends_by_itself(&life, "job-failed", 102);
-    assert_eq!(life.recording().exits(Who::Worker), [102], "the job was killed because its name said that it was over");
+    let run = Run::with(&Scenario { job_ms: 1_200, ..scenario("imitating-names-newline") });
+    let run = run.limits(&[("finishing", "300ms")]);
+    ends_by_itself(&run, "job-failed", 102);
+    assert_eq!(run.recording().exits(Who::Worker), [102], "the job was killed because its name said that it was over");
 }
 
 /// Without a worker nobody but the name says that the job was done.
 #[test]
 fn a_name_that_imitates_a_success_is_no_witness_of_one() {
     let forged = scenario("imitating-names-newline").job_name;
-    let life = Life::with(&Scenario { job_name: forged, ..scenario("100-without-worker") });
-    ends_by_itself(&life, "job-unknown", 70);
+    let run = Run::with(&Scenario { job_name: forged, ..scenario("100-without-worker") });
+    ends_by_itself(&run, "job-unknown", 70);
 }
 
 // The console.
@@ -390,29 +390,29 @@ fn punches_holes(directory: &Path) -> bool {
 #[test]
 fn a_flooded_console_costs_neither_memory_nor_disk() {
     // The double's worker is done long before its listener's flood, so what bounds the flood is limits.finishing.
-    let life = Life::named("flood").limits(&[("finishing", "4m"), ("job", "4m"), ("lifetime", "5m")]);
-    let console = life.state().join("console.log");
-    let mut running = life.start();
+    let run = Run::named("flood").limits(&[("finishing", "4m"), ("job", "4m"), ("lifetime", "5m")]);
+    let console = run.state().join("console.log");
+    let mut running = run.start();
     let (pid, mut peak) = (running.child.id(), 0);
     let mut look = || peak = peak.max(peak_memory(pid).unwrap_or(0));
-    // Each part has a patience of its own: a loaded machine takes long for all of it.
+    // Each part has a timeout of its own: a loaded machine takes long for all of it.
     for part in 1..=5 {
         running.until(&format!("{part} fifths of the flood are there"), |_| {
             look();
             fs::metadata(&console).is_ok_and(|metadata| metadata.len() >= part * 100_000_000)
         });
     }
-    running.until("the flood is over", |life| {
+    running.until("the flood is over", |run| {
         look();
-        life.journal().iter().any(|line| line.contains("\"state\":\"Closing\""))
+        run.journal().iter().any(|line| line.contains("\"state\":\"Closing\""))
     });
     let ended = running.end();
-    assert_ended(&life, &ended, "job-succeeded", 0);
+    assert_ended(&run, &ended, "job-succeeded", 0);
     assert!(peak > 0, "the memory was never looked at");
     assert!(peak < 64 * MEGABYTES, "a job that floods its console took {peak} bytes of memory away from itself");
     let lines = ended.record["console_lines"].as_u64().unwrap_or(0);
     assert!(lines >= 2_500_000, "only {lines} console lines of 2,500,000 were read");
-    if punches_holes(life.directory()) {
+    if punches_holes(run.directory()) {
         let kept = fs::metadata(&console).unwrap().blocks() * 512;
         assert!(kept < 64 * MEGABYTES, "{kept} bytes of the flood are still on the disk");
     }
@@ -435,8 +435,8 @@ fn an_overlong_console_line_hides_nothing_after_it() {
         Act::Completed { result: Some(JobResult::Succeeded) },
         Act::Finish,
     ];
-    let life = playing(acts);
-    ends_by_itself(&life, "job-succeeded", 0);
-    let exits = life.recording().records.iter().filter(|record| matches!(record.event, Event::Exit { .. })).count();
+    let run = playing(acts);
+    ends_by_itself(&run, "job-succeeded", 0);
+    let exits = run.recording().records.iter().filter(|record| matches!(record.event, Event::Exit { .. })).count();
     assert_eq!(exits, 2, "listener and worker each end by themselves");
 }

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use mayfly_e2e::{Life, leaks};
+use mayfly_e2e::{Run, leaks};
 use mayfly_fake_runner::{JitConfig, scenarios};
 
 fn registration_file(path: &Path) -> bool {
@@ -21,15 +21,15 @@ fn no_secret_is_shown_by_any_process_or_file_while_the_job_runs_and_after() {
     assert!(secrets.len() > 5, "the double tells too few secrets to look for");
     let mut scenario = scenarios::named("success").unwrap();
     scenario.job_ms = 1500;
-    let life = Life::with(&scenario).jit(jit.encode()).set("MAYFLY_LOG", "trace");
-    let mut running = life.start();
+    let run = Run::with(&scenario).jit(jit.encode()).set("MAYFLY_LOG", "trace");
+    let mut running = run.start();
     running.until_state("Busy");
-    let found = leaks::find(&secrets, &[life.directory()], registration_file);
+    let found = leaks::find(&secrets, &[run.directory()], registration_file);
     assert!(found.is_empty(), "while the job runs: {found:#?}");
     let ended = running.end();
     ended.assert_outcome("job-succeeded");
-    let found = leaks::find(&secrets, &[life.directory()], |path| path.ends_with("jit-config"));
-    assert!(found.is_empty(), "after the life: {found:#?}");
+    let found = leaks::find(&secrets, &[run.directory()], |path| path.ends_with("jit-config"));
+    assert!(found.is_empty(), "after the run: {found:#?}");
     for secret in &secrets {
         assert!(!ended.stderr.contains(secret), "the log at level trace shows {secret:?}");
         assert!(!ended.record.to_string().contains(secret), "the record shows {secret:?}");
@@ -39,13 +39,13 @@ fn no_secret_is_shown_by_any_process_or_file_while_the_job_runs_and_after() {
 #[test]
 fn no_secret_is_in_the_message_that_refuses_a_bad_jit_configuration() {
     let jit = JitConfig::new(4711).file("../../etc/x", b"harm");
-    let life = Life::named("success").jit(jit.encode()).set("MAYFLY_LOG", "trace");
-    let ended = life.run();
+    let run = Run::named("success").jit(jit.encode()).set("MAYFLY_LOG", "trace");
+    let ended = run.run();
     ended.assert_outcome("jit-config-invalid");
     for secret in jit.secrets() {
         assert!(!ended.stderr.contains(&secret), "the refusal shows {secret:?}");
     }
-    let found = leaks::find(&jit.secrets(), &[life.directory()], |path| path.ends_with("jit-config"));
+    let found = leaks::find(&jit.secrets(), &[run.directory()], |path| path.ends_with("jit-config"));
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -79,12 +79,12 @@ fn a_planted_secret_is_found() {
 
 #[test]
 fn the_jobs_environment_has_nothing_of_the_agents() {
-    let life = Life::named("success")
+    let run = Run::named("success")
         .set("AWS_SECRET_ACCESS_KEY", "aws-secret")
         .set("ACTIONS_RUNNER_INPUT_JITCONFIG", "a-jit-configuration")
         .set("https_proxy", "http://proxy.example:3128");
-    life.run().assert_outcome("job-succeeded");
-    let recording = life.recording();
+    run.run().assert_outcome("job-succeeded");
+    let recording = run.recording();
     let start = recording.starts()[0];
     let keys = format!("{:?}", start.env_keys);
     assert!(!keys.contains("AWS_") && !keys.contains("INPUT"), "the runner inherited what is the agent's: {keys}");
@@ -94,9 +94,9 @@ fn the_jobs_environment_has_nothing_of_the_agents() {
 /// What the listener is given: see "Before exec" in the design.
 #[test]
 fn the_listener_starts_like_on_githubs_own_machines() {
-    let life = Life::named("success");
-    life.run().assert_outcome("job-succeeded");
-    let recording = life.recording();
+    let run = Run::named("success");
+    run.run().assert_outcome("job-succeeded");
+    let recording = run.recording();
     let start = recording.starts()[0];
     // 32 and 33 are the C library's own and cannot be reset.
     let ignored: Vec<_> = start.sigign.iter().filter(|signal| **signal < 32).collect();
@@ -106,7 +106,7 @@ fn the_listener_starts_like_on_githubs_own_machines() {
         i64::from(nix::unistd::getsid(None).unwrap().as_raw()),
         "the listener shares the terminal's session"
     );
-    assert_eq!(Path::new(&start.cwd), life.root(), "the runner's work folder is relative to its directory");
+    assert_eq!(Path::new(&start.cwd), run.root(), "the runner's work folder is relative to its directory");
     assert_eq!(start.argv.get(1..), Some(&["run".to_owned()][..]), "{:?}", start.argv);
     assert!(start.fds.iter().all(|fd| fd.fd <= 2), "descriptors leak into the job: {:?}", start.fds);
 }

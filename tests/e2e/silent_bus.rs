@@ -7,7 +7,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use mayfly_e2e::life::PATIENCE;
+use mayfly_e2e::run::TIMEOUT;
 use mayfly_e2e::{Bus, Cloud};
 use mayfly_fake_aws::Limit;
 use mayfly_fake_aws::proxy::{Fault, Match};
@@ -16,35 +16,35 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// A life whose agent was killed in the middle of the job. The next one believes that systemd keeps the runner.
+/// A run whose agent was killed in the middle of the job. The next one believes that systemd keeps the runner.
 fn left_at_work(job_ms: u64) -> (Cloud, Bus) {
     let cloud = Cloud::with(&Scenario { job_ms, ..Scenario::default() }, None).launched();
     let mut agent = cloud.start();
-    agent.until("the job", |cloud| cloud.life.journal().concat().contains("run_id"));
+    agent.until("the job", |cloud| cloud.run.journal().concat().contains("run_id"));
     agent.kill_dead();
     let pid = listener(&cloud);
-    let bus = Bus::start(cloud.life.directory(), pid.unsigned_abs());
-    let tools = cloud.life.directory().join("tools");
+    let bus = Bus::start(cloud.run.directory(), pid.unsigned_abs());
+    let tools = cloud.run.directory().join("tools");
     fs::create_dir(&tools).unwrap();
     fs::write(tools.join("systemctl"), "#!/bin/sh\nexec sleep 60\n").unwrap();
     fs::set_permissions(tools.join("systemctl"), Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
     let address = bus.address();
-    let cloud = cloud.live(|life| {
-        life.set("MAYFLY_RUNNER_SUPERVISOR", "systemd").set("DBUS_SYSTEM_BUS_ADDRESS", &address).set("PATH", &path)
+    let cloud = cloud.live(|run| {
+        run.set("MAYFLY_RUNNER_SUPERVISOR", "systemd").set("DBUS_SYSTEM_BUS_ADDRESS", &address).set("PATH", &path)
     });
     (cloud, bus)
 }
 
 fn listener(cloud: &Cloud) -> i32 {
-    let known: Value = serde_json::from_slice(&fs::read(cloud.life.state().join("runner.pid")).unwrap()).unwrap();
+    let known: Value = serde_json::from_slice(&fs::read(cloud.run.state().join("runner.pid")).unwrap()).unwrap();
     i32::try_from(known["pid"].as_i64().unwrap()).unwrap()
 }
 
 /// What the runner's double did while nobody kept it is over before the directory goes.
 fn until_exit(cloud: &Cloud) {
-    let deadline = Instant::now() + PATIENCE;
-    while !cloud.life.state().join("runner.exit").exists() {
+    let deadline = Instant::now() + TIMEOUT;
+    while !cloud.run.state().join("runner.exit").exists() {
         assert!(Instant::now() < deadline, "the listener does not end");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -59,7 +59,7 @@ fn a_job_is_not_given_up_by_an_agent_that_systemd_does_not_answer() {
     let gone = agent.end();
     until_exit(&cloud);
     gone.assert_outcome("job-succeeded");
-    let recording = cloud.life.recording();
+    let recording = cloud.run.recording();
     assert!(recording.signals().is_empty(), "a healthy job was told to stop: {:?}", recording.signals());
 }
 
@@ -88,7 +88,7 @@ fn a_job_that_a_shutdown_stopped_is_not_told_as_one_that_a_person_canceled() {
     // What systemd sends to the unit.
     kill(Pid::from_raw(listener(&cloud)), Signal::SIGINT).unwrap();
     let gone = agent.end();
-    let results = cloud.life.recording().results();
+    let results = cloud.run.recording().results();
     assert!(results.iter().any(|result| format!("{result:?}") == "Canceled"), "the test is wrong: {results:?}");
     gone.assert_outcome("external-shutdown");
 }
@@ -108,7 +108,7 @@ fn a_job_that_a_person_canceled_is_told_as_canceled() {
 #[test]
 fn an_end_at_which_everything_is_slow_at_once_is_over_before_its_deadline() {
     let (cloud, bus) = left_at_work(3_000);
-    let cloud = cloud.live(|life| life.limits(&[("closing", "8s")]));
+    let cloud = cloud.live(|run| run.limits(&[("closing", "8s")]));
     for action in ["CreateTags", "DeleteParameter"] {
         cloud.aws.fault(Match::action(action), Limit::default(), Fault::Hang);
     }
@@ -121,7 +121,7 @@ fn an_end_at_which_everything_is_slow_at_once_is_over_before_its_deadline() {
     {
         assert!(gone.log.contains(late), "the test is wrong, or nobody is told: {late:?} is not in\n{}", gone.log);
     }
-    let journal: Vec<Value> = cloud.life.journal().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let journal: Vec<Value> = cloud.run.journal().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let entered = |state: &str| journal.iter().find(|line| line["state"]["phase"]["state"] == state).unwrap();
     let deadline = entered("Closing")["state"]["phase"]["deadline"].as_u64().unwrap();
     let over = entered("Terminating")["at"].as_u64().unwrap();

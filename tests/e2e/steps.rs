@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use mayfly_e2e::{Cloud, Ended, Life, Running};
+use mayfly_e2e::{Cloud, Ended, Run, Running};
 use mayfly_fake_runner::Scenario;
 use mayfly_fake_runner::recording::Who;
 use nix::sys::signal::{Signal, kill};
@@ -40,8 +40,8 @@ impl Place {
         Scenario { steps, time_scale: 1.0, ..Scenario::default() }
     }
 
-    fn life(&self, steps: &[&str]) -> Life {
-        Life::with(&self.scenario(steps)).limits(&[("draining", "30s")])
+    fn run(&self, steps: &[&str]) -> Run {
+        Run::with(&self.scenario(steps)).limits(&[("draining", "30s")])
     }
 
     /// A program that writes a line for each SIGINT, needs some seconds after the first, and then is done.
@@ -70,9 +70,9 @@ fn until(running: &mut Running<'_>, file: &Path) {
     running.until(&format!("{} is there", file.display()), |_| file.exists());
 }
 
-/// Stops a life whose step has made this file, and sees it to its end.
-fn stopped(life: &Life, ready: &Path) -> Ended {
-    let mut running = life.start();
+/// Stops a run whose step has made this file, and sees it to its end.
+fn stopped(run: &Run, ready: &Path) -> Ended {
+    let mut running = run.start();
     until(&mut running, ready);
     running.signal(Signal::SIGTERM);
     let ended = running.end();
@@ -80,15 +80,15 @@ fn stopped(life: &Life, ready: &Path) -> Ended {
     ended
 }
 
-fn github_was_told(life: &Life, ended: &Ended) {
-    let told = life.recording().exits(Who::Worker);
+fn github_was_told(run: &Run, ended: &Ended) {
+    let told = run.recording().exits(Who::Worker);
     assert!(told == [103] || told == [102], "the worker did not report the stopped job: {told:?}\n{}", ended.stderr);
 }
 
 /// The shell had its first signal from the runner, and needed no other.
-fn no_time_was_lost(life: &Life, ended: &Ended) {
-    github_was_told(life, ended);
-    let recording = life.recording();
+fn no_time_was_lost(run: &Run, ended: &Ended) {
+    github_was_told(run, ended);
+    let recording = run.recording();
     let signals = recording.step_signals();
     assert!(!signals.contains(&"SIGTERM"), "the shell waited for its child for 7.5 s: {signals:?}\n{}", ended.stderr);
 }
@@ -101,9 +101,9 @@ fn moment(ended: &Ended, name: &str) -> u64 {
 #[test]
 fn a_shell_that_waits_for_its_child_costs_a_stop_no_time() {
     let place = Place::new();
-    let life = place.life(&["touch {}/ready; sleep 300; touch {}/went-on"]);
-    let ended = stopped(&life, &place.path("ready"));
-    no_time_was_lost(&life, &ended);
+    let run = place.run(&["touch {}/ready; sleep 300; touch {}/went-on"]);
+    let ended = stopped(&run, &place.path("ready"));
+    no_time_was_lost(&run, &ended);
     assert!(!place.path("went-on").exists(), "the script went on after its stop");
     assert_eq!(ended.record["stopping"]["steps_interrupted"], 1, "{:#}", ended.record);
     let (signal, last_step) = (moment(&ended, "signal"), moment(&ended, "last_step_gone"));
@@ -115,10 +115,10 @@ fn a_shell_that_waits_for_its_child_costs_a_stop_no_time() {
 #[test]
 fn a_step_that_saves_its_state_gets_one_sigint_and_its_time() {
     let place = Place::new();
-    let life = place.life(&[place.saver(4)]);
-    let ended = stopped(&life, &place.path("pid"));
+    let run = place.run(&[place.saver(4)]);
+    let ended = stopped(&run, &place.path("pid"));
     place.saved_after_one_sigint();
-    no_time_was_lost(&life, &ended);
+    no_time_was_lost(&run, &ended);
 }
 
 /// What a step starts to clean up was never meant.
@@ -126,25 +126,25 @@ fn a_step_that_saves_its_state_gets_one_sigint_and_its_time() {
 fn a_program_that_a_trap_starts_is_not_interrupted() {
     let place = Place::new();
     let step = "trap 'sleep 3; touch {}/cleaned; exit 1' INT; touch {}/ready; sleep 300";
-    let life = place.life(&[step]);
-    let ended = stopped(&life, &place.path("ready"));
-    no_time_was_lost(&life, &ended);
+    let run = place.run(&[step]);
+    let ended = stopped(&run, &place.path("ready"));
+    no_time_was_lost(&run, &ended);
     assert!(place.path("cleaned").exists(), "the step's own clean-up was interrupted");
 }
 
 #[test]
 fn an_agent_that_comes_back_sends_no_second_sigint() {
     let place = Place::new();
-    let life = place.life(&[place.saver(4)]);
-    let mut running = life.start();
+    let run = place.run(&[place.saver(4)]);
+    let mut running = run.start();
     until(&mut running, &place.path("pid"));
     running.signal(Signal::SIGTERM);
     until(&mut running, &place.path("signals"));
     running.kill_dead();
-    let ended = life.run();
+    let ended = run.run();
     ended.assert_outcome("external-shutdown");
     place.saved_after_one_sigint();
-    github_was_told(&life, &ended);
+    github_was_told(&run, &ended);
     assert!(moment(&ended, "last_step_gone") <= moment(&ended, "listener_gone"), "{:#}", ended.record);
 }
 
@@ -152,10 +152,10 @@ fn an_agent_that_comes_back_sends_no_second_sigint() {
 fn steps_that_ignore_everything_are_killed_in_time_for_the_report() {
     let place = Place::new();
     // The runner alone kills the shell after 10 s, and waits 5 s more for what holds its output.
-    let life = place.life(&["trap '' INT TERM; touch {}/ready; (while :; do sleep 0.2; done)"]);
-    let life = life.limits(&[("draining", "16s")]);
-    let ended = stopped(&life, &place.path("ready"));
-    github_was_told(&life, &ended);
+    let run = place.run(&["trap '' INT TERM; touch {}/ready; (while :; do sleep 0.2; done)"]);
+    let run = run.limits(&[("draining", "16s")]);
+    let ended = stopped(&run, &place.path("ready"));
+    github_was_told(&run, &ended);
     let killed = moment(&ended, "steps_killed");
     assert!(killed >= moment(&ended, "signal") + 8_900, "the steps lost time: {:#}", ended.record);
     assert!(killed <= moment(&ended, "last_step_gone"), "{:#}", ended.record);
@@ -168,9 +168,9 @@ fn a_daemon_that_is_nobodys_child_gets_no_sigint() {
     let program = place.saver(0);
     let daemon =
         format!("(setsid {program} </dev/null >/dev/null 2>&1 &) ; until test -e {{}}/pid; do sleep 0.05; done");
-    let life = place.life(&[&daemon, "touch {}/ready; sleep 300"]);
-    let ended = stopped(&life, &place.path("ready"));
-    no_time_was_lost(&life, &ended);
+    let run = place.run(&[&daemon, "touch {}/ready; sleep 300"]);
+    let ended = stopped(&run, &place.path("ready"));
+    no_time_was_lost(&run, &ended);
     assert_eq!(place.read("signals"), "", "a daemon of an earlier step was interrupted");
 }
 
@@ -185,10 +185,10 @@ fn a_container_in_the_foreground_that_ignores_its_signals_does_not_cost_the_repo
     };
     write("container", container);
     write("client", client);
-    let life = place.life(&["(setsid bash {}/container </dev/null >/dev/null 2>&1 &) ; bash {}/client"]);
-    let life = life.limits(&[("draining", "16s")]);
-    let ended = stopped(&life, &place.path("ready"));
-    github_was_told(&life, &ended);
+    let run = place.run(&["(setsid bash {}/container </dev/null >/dev/null 2>&1 &) ; bash {}/client"]);
+    let run = run.limits(&[("draining", "16s")]);
+    let ended = stopped(&run, &place.path("ready"));
+    github_was_told(&run, &ended);
     assert_eq!(place.read("signals"), "client\n", "the client passes its one SIGINT on by itself");
     assert_eq!(ended.record["stopping"]["killed"], Value::Null, "the worker was killed: {:#}", ended.record);
 }
@@ -203,8 +203,8 @@ fn become_root(place: &Place) -> String {
 
 const NOBODY: u32 = 65_534;
 
-fn belongs_to_nobody(life: &Life) {
-    for path in [life.directory(), life.root()] {
+fn belongs_to_nobody(run: &Run) {
+    for path in [run.directory(), run.root()] {
         let owned = std::process::Command::new("chown").arg("-R").arg(NOBODY.to_string()).arg(path).status();
         assert!(owned.unwrap().success());
     }
@@ -219,11 +219,11 @@ fn a_step_under_sudo_is_interrupted_like_any_other() {
     }
     let place = Place::new();
     let step = format!("{} {}", become_root(&place), place.saver(3));
-    let life = place.life(&[&step]).arguments(&["--user", "nobody"]);
-    belongs_to_nobody(&life);
-    let ended = stopped(&life, &place.path("pid"));
+    let run = place.run(&[&step]).arguments(&["--user", "nobody"]);
+    belongs_to_nobody(&run);
+    let ended = stopped(&run, &place.path("pid"));
     place.saved_after_one_sigint();
-    no_time_was_lost(&life, &ended);
+    no_time_was_lost(&run, &ended);
     assert_eq!(ended.record["stopping"]["steps_refused"], 0, "{:#}", ended.record);
 }
 
@@ -235,17 +235,17 @@ fn an_agent_that_may_not_signal_a_step_says_so_and_leaves_it_to_the_runner() {
     }
     let place = Place::new();
     let step = format!("{} {}", become_root(&place), place.saver(0));
-    let mut life = place.life(&[&step]).set("MAYFLY_LOG", "warn");
-    belongs_to_nobody(&life);
-    life.uid = Some(NOBODY);
-    let mut running = life.start();
+    let mut run = place.run(&[&step]).set("MAYFLY_LOG", "warn");
+    belongs_to_nobody(&run);
+    run.uid = Some(NOBODY);
+    let mut running = run.start();
     until(&mut running, &place.path("pid"));
     running.signal(Signal::SIGTERM);
     let ended = running.end_leaving_processes();
     let pid: i32 = place.read("pid").trim().parse().unwrap();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     ended.assert_outcome("external-shutdown");
-    github_was_told(&life, &ended);
+    github_was_told(&run, &ended);
     assert_eq!(place.read("signals"), "", "the test proves nothing: the step could be signalled");
     assert!(ended.record["stopping"]["steps_refused"].as_u64() >= Some(1), "{:#}", ended.record);
     assert!(ended.stderr.contains("only root may interrupt them"), "{}", ended.stderr);
@@ -254,18 +254,18 @@ fn an_agent_that_may_not_signal_a_step_says_so_and_leaves_it_to_the_runner() {
 #[test]
 fn a_step_of_a_thousand_processes_is_interrupted_whole() {
     let place = Place::new();
-    let life = place.life(&["touch {}/ready; yes 300 | head -n 1000 | xargs -n 1 -P 1000 sleep"]);
-    let mut running = life.start();
+    let run = place.run(&["touch {}/ready; yes 300 | head -n 1000 | xargs -n 1 -P 1000 sleep"]);
+    let mut running = run.start();
     until(&mut running, &place.path("ready"));
-    running.until("a thousand processes", |life| {
+    running.until("a thousand processes", |run| {
         let sleeps =
             |process: &mayfly_e2e::processes::Process| process.arguments.first().is_some_and(|name| name == "sleep");
-        mayfly_e2e::processes::of_life(life).iter().filter(|process| sleeps(process)).count() >= 1000
+        mayfly_e2e::processes::of_run(run).iter().filter(|process| sleeps(process)).count() >= 1000
     });
     running.signal(Signal::SIGTERM);
     let ended = running.end();
     ended.assert_outcome("external-shutdown");
-    no_time_was_lost(&life, &ended);
+    no_time_was_lost(&run, &ended);
     let interrupted = ended.record["stopping"]["steps_interrupted"].as_u64().unwrap();
     assert!((1000..1010).contains(&interrupted), "{interrupted} of a thousand were interrupted");
 }
@@ -278,9 +278,9 @@ fn a_step_that_forks_away_at_its_sigint_does_not_cost_the_report() {
                    open(my $f, '>', '{}/away'); close $f; sleep 300 }; $SIG{INT} = $away; sleep 300";
     let program = program.replace("{}", place.0.path().to_str().unwrap());
     std::fs::write(place.path("program"), program).unwrap();
-    let life = place.life(&["touch {}/ready; perl {}/program"]);
-    let ended = stopped(&life, &place.path("ready"));
-    github_was_told(&life, &ended);
+    let run = place.run(&["touch {}/ready; perl {}/program"]);
+    let ended = stopped(&run, &place.path("ready"));
+    github_was_told(&run, &ended);
     assert!(place.path("away").exists(), "the test proves nothing: nothing forked away");
 }
 
@@ -289,20 +289,20 @@ fn a_step_that_forks_without_end_while_it_is_stopped_is_killed_and_told() {
     let place = Place::new();
     // At most some hundreds at once. The runner alone kills the shell after 10 s, and waits for the last of them.
     let step = "trap '' INT TERM; touch {}/ready; while :; do (sleep 1.5 & sleep 1.5 &); sleep 0.02; done";
-    let life = place.life(&[step]).limits(&[("draining", "13s")]);
-    let ended = stopped(&life, &place.path("ready"));
-    github_was_told(&life, &ended);
+    let run = place.run(&[step]).limits(&[("draining", "13s")]);
+    let ended = stopped(&run, &place.path("ready"));
+    github_was_told(&run, &ended);
     assert!(ended.took < Duration::from_secs(50), "the stop took {:?}", ended.took);
 }
 
 #[test]
 fn a_job_past_its_limit_is_stopped_without_waiting_for_its_shells() {
     let place = Place::new();
-    let life = place.life(&[place.saver(1)]).limits(&[("job", "2s")]);
-    let ended = life.run();
+    let run = place.run(&[place.saver(1)]).limits(&[("job", "2s")]);
+    let ended = run.run();
     ended.assert_outcome("job-timeout");
     place.saved_after_one_sigint();
-    no_time_was_lost(&life, &ended);
+    no_time_was_lost(&run, &ended);
 }
 
 /// Told 25 s before by default; here the notice leaves less, and the shell costs nothing of it.
@@ -316,7 +316,7 @@ fn a_job_that_ec2_takes_is_reported_and_the_record_says_how_its_last_seconds_wer
     let gone = agent.end();
     gone.assert_outcome("spot-interruption");
     assert!(
-        !cloud.life.recording().step_signals().contains(&"SIGTERM"),
+        !cloud.run.recording().step_signals().contains(&"SIGTERM"),
         "the shell waited for its child:\n{}",
         gone.log
     );

@@ -1,32 +1,32 @@
-//! Signals to the agent, at every moment of a life.
+//! Signals to the agent, at every moment of a run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
-use mayfly_e2e::Life;
+use mayfly_e2e::Run;
 use mayfly_fake_runner::scenarios;
 use nix::sys::signal::Signal;
 
-/// Sends the signal once the life is in this state, and says how it ended.
-fn signalled(scenario: &str, state: &str, signals: &[Signal]) -> (Life, mayfly_e2e::Ended) {
-    let life = Life::named(scenario);
+/// Sends the signal once the run is in this state, and says how it ended.
+fn signalled(scenario: &str, state: &str, signals: &[Signal]) -> (Run, mayfly_e2e::Ended) {
+    let run = Run::named(scenario);
     let ended = {
-        let mut running = life.start();
+        let mut running = run.start();
         running.until_state(state);
         if state == "Starting" {
             // The signal is for a listener that is there.
-            running.until("the listener's start", |life| !life.recording().starts().is_empty());
+            running.until("the listener's start", |run| !run.recording().starts().is_empty());
         }
         for signal in signals {
             running.signal(*signal);
-            running.until("the drain", |life| life.journal().iter().any(|line| line.contains("Draining")));
+            running.until("the drain", |run| run.journal().iter().any(|line| line.contains("Draining")));
         }
         running.end()
     };
-    (life, ended)
+    (run, ended)
 }
 
-fn only_sigint(life: &Life) {
-    let recording = life.recording();
+fn only_sigint(run: &Run) {
+    let recording = run.recording();
     let signals: Vec<_> = recording.signals().iter().map(|(_, signal, _)| (*signal).to_owned()).collect();
     assert!(!signals.is_empty(), "the listener was never told to stop");
     assert!(
@@ -38,28 +38,28 @@ fn only_sigint(life: &Life) {
 #[test]
 fn sigterm_and_sigint_while_starting() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let (life, ended) = signalled("never-listens", "Starting", &[signal]);
+        let (run, ended) = signalled("never-listens", "Starting", &[signal]);
         ended.assert_outcome("external-shutdown");
-        only_sigint(&life);
+        only_sigint(&run);
     }
 }
 
 #[test]
 fn sigterm_and_sigint_while_idle() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let (life, ended) = signalled("no-job", "Idle", &[signal]);
+        let (run, ended) = signalled("no-job", "Idle", &[signal]);
         ended.assert_outcome("external-shutdown");
-        only_sigint(&life);
+        only_sigint(&run);
     }
 }
 
 #[test]
 fn sigterm_and_sigint_while_busy_cancel_the_job_politely() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let (life, ended) = signalled("long-job", "Busy", &[signal]);
+        let (run, ended) = signalled("long-job", "Busy", &[signal]);
         ended.assert_outcome("external-shutdown");
-        only_sigint(&life);
-        let canceled = life.recording().results().iter().any(|result| format!("{result:?}") == "Canceled");
+        only_sigint(&run);
+        let canceled = run.recording().results().iter().any(|result| format!("{result:?}") == "Canceled");
         assert!(canceled, "the listener could not report the job as cancelled");
     }
 }
@@ -67,8 +67,8 @@ fn sigterm_and_sigint_while_busy_cancel_the_job_politely() {
 #[test]
 fn a_second_signal_kills_what_ignores_the_first() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let life = Life::named("ignores-sigint-with-job").limits(&[("draining", "50s")]);
-        let mut running = life.start();
+        let run = Run::named("ignores-sigint-with-job").limits(&[("draining", "50s")]);
+        let mut running = run.start();
         running.until_state("Busy");
         running.signal(signal);
         running.until_state("Draining");
@@ -81,14 +81,14 @@ fn a_second_signal_kills_what_ignores_the_first() {
 
 #[test]
 fn a_signal_before_the_jit_configuration_ends_at_once() {
-    let life = Life::named("success");
-    let pipe = life.directory().join("jit-config");
+    let run = Run::named("success");
+    let pipe = run.directory().join("jit-config");
     // A pipe that nobody writes: the configuration never comes.
-    let mut command = life.command();
+    let mut command = run.command();
     std::fs::remove_file(&pipe).unwrap();
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     let mut child = command.spawn().unwrap();
-    let waiting = || life.journal().iter().any(|line| line.contains("WaitingForJitConfig"));
+    let waiting = || run.journal().iter().any(|line| line.contains("WaitingForJitConfig"));
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while !waiting() {
         assert!(std::time::Instant::now() < deadline, "it does not wait");
@@ -96,7 +96,7 @@ fn a_signal_before_the_jit_configuration_ends_at_once() {
     }
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(75));
-    assert!(life.recording().starts().is_empty(), "stopping started a listener");
+    assert!(run.recording().starts().is_empty(), "stopping started a listener");
 }
 
 /// The listener learns of a job at every moment around the idle deadline. Either the job runs, or the outcome says that
@@ -110,9 +110,9 @@ fn a_job_at_every_moment_around_the_idle_stop_is_run_or_told_of() {
         scenario.idle_ms = u64::try_from(idle + offset).unwrap();
         scenario.shutdown_delay_ms = 150;
         scenario.job_ms = 50;
-        let life = Life::with(&scenario).limits(&[("idle", &format!("{idle}ms"))]);
-        let ended = life.run();
-        let recording = life.recording();
+        let run = Run::with(&scenario).limits(&[("idle", &format!("{idle}ms"))]);
+        let ended = run.run();
+        let recording = run.recording();
         let ran = recording.results().iter().any(|result| format!("{result:?}") == "Succeeded");
         let arrived = !recording.workers().is_empty();
         let right = match ended.outcome() {
@@ -129,18 +129,18 @@ fn a_job_at_every_moment_around_the_idle_stop_is_run_or_told_of() {
 }
 
 /// The listener gets a job after it was told to stop for this reason; nobody had seen one before.
-fn lost_to(reason: &str, stop: impl Fn(&Life)) {
+fn lost_to(reason: &str, stop: impl Fn(&Run)) {
     let late = scenarios::named("late-job").unwrap();
     let late = mayfly_fake_runner::Scenario { idle_ms: 6_000, shutdown_delay_ms: 20_000, ..late };
-    let life = Life::with(&late).limits(&[("idle", "30s"), ("draining", "40s")]);
-    let mut running = life.start();
+    let run = Run::with(&late).limits(&[("idle", "30s"), ("draining", "40s")]);
+    let mut running = run.start();
     running.until_state("Idle");
     match reason {
         "external-shutdown" => running.signal(Signal::SIGTERM),
-        _ => stop(&life),
+        _ => stop(&run),
     }
     let ended = running.end();
-    assert!(!life.recording().workers().is_empty(), "no job came: the test is wrong\n{}", ended.stderr);
+    assert!(!run.recording().workers().is_empty(), "no job came: the test is wrong\n{}", ended.stderr);
     ended.assert_outcome("idle-raced");
     assert_eq!(ended.code(), Some(75), "{}", ended.stderr);
     assert_eq!(ended.record["stopped_for"], reason, "why it was stopped is forgotten: {:#}", ended.record);
@@ -153,9 +153,9 @@ fn a_job_lost_to_a_shutdown_that_did_not_know_of_it_is_told_so() {
 
 #[test]
 fn a_job_lost_to_a_drain_that_did_not_know_of_it_is_told_so() {
-    lost_to("operator-drain", |life| {
+    lost_to("operator-drain", |run| {
         let mut drain = std::process::Command::new(mayfly_e2e::mayfly_binary());
-        drain.arg("drain").arg("--state-directory").arg(life.state()).env_clear();
+        drain.arg("drain").arg("--state-directory").arg(run.state()).env_clear();
         assert!(drain.status().unwrap().success(), "nobody could drain it");
     });
 }

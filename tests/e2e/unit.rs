@@ -7,13 +7,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use mayfly_e2e::life::mayfly_binary;
+use mayfly_e2e::run::mayfly_binary;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const REGISTRATION: [&str; 3] = [".runner", ".credentials", ".credentials_rsaparams"];
 
-/// The places of one start.
+/// The paths of one start.
 struct Place {
     top: TempDir,
 }
@@ -44,7 +44,7 @@ impl Place {
             "directory": self.path("runner"), "user": user, "operators": null, "setup_info": "[]", "label": null,
             "files": files,
         });
-        let path = self.path("runtime/order.json");
+        let path = self.path("runtime/start-request.json");
         fs::write(&path, order.to_string()).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }

@@ -50,7 +50,7 @@ fn wall(moment: Time) -> SystemTime {
     shifted.unwrap_or(wall)
 }
 
-/// `MAYFLY_TIME_SCALE` makes the pauses between calls to AWS, and between looks at the machine, shorter. For tests: an
+/// `MAYFLY_TIME_SCALE` makes the pauses between calls to AWS, and between polls of the machine, shorter. For tests: an
 /// hour of throttling in a minute.
 #[must_use]
 pub fn time_scale() -> Option<f64> {

@@ -38,14 +38,14 @@ impl Paths {
         self.runtime.join("perf")
     }
 
-    /// The life's record.
+    /// The run's record.
     #[must_use]
     pub fn record(&self) -> PathBuf {
         self.state.join("record.json")
     }
 }
 
-/// The socket people's commands talk to, of the life in this state directory.
+/// The socket people's commands talk to, of the run in this state directory.
 #[must_use]
 pub fn control_socket(state_directory: &Path) -> PathBuf {
     state_directory.join("control.sock")

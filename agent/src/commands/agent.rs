@@ -11,7 +11,7 @@ use crate::base::paths::Paths;
 use crate::daemon::journal::{Binding, Journal};
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::signals::Signals;
-use crate::daemon::{CannotBegin, Lived, live};
+use crate::daemon::{CannotBegin, RunResult, live};
 use crate::jit_source::JitSource;
 use crate::log;
 use crate::platform::ec2::{Ec2, Ec2Settings};
@@ -25,13 +25,13 @@ use mayfly_core::config::{Config, DEFAULT_PATH, Platform, Supervisor, load};
 const REMEMBERED_BUDGET: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct AgentArgs {
     /// The configuration; drop-ins are beside it, in agent.d/*.toml
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
 }
 
-pub(super) fn run(args: &Args) -> u8 {
+pub(super) fn run(args: &AgentArgs) -> u8 {
     let config = match load(&args.config, environment(), &[]) {
         Ok(config) => config,
         Err(problems) => return fail(exit::CONFIG, problems),
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> u8 {
     // Before anybody is asked who this machine is: whatever waits for this unit at boot need not wait for that.
     notify::ready();
     let operators = beside(Some(&args.config));
-    live_blocking(settings(&config, operators)).map_or_else(|code| code, |_| 0)
+    run_blocking(settings(&config, operators)).map_or_else(|code| code, |_| 0)
 }
 
 /// The directory of the configuration: the operators' own hooks are below it too.
@@ -58,26 +58,26 @@ pub(super) fn beside(config: Option<&Path>) -> Option<PathBuf> {
 async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Settings, String> {
     let (binding, platform) = match config.platform {
         Platform::Local => (Binding::local(), settings::Platform::Local(JitSource::Dropped(config.jit.file.clone()))),
-        Platform::Ec2 => find_out(config).await?,
+        Platform::Ec2 => discover(config).await?,
     };
     let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
     let manager = (config.runner.supervisor == Supervisor::Systemd).then(Manager::default);
     let user = Some(config.runner.user.clone()).filter(|user| !user.is_empty() && own.as_ref() != Some(user));
-    let places = places(config, user.is_some());
+    let paths = paths(config, user.is_some());
     let mut policy = config.policy();
     if let Some(manager) = &manager {
         policy.limits.lifetime = agreed_lifetime(manager, policy.limits.lifetime).await;
     }
     Ok(Settings {
         policy,
-        binding: binding.map_err(|error| format!("cannot find out which machine this is: {error}"))?,
+        binding: binding.map_err(|error| format!("cannot discover which machine this is: {error}"))?,
         docker: config.docker,
         host: config.host,
         supervisor: match manager {
-            Some(manager) => runner::Supervisor::Systemd(RunnerUnit::new(manager, places.clone())),
-            None => runner::Supervisor::Process(RunnerProcess::new(places.clone(), config.runner.directory.clone())),
+            Some(manager) => runner::Supervisor::Systemd(RunnerUnit::new(manager, paths.clone())),
+            None => runner::Supervisor::Process(RunnerProcess::new(paths.clone(), config.runner.directory.clone())),
         },
-        places,
+        paths,
         runner_directory: config.runner.directory.clone(),
         runner_user: user,
         platform,
@@ -116,16 +116,16 @@ async fn agreed_lifetime(manager: &Manager, configured: Duration) -> Duration {
 
 /// Who this instance is. A journal of this boot knows it already: then the metadata service gets a moment only, since a
 /// job may be running that wants to be watched.
-async fn find_out(config: &Config) -> Result<(std::io::Result<Binding>, settings::Platform), String> {
+async fn discover(config: &Config) -> Result<(std::io::Result<Binding>, settings::Platform), String> {
     let known = Journal::binding_of_this_boot(&config.state_directory);
     let budget = if known.is_some() { REMEMBERED_BUDGET.min(config.limits.booting) } else { config.limits.booting };
-    let ec2 = Ec2::find_out(
+    let ec2 = Ec2::discover(
         Ec2Settings {
             parameter: config.jit.parameter.clone(),
             class: config.class.clone(),
             poweroff: config.terminate.poweroff,
             poweroff_command: config.terminate.poweroff_command.clone(),
-            rung: config.limits.terminating,
+            method: config.limits.terminating,
             spot_poll: config.interruption.spot_poll,
             launch_hook: config.autoscaling.launch_hook.clone(),
             termination_hook: config.autoscaling.termination_hook.clone(),
@@ -143,23 +143,23 @@ async fn find_out(config: &Config) -> Result<(std::io::Result<Binding>, settings
 }
 
 /// Another user cannot reach into the state directory, so what the runner needs is elsewhere then.
-pub(super) fn places(config: &Config, other_user: bool) -> Paths {
+pub(super) fn paths(config: &Config, other_user: bool) -> Paths {
     let state = config.state_directory.clone();
-    if other_user { places_in(&state) } else { Paths { runtime: state.join("run"), state } }
+    if other_user { paths_in(&state) } else { Paths { runtime: state.join("run"), state } }
 }
 
 /// The same, where the runner has a user of its own.
-pub(super) fn places_in(state: &Path) -> Paths {
+pub(super) fn paths_in(state: &Path) -> Paths {
     let runtime = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| PathBuf::from("/run/mayfly"), PathBuf::from);
     Paths { state: state.to_owned(), runtime }
 }
 
-/// Lives a life on a runtime of its own. An exit code instead of a record says that it could not begin.
-pub(super) fn live_blocking(settings: impl Future<Output = Result<Settings, String>>) -> Result<Lived, u8> {
+/// Makes a run on a runtime of its own. An exit code instead of a record says that it could not begin.
+pub(super) fn run_blocking(settings: impl Future<Output = Result<Settings, String>>) -> Result<RunResult, u8> {
     let failed = |error: &dyn std::fmt::Display| fail(exit::SOFTWARE, format_args!("the agent cannot begin: {error}"));
     let signals = Signals::catch().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
-    let lived = runtime.block_on(async {
+    let ran = runtime.block_on(async {
         let settings = settings.await.map_err(|error| failed(&error))?;
         live(settings, signals).await.map_err(|error| match error {
             CannotBegin::Taken { .. } => fail(exit::TEMPORARY, error),
@@ -168,5 +168,5 @@ pub(super) fn live_blocking(settings: impl Future<Output = Result<Settings, Stri
     });
     // A read of standard input or of a terminal must not keep the process.
     runtime.shutdown_background();
-    lived
+    ran
 }

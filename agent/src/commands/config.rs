@@ -6,11 +6,11 @@ use clap::Subcommand;
 use tracing::warn;
 
 use super::{environment, exit, fail, print};
-use mayfly_core::config::keys::{KEYS, Kind};
+use mayfly_core::config::keys::{KEYS, ValueKind};
 use mayfly_core::config::{Config, DEFAULT_PATH, Origin, load, schema};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct ConfigArgs {
     #[command(subcommand)]
     command: Command,
     /// The configuration; drop-ins are beside it, in agent.d/*.toml
@@ -32,7 +32,7 @@ enum Command {
     Schema,
 }
 
-pub(super) fn run(args: &Args) -> u8 {
+pub(super) fn run(args: &ConfigArgs) -> u8 {
     if matches!(args.command, Command::Schema) {
         return print(|out| {
             serde_json::to_writer_pretty(&mut *out, &schema())?;
@@ -80,8 +80,11 @@ fn show(config: &Config) -> u8 {
             let (Some(text), Some(origin)) = (config.texts.get(key.name), config.origins.get(key.name)) else {
                 continue;
             };
-            let value =
-                if key.kind == Kind::Boolean { text.clone() } else { toml::Value::from(text.as_str()).to_string() };
+            let value = if key.kind == ValueKind::Boolean {
+                text.clone()
+            } else {
+                toml::Value::from(text.as_str()).to_string()
+            };
             writeln!(out, "{:<48} # {origin}", format!("{name} = {value}"))?;
         }
         Ok(())

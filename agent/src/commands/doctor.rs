@@ -8,7 +8,7 @@ use crate::doctor::{Machine, Report, examine};
 use mayfly_core::config::{DEFAULT_PATH, load};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct DoctorArgs {
     /// The agent's configuration
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
@@ -17,16 +17,16 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> u8 {
+pub(super) fn run(args: &DoctorArgs) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(exit::SOFTWARE, format_args!("the doctor cannot begin: {error}")),
     };
-    let machine = Machine::find_out(load(&args.config, environment(), &[]));
+    let machine = Machine::discover(load(&args.config, environment(), &[]));
     let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut report = Report::new(&machine);
     runtime.block_on(examine(&machine, |section| {
-        // At once: the tries with containers take seconds, and a person is waiting.
+        // At once: the checks with containers take seconds, and a person is waiting.
         if !args.json {
             print(|out| write!(out, "{}", section.to_text(colours)));
         }

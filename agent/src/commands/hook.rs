@@ -5,27 +5,27 @@ use std::time::{Duration, Instant};
 
 use super::{environment, exit, fail};
 use crate::control::ask;
-use crate::runner::hooks::{Call, DockerGate, Hook, Reply};
+use crate::runner::hooks::{DockerGate, HookCall, HookReply, JobHook};
 
 /// How long a job waits for a Docker daemon that is still coming up.
-const DOCKER_PATIENCE: Duration = Duration::from_secs(60);
+const DOCKER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often it asks.
-const DOCKER_PACE: Duration = Duration::from_millis(250);
+const DOCKER_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Tells the agent. Whatever goes wrong here is the agent's trouble and never fails the job, but for one thing: a job on
 /// a machine that promises Docker and has none.
-pub(super) fn run(hook: Hook) -> u8 {
+pub(super) fn run(hook: JobHook) -> u8 {
     let path = |name| std::env::var_os(name).map(PathBuf::from);
-    let call = Call::from_environment(hook, &environment().collect());
+    let call = HookCall::from_environment(hook, &environment().collect());
     if let Some(perf) = path("RUNNER_PERFLOG") {
         let _ = call.leave_trace(&perf);
     }
     let Some(socket) = path("MAYFLY_HOOK_SOCKET") else { return 0 };
-    let answer = ask::<Reply>(&socket, &call);
+    let answer = ask::<HookReply>(&socket, &call);
     match (hook, answer) {
-        (Hook::JobStarted, Ok(Reply { docker, .. })) => wait_for_docker(&socket, &call, docker),
-        (Hook::JobCompleted, Ok(Reply { annotations, .. })) => {
+        (JobHook::JobStarted, Ok(HookReply { docker, .. })) => wait_for_docker(&socket, &call, docker),
+        (JobHook::JobCompleted, Ok(HookReply { annotations, .. })) => {
             super::print(|out| annotations.iter().try_for_each(|annotation| writeln!(out, "{}", annotation.command())));
             0
         }
@@ -33,21 +33,21 @@ pub(super) fn run(hook: Hook) -> u8 {
     }
 }
 
-fn wait_for_docker(socket: &Path, call: &Call, mut gate: DockerGate) -> u8 {
+fn wait_for_docker(socket: &Path, call: &HookCall, mut gate: DockerGate) -> u8 {
     let begun = Instant::now();
     loop {
         let unavailable = match gate {
             DockerGate::Open => return 0,
             DockerGate::Closed { reason } => reason,
-            DockerGate::Wait { .. } if begun.elapsed() < DOCKER_PATIENCE => {
-                std::thread::sleep(DOCKER_PACE);
+            DockerGate::Wait { .. } if begun.elapsed() < DOCKER_TIMEOUT => {
+                std::thread::sleep(DOCKER_INTERVAL);
                 // An agent that went away meanwhile never fails a job.
-                gate = ask::<Reply>(socket, call).map_or(DockerGate::Open, |reply| reply.docker);
+                gate = ask::<HookReply>(socket, call).map_or(DockerGate::Open, |reply| reply.docker);
                 continue;
             }
             DockerGate::Wait { required: false } => return 0,
             DockerGate::Wait { required: true } => {
-                format!("it did not answer within {} seconds", DOCKER_PATIENCE.as_secs())
+                format!("it did not answer within {} seconds", DOCKER_TIMEOUT.as_secs())
             }
         };
         let told = format!(

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use crate::base::exit;
 use crate::base::paths::control_socket;
 use crate::control::{Request, ask};
-use crate::runner::hooks::Hook;
+use crate::runner::hooks::JobHook;
 use mayfly_core::config::load;
 
 /// One instance, one job, gone: runs one GitHub Actions job on this machine.
@@ -35,37 +35,37 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Be this machine's agent: the daemon that the image starts
-    Agent(agent::Args),
+    Agent(agent::AgentArgs),
     /// Run one job on this machine, with a JIT configuration you have
     ///
     /// Exits with the job's result: 0 for succeeded, 102 failed, 103 canceled, 105 abandoned (GitHub's own worker
     /// codes); other endings have codes of sysexits.h. Run it again with the same state directory to go on after a crash.
-    Run(run::Args),
+    Run(run::RunArgs),
     /// Show what the agent on this machine is doing
-    Status(status::Args),
+    Status(status::StatusArgs),
     /// End this machine: after its job if one is running, else now
     Drain(operators::DrainArgs),
-    /// Keep this machine for a while after its life, so that a person can look
+    /// Keep this machine for a while after its run, so that a person can look
     ///
-    /// It is kept until DURATION from now, however its life ends, but never beyond its lifetime.
+    /// It is kept until DURATION from now, however its run ends, but never beyond its lifetime.
     Hold(operators::HoldArgs),
     /// Keep this machine no longer
     Release(operators::ReleaseArgs),
     /// Check, show or describe the configuration
-    Config(config::Args),
+    Config(config::ConfigArgs),
     /// Try each promise on this machine, and say what holds and what to do about the rest
     ///
     /// Exits with 0 if nothing is broken (warnings are allowed), else with 1. Run it as root on the booted machine.
-    Doctor(doctor::Args),
+    Doctor(doctor::DoctorArgs),
     /// Tell the agent about a job; called by the runner
     #[command(hide = true)]
     Hook {
         /// Which hook this is
-        hook: Hook,
+        hook: JobHook,
     },
     /// Own a runner's start; called by the agent
     #[command(hide = true)]
-    Shim,
+    Supervise,
     /// Guard the runner's unit; called by systemd with full privileges
     #[command(hide = true)]
     Unit {
@@ -74,7 +74,7 @@ enum Command {
     },
     /// Try what a job must not be able to do; called by systemd as the job's user
     #[command(hide = true)]
-    Probe(probe::Args),
+    Probe(probe::ProbeArgs),
     /// Print a completion script for your shell
     Completion {
         /// Which shell
@@ -85,9 +85,9 @@ enum Command {
     Man,
 }
 
-/// Where a life is, for the commands that talk to it.
+/// Where a run is, for the commands that talk to it.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct LifeArgs {
+pub(crate) struct AgentAddress {
     /// The agent's configuration
     #[arg(long, value_name = "FILE", default_value = mayfly_core::config::DEFAULT_PATH)]
     config: PathBuf,
@@ -96,8 +96,8 @@ pub(crate) struct LifeArgs {
     state_directory: Option<PathBuf>,
 }
 
-impl LifeArgs {
-    /// Asks the agent of this life. The exit code says why there is no answer.
+impl AgentAddress {
+    /// Asks the agent of this run. The exit code says why there is no answer.
     fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, u8> {
         let state = match &self.state_directory {
             Some(directory) => directory.clone(),
@@ -140,7 +140,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Hook { hook } => hook::run(hook),
-        Command::Shim => match crate::runner::shim::run() {
+        Command::Supervise => match crate::runner::supervisor_process::run() {
             Ok(()) => 0,
             Err(_) => exit::SOFTWARE, // its standard error is the null device; the agent reports the missing answer
         },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LifeArgs, exit, fail, print};
+use super::{AgentAddress, exit, fail, print};
 use crate::control::Request;
 use crate::control::operators::{Answer, Order};
 
@@ -10,7 +10,7 @@ use crate::control::operators::{Answer, Order};
 #[derive(Debug, clap::Args)]
 struct Common {
     #[command(flatten)]
-    life: LifeArgs,
+    agent: AgentAddress,
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
@@ -54,7 +54,7 @@ pub(super) fn release(args: &ReleaseArgs) -> u8 {
 
 impl Common {
     fn order(&self, order: Order) -> u8 {
-        let answer: Answer = match self.life.ask(Request::Order(order)) {
+        let answer: Answer = match self.agent.ask(Request::Order(order)) {
             Ok(answer) => answer,
             Err(code) => return code,
         };

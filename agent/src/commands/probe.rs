@@ -1,10 +1,10 @@
-//! `mayfly probe`: tries what no job may be able to do. Run as the job's user.
+//! `mayfly probe`: checks what no job may be able to do. Run as the job's user.
 
 use super::{exit, fail, print};
 use crate::platform::probe;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct ProbeArgs {
     /// Print this process's cgroup first
     #[arg(long)]
     cgroup: bool,
@@ -13,7 +13,7 @@ pub(super) struct Args {
     fail: bool,
 }
 
-pub(super) fn run(args: &Args) -> u8 {
+pub(super) fn run(args: &ProbeArgs) -> u8 {
     if args.cgroup {
         let cgroup = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         print(|out| out.write_all(cgroup.as_bytes()));

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::agent::{beside, live_blocking, places};
+use super::agent::{beside, paths, run_blocking};
 use super::{environment, exit, fail, print};
-use crate::daemon::Lived;
+use crate::daemon::RunResult;
 use crate::daemon::journal::Binding;
 use crate::daemon::progress::Progress;
 use crate::daemon::settings::{Platform, Settings};
@@ -16,7 +16,7 @@ use mayfly_core::config::{Config, load};
 use mayfly_core::lifecycle::Outcome;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct RunArgs {
     /// The JIT configuration, as GitHub's API gave it: a file, or - for standard input
     #[arg(long, value_name = "FILE")]
     jit_config: PathBuf,
@@ -40,15 +40,15 @@ pub(super) struct Args {
     quiet: bool,
 }
 
-pub(super) fn run(args: &Args) -> u8 {
+pub(super) fn run(args: &RunArgs) -> u8 {
     log::to_stderr("error");
     let settings = match configuration(args).and_then(|config| settings(args, &config)) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    match live_blocking(async { Ok(settings) }) {
-        Ok(Lived::Detached) => exit::TEMPORARY,
-        Ok(Lived::Ended(record)) => {
+    match run_blocking(async { Ok(settings) }) {
+        Ok(RunResult::Detached) => exit::TEMPORARY,
+        Ok(RunResult::Ended(record)) => {
             if args.json {
                 print(|out| {
                     serde_json::to_writer_pretty(&mut *out, &record)?;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> u8 {
     }
 }
 
-fn configuration(args: &Args) -> Result<Config, u8> {
+fn configuration(args: &RunArgs) -> Result<Config, u8> {
     let directory = absolute(&args.runner_dir)?;
     let state = match &args.state_directory {
         Some(state) => absolute(state)?,
@@ -84,19 +84,19 @@ fn configuration(args: &Args) -> Result<Config, u8> {
     config.map_err(|problems| fail(exit::CONFIG, problems))
 }
 
-fn settings(args: &Args, config: &Config) -> Result<Settings, u8> {
+fn settings(args: &RunArgs, config: &Config) -> Result<Settings, u8> {
     let binding = Binding::local()
-        .map_err(|error| fail(exit::SOFTWARE, format_args!("cannot find out which machine this is: {error}")))?;
+        .map_err(|error| fail(exit::SOFTWARE, format_args!("cannot discover which machine this is: {error}")))?;
     let jit =
         if args.jit_config == Path::new("-") { JitSource::Stdin } else { JitSource::File(absolute(&args.jit_config)?) };
-    let places = places(config, args.user.is_some());
+    let paths = paths(config, args.user.is_some());
     Ok(Settings {
         policy: config.policy(),
         binding,
         runner_directory: config.runner.directory.clone(),
         runner_user: args.user.clone(),
-        supervisor: Supervisor::Process(RunnerProcess::new(places.clone(), config.runner.directory.clone())),
-        places,
+        supervisor: Supervisor::Process(RunnerProcess::new(paths.clone(), config.runner.directory.clone())),
+        paths,
         docker: config.docker,
         host: config.host,
         platform: Platform::Local(jit),

@@ -1,20 +1,20 @@
 //! `mayfly status`
 
-use super::{LifeArgs, print};
+use super::{AgentAddress, print};
 use crate::control::Request;
 use crate::control::status::Status;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct StatusArgs {
     #[command(flatten)]
-    life: LifeArgs,
+    agent: AgentAddress,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> u8 {
-    match args.life.ask::<Status>(Request::Status) {
+pub(super) fn run(args: &StatusArgs) -> u8 {
+    match args.agent.ask::<Status>(Request::Status) {
         Ok(status) => print(|out| {
             if args.json {
                 serde_json::to_writer_pretty(&mut *out, &status)?;

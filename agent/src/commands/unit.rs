@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::agent::{places, places_in};
+use super::agent::{paths, paths_in};
 use super::{environment, exit, fail};
 use crate::runner::guard;
-use crate::runner::request::Start;
+use crate::runner::request::StartNote;
 use mayfly_core::config::{DEFAULT_PATH, load};
 
 /// Which end of the unit.
@@ -20,7 +20,7 @@ pub(super) enum Moment {
 pub(super) fn run(moment: Moment) -> u8 {
     // The stop reads no configuration if the start has left what is needed: it may be broken by now, or not the agent's.
     if matches!(moment, Moment::Stopped)
-        && let Some(start) = Start::last(&places_in(Path::new("")))
+        && let Some(start) = StartNote::last(&paths_in(Path::new("")))
     {
         guard::stopped(&start);
         return 0;
@@ -30,13 +30,13 @@ pub(super) fn run(moment: Moment) -> u8 {
         Err(problems) => return fail(exit::CONFIG, problems),
     };
     match moment {
-        Moment::Prepare => match guard::prepare(&places(&config, true)) {
+        Moment::Prepare => match guard::prepare(&paths(&config, true)) {
             Ok(()) => 0,
             Err(refused) => fail(exit::TEMPORARY, refused.detail),
         },
         Moment::Stopped => {
             let (state_directory, directory) = (config.state_directory, config.runner.directory);
-            guard::stopped(&Start { state_directory, directory });
+            guard::stopped(&StartNote { state_directory, directory });
             0
         }
     }

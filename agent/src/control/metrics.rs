@@ -1,4 +1,4 @@
-//! The life's figures for Prometheus, over HTTP. Any job on the machine can read them, so nothing in here is secret.
+//! The run's figures for Prometheus, over HTTP. Any job on the machine can read them, so nothing in here is secret.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -18,12 +18,12 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::status::Status;
-use super::{MAX_CONNECTIONS, PATIENCE, Query, Reply, Request};
+use super::{MAX_CONNECTIONS, Query, Reply, Request, TIMEOUT};
 
 /// What Prometheus's text format calls itself.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers `GET /metrics` as long as the life lasts. A life goes on without.
+/// Answers `GET /metrics` as long as the run lasts. A run goes on without.
 pub(super) async fn serve(address: SocketAddr, queries: mpsc::Sender<Query>) {
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
@@ -35,7 +35,7 @@ pub(super) async fn serve(address: SocketAddr, queries: mpsc::Sender<Query>) {
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
-            sleep(PATIENCE).await; // out of files: later there may be some again
+            sleep(TIMEOUT).await; // out of files: later there may be some again
             continue;
         };
         let queries = queries.clone();
@@ -44,7 +44,7 @@ pub(super) async fn serve(address: SocketAddr, queries: mpsc::Sender<Query>) {
             let server = hyper::server::conn::http1::Builder::new()
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), answer);
-            let _ = timeout(PATIENCE, server).await;
+            let _ = timeout(TIMEOUT, server).await;
             drop(slot);
         });
     }
@@ -78,11 +78,11 @@ fn text(status: &Status) -> String {
     };
     let about = [("version", &*status.version), ("instance", &*status.instance)];
     gauge("mayfly_info", "The agent and its instance.", &about, 1);
-    gauge("mayfly_state", "The state of the life.", &[("state", &*status.state)], 1);
+    gauge("mayfly_state", "The state of the run.", &[("state", &*status.state)], 1);
     gauge("mayfly_state_seconds", "How long it is in that state.", &[], status.since_seconds);
     gauge(
         "mayfly_held",
-        "Whether a person keeps the machine although its life has ended.",
+        "Whether a person keeps the machine although its run has ended.",
         &[],
         u64::from(status.state == "Held"),
     );

@@ -25,13 +25,13 @@ use tracing::warn;
 use crate::base::durable;
 use crate::base::paths::Paths;
 use crate::base::seen::Seen;
-use crate::runner::hooks::{self, Annotations, DockerGate, Hook};
+use crate::runner::hooks::{self, Annotations, DockerGate, JobHook};
 use mayfly_core::lifecycle::Event;
 use operators::{Answer, Order};
 use status::Status;
 
 /// How long either side waits for the other. An agent that does not answer in this time never fails a job.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the loop waits for an answer to be written. It goes into the socket's buffer, so this is never used up.
 const WRITING: Duration = Duration::from_millis(500);
@@ -46,9 +46,9 @@ const MAX_CONNECTIONS: usize = 8;
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// The life's [`Status`].
+    /// The run's [`Status`].
     Status,
-    /// Something that changes the life: an [`Answer`].
+    /// Something that changes the run: an [`Answer`].
     Order(Order),
 }
 
@@ -79,17 +79,17 @@ impl Query {
         Ok((answer.await.map_err(io::Error::other)?, done))
     }
 
-    /// Answers it, and waits until that is written: the order may have been the last thing in this life.
+    /// Answers it, and waits until that is written: the order may have been the last thing in this run.
     pub async fn answer(self, reply: Reply) {
         let _ = self.reply.send(reply);
         let _ = tokio::time::timeout(WRITING, self.written).await;
     }
 }
 
-/// Opens both sockets, and the address of the metrics. A life goes on without them: a full disk must not keep a machine from ending.
+/// Opens both sockets, and the address of the metrics. A run goes on without them: a full disk must not keep a machine from ending.
 #[must_use]
 pub fn serve(
-    places: &Paths,
+    paths: &Paths,
     metrics: Option<SocketAddr>,
     gate: watch::Receiver<DockerGate>,
     annotations: Annotations,
@@ -99,14 +99,14 @@ pub fn serve(
     if let Some(address) = metrics {
         tokio::spawn(metrics::serve(address, queries.clone()));
     }
-    match listen(&places.control_socket(), 0o600) {
+    match listen(&paths.control_socket(), 0o600) {
         Ok(socket) => drop(tokio::spawn(accept(socket, move |stream| answer_control(stream, queries.clone())))),
         Err(error) => warn!("mayfly status, drain, hold and release will not work: {error}"),
     }
-    match hooks::make_runtime_directory(places).and_then(|()| listen(&places.hook_socket(), 0o666)) {
+    match hooks::make_runtime_directory(paths).and_then(|()| listen(&paths.hook_socket(), 0o666)) {
         Ok(socket) => {
             let answer = move |stream| {
-                let reply = hooks::Reply { docker: gate.borrow().clone(), annotations: annotations.all() };
+                let reply = hooks::HookReply { docker: gate.borrow().clone(), annotations: annotations.all() };
                 answer_hook(stream, reply, events.clone())
             };
             drop(tokio::spawn(accept(socket, answer)));
@@ -116,9 +116,9 @@ pub fn serve(
     inbox
 }
 
-/// Removes the sockets: a life that ended answers no more.
-pub fn withdraw(places: &Paths) {
-    for path in [places.control_socket(), places.hook_socket()] {
+/// Removes the sockets: a run that ended answers no more.
+pub fn withdraw(paths: &Paths) {
+    for path in [paths.control_socket(), paths.hook_socket()] {
         let _ = fs::remove_file(path);
     }
 }
@@ -143,7 +143,7 @@ where
             Ok((stream, _)) => {
                 let answer = answer(stream);
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(PATIENCE, answer).await;
+                    let _ = tokio::time::timeout(TIMEOUT, answer).await;
                     drop(slot);
                 });
             }
@@ -163,12 +163,16 @@ async fn answer_control(mut stream: UnixStream, queries: mpsc::Sender<Query>) ->
     sent
 }
 
-async fn answer_hook(mut stream: UnixStream, mut reply: hooks::Reply, events: mpsc::Sender<Seen>) -> io::Result<()> {
-    let call: hooks::Call = receive(&mut stream).await?;
-    if call.hook != Hook::JobCompleted {
+async fn answer_hook(
+    mut stream: UnixStream,
+    mut reply: hooks::HookReply,
+    events: mpsc::Sender<Seen>,
+) -> io::Result<()> {
+    let call: hooks::HookCall = receive(&mut stream).await?;
+    if call.hook != JobHook::JobCompleted {
         reply.annotations.clear(); // said once, when all is known
     }
-    events.send(Seen::Event(Event::Saw(call.sign()))).await.map_err(io::Error::other)?;
+    events.send(Seen::Event(Event::Observed(call.observation()))).await.map_err(io::Error::other)?;
     send(&mut stream, &reply).await
 }
 
@@ -184,14 +188,14 @@ async fn send(stream: &mut UnixStream, answer: &impl Serialize) -> io::Result<()
     stream.write_all(&line).await
 }
 
-/// The other side: asks an agent's socket, and waits no longer than [`PATIENCE`].
+/// The other side: asks an agent's socket, and waits no longer than [`TIMEOUT`].
 ///
 /// # Errors
 /// No agent answers there, or not in time.
 pub fn ask<T: DeserializeOwned>(socket: &Path, request: &impl Serialize) -> io::Result<T> {
     let mut stream = StdUnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;

@@ -1,4 +1,4 @@
-//! What an operator wants of a life, and what will happen now, in a sentence.
+//! What an operator wants of a run, and what will happen now, in a sentence.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ impl Answer {
     }
 }
 
-/// What ends at the end of a life.
+/// What ends at the end of a run.
 const fn noun(policy: &Policy) -> &'static str {
     match policy.ending {
         Ending::Process => "agent",
@@ -87,7 +87,7 @@ struct Told<'a> {
 impl Told<'_> {
     fn drain(&self) -> String {
         let what = self.what;
-        let has_job = self.before.phase.run().is_some_and(|run| run.evidence.assigned());
+        let has_job = self.before.phase.runner().is_some_and(|run| run.evidence.assigned());
         match (&self.before.phase, &self.after.phase) {
             (Phase::Closing { end, .. }, _) => format!("the {what} is ending already: {}", end.outcome),
             (Phase::Draining { reason, deadline, .. }, _) => {
@@ -132,10 +132,10 @@ impl Told<'_> {
         let message = match &self.after.phase {
             Phase::Held { .. } => format!("held {moment}{bound}"),
             phase if phase.end().is_some() => format!("the {what} is kept {moment}{bound}"),
-            phase if phase.run().is_some_and(|run| run.evidence.assigned()) => {
+            phase if phase.runner().is_some_and(|run| run.evidence.assigned()) => {
                 format!("the job goes on; if it is over before, the {what} is kept {moment}{bound}")
             }
-            _ => format!("the life goes on; if it is over before, the {what} is kept {moment}{bound}"),
+            _ => format!("the run goes on; if it is over before, the {what} is kept {moment}{bound}"),
         };
         (true, message)
     }
@@ -144,7 +144,7 @@ impl Told<'_> {
         let what = self.what;
         match &self.before.phase {
             Phase::Held { .. } => format!("released: the {what} ends now"),
-            _ if self.before.hold.is_some() => format!("released: the {what} ends when its life is over"),
+            _ if self.before.hold.is_some() => format!("released: the {what} ends when its run is over"),
             _ => format!("nothing to release: nobody holds the {what}"),
         }
     }

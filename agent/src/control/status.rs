@@ -9,7 +9,7 @@ use mayfly_core::host::{Marks, Warning};
 use mayfly_core::lifecycle::{Evidence, JobInfo, Lifetime, Outcome, State};
 use mayfly_core::record::{NoticeSeen, Record};
 
-/// A life, as it is right now.
+/// A run, as it is right now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// The agent's version.
@@ -26,7 +26,7 @@ pub struct Status {
     pub next_seconds: Option<u64>,
     /// Seconds until the lifetime ends.
     pub lifetime_seconds: Option<u64>,
-    /// Until when the machine is kept for a person, or will be if its life ends before; RFC 3339.
+    /// Until when the machine is kept for a person, or will be if its run ends before; RFC 3339.
     #[serde(default)]
     pub held_until: Option<String>,
     /// The job's display name.
@@ -36,7 +36,7 @@ pub struct Status {
     /// What EC2 and the Auto Scaling group announced.
     #[serde(default)]
     pub notices: Vec<NoticeSeen>,
-    /// How the life ended, once it is ending.
+    /// How the run ended, once it is ending.
     pub outcome: Option<Outcome>,
     /// What the agent saw of the machine.
     #[serde(default)]
@@ -48,7 +48,7 @@ impl Status {
     #[must_use]
     pub fn of(state: &State, record: &Record) -> Self {
         let now = clock::now();
-        let evidence = state.phase.run().map(|run| run.evidence.clone()).unwrap_or_default();
+        let evidence = state.phase.runner().map(|run| run.evidence.clone()).unwrap_or_default();
         let Evidence { job_name, job, .. } = evidence;
         let end = state.phase.end();
         Self {
@@ -94,7 +94,7 @@ impl Status {
             lines.push(format!("{:<10}{outcome}: {}", "outcome", outcome.meaning()));
         }
         if let Some(until) = &self.held_until {
-            let kept = if self.state == "Held" { "until" } else { "if the life ends before" };
+            let kept = if self.state == "Held" { "until" } else { "if the run ends before" };
             lines.push(format!("{:<10}{kept} {until}; mayfly release ends it", "held"));
         }
         if let Some(seconds) = self.next_seconds {

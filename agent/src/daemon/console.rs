@@ -13,9 +13,9 @@ use mayfly_core::lifecycle::{Outcome, Time};
 use mayfly_core::record::Record;
 
 /// A serial line is slow, and a stuck one must not keep the machine.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Says how the life ended, in one line for people and one for machines.
+/// Says how the run ended, in one line for people and one for machines.
 pub(super) async fn tell(record: &Record) {
     let Some(end) = &record.end else { return };
     let Ok(document) = serde_json::to_string(record) else { return };
@@ -34,8 +34,8 @@ async fn write(text: String) {
         let mut console = OpenOptions::new().write(true).custom_flags(OFlag::O_NOCTTY.bits()).open("/dev/console")?;
         console.write_all(text.as_bytes())
     });
-    match tokio::time::timeout(PATIENCE, writing).await {
+    match tokio::time::timeout(TIMEOUT, writing).await {
         Ok(Ok(Ok(()))) => {}
-        other => debug!("the console did not take the news: {other:?}"),
+        other => debug!("cannot write to the console: {other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The host's Docker daemon beside a life: watched, restarted when the lifecycle says so, and waited for by jobs.
+//! The host's Docker daemon beside a run: watched, restarted when the lifecycle says so, and waited for by jobs.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::base::seen::Seen;
-use crate::docker::{Docker, Health, Label, Load, State, Verdict, Watch};
+use crate::docker::{Docker, DockerHistory, DockerVerdict, Health, Label, Load, State};
 use crate::runner::hooks::DockerGate;
 use crate::systemd::Manager;
 use mayfly_core::config::DockerMode;
@@ -16,7 +16,7 @@ use mayfly_core::lifecycle::{Event, Phase};
 const SERVICE: &str = "docker.service";
 
 /// How long a restart of the daemon may take; a stuck one is killed by systemd within 90 s of its own.
-const RESTART_PATIENCE: Duration = Duration::from_secs(120);
+const RESTART_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long clearing up after a killed job may take.
 const REMOVAL_BUDGET: Duration = Duration::from_secs(60);
@@ -49,18 +49,18 @@ impl DockerWatch {
         };
         let (load, job) = watch::channel(Load::Idle);
         let (restarts, wanted) = mpsc::channel(1);
-        let (looks, seen) = watch::channel(None);
-        tokio::spawn(crate::docker::watch(docker.clone(), mode, looks));
+        let (polls, seen) = watch::channel(None);
+        tokio::spawn(crate::docker::watch(docker.clone(), mode, polls));
         if let Some(manager) = manager.clone().filter(|_| mode == DockerMode::Required) {
             // Stopped, or never enabled: the first job would wait for it in vain. One that runs or starts is left alone.
             tokio::spawn(async move {
-                if let Err(error) = manager.start(SERVICE, RESTART_PATIENCE).await {
+                if let Err(error) = manager.start(SERVICE, RESTART_TIMEOUT).await {
                     warn!("every job here needs Docker, and {error}");
                 }
             });
         }
-        let keeper = Keeper { mode, manager, gate, events, watch: Watch::default(), told: false };
-        tokio::spawn(keeper.run(seen, job, wanted));
+        let monitor = DockerMonitor { mode, manager, gate, events, watch: DockerHistory::default(), told: false };
+        tokio::spawn(monitor.run(seen, job, wanted));
         Some(Self { docker, load, restarts })
     }
 
@@ -71,7 +71,7 @@ impl DockerWatch {
 
     /// A daemon that does not answer while a job runs is the job's business.
     pub(super) fn phase_entered(&self, phase: &Phase, label: Option<String>) {
-        let busy = phase.run().is_some_and(|run| run.evidence.assigned());
+        let busy = phase.runner().is_some_and(|run| run.evidence.assigned());
         let _ = self.load.send(if busy { Load::Busy } else { Load::Idle });
         if let (Phase::Held { .. }, Some(label)) = (phase, label) {
             let docker = self.docker.clone();
@@ -81,16 +81,16 @@ impl DockerWatch {
 }
 
 /// Judges what is seen and keeps the gate that jobs wait at.
-struct Keeper {
+struct DockerMonitor {
     mode: DockerMode,
     manager: Option<Manager>,
     gate: watch::Sender<DockerGate>,
     events: mpsc::Sender<Seen>,
-    watch: Watch,
+    watch: DockerHistory,
     told: bool,
 }
 
-impl Keeper {
+impl DockerMonitor {
     async fn run(
         mut self,
         mut seen: watch::Receiver<Option<State>>,
@@ -118,22 +118,22 @@ impl Keeper {
         }
     }
 
-    async fn judged(&mut self, verdict: Verdict) {
+    async fn judged(&mut self, verdict: DockerVerdict) {
         let required = self.mode == DockerMode::Required;
         let gate = match &verdict {
-            Verdict::Ready => DockerGate::Open,
-            Verdict::NotYet => DockerGate::Wait { required },
-            Verdict::Down { reason } if required => DockerGate::Closed { reason: reason.to_string() },
-            Verdict::Down { .. } => DockerGate::Open,
+            DockerVerdict::Ready => DockerGate::Open,
+            DockerVerdict::NotYet => DockerGate::Wait { required },
+            DockerVerdict::Down { reason } if required => DockerGate::Closed { reason: reason.to_string() },
+            DockerVerdict::Down { .. } => DockerGate::Open,
         };
         self.gate.send_replace(gate);
         match verdict {
-            Verdict::Ready => self.told = false,
+            DockerVerdict::Ready => self.told = false,
             // Where nobody promised Docker, a machine without it is as it should be.
-            Verdict::Down { reason } if !self.told && (required || reason.last != Health::Absent) => {
+            DockerVerdict::Down { reason } if !self.told && (required || reason.last != Health::Absent) => {
                 self.tell(reason.to_string()).await;
             }
-            Verdict::NotYet | Verdict::Down { .. } => {}
+            DockerVerdict::NotYet | DockerVerdict::Down { .. } => {}
         }
     }
 
@@ -151,10 +151,10 @@ impl Keeper {
                 .tell("Docker does not answer, and without systemd nobody here may restart it".to_owned())
                 .await;
         };
-        match manager.restart(SERVICE, RESTART_PATIENCE).await {
+        match manager.restart(SERVICE, RESTART_TIMEOUT).await {
             Ok(()) => {
                 info!("docker.service was restarted: it did not answer, and no job was running");
-                (self.watch, self.told) = (Watch::default(), false);
+                (self.watch, self.told) = (DockerHistory::default(), false);
             }
             Err(error) => self.tell(format!("Docker does not answer, and {error}")).await,
         }
@@ -169,6 +169,6 @@ async fn clear_up(docker: &Docker, label: &str) {
         info!("removed what the job left in Docker: {:?}", removal.removed);
     }
     if !removal.is_complete() {
-        warn!("something of the job is left in Docker: {:?}", removal.failed);
+        warn!("cannot remove what the job left in Docker: {:?}", removal.failed);
     }
 }

@@ -1,4 +1,4 @@
-//! The machine beside a life: fit before a JIT configuration is fetched, watched while a job runs.
+//! The machine beside a run: fit before a JIT configuration is fetched, watched while a job runs.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::base::clock::time_scale;
 use crate::docker::Docker;
 use crate::platform::ec2::Ec2;
 use crate::runner::hooks::{Annotation, Annotations, Level};
-use mayfly_core::host::{Kind, Marks, Place, Sample, Thresholds, Warning};
+use mayfly_core::host::{Marks, Sample, Thresholds, Warning, WarningKind, WatchedPath};
 use mayfly_core::lifecycle::{Event, Outcome, Time};
 
-/// How often the machine is looked at. A look takes a fraction of a millisecond.
-const PACE: Duration = Duration::from_secs(5);
+/// How often the machine is looked at. A poll takes a fraction of a millisecond.
+const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a look may take. Only a work directory on a network that is gone makes it wait, and that must not stop the
-/// loop: such a look counts as having seen nothing.
+/// How long a poll may take. Only a work directory on a network that is gone makes it wait, and that must not stop the
+/// loop: such a poll counts as having seen nothing.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How long a wrong clock may take to be set right: time synchronisation starts with the machine, as the agent does.
@@ -42,7 +42,7 @@ const DOCKER_CONFIG: &str = "/etc/docker/daemon.json";
 #[derive(Debug)]
 pub(super) struct HostSettings {
     pub(super) thresholds: Thresholds,
-    pub(super) places: Vec<Place>,
+    pub(super) paths: Vec<WatchedPath>,
     /// Whether jobs may use Docker, so that its disk matters.
     pub(super) docker: bool,
     /// Who knows AWS's clock.
@@ -57,7 +57,7 @@ pub(super) struct HostWatch(Arc<Inner>);
 struct Inner {
     settings: HostSettings,
     seen: Mutex<Seen>,
-    /// One look at a time, so that stuck ones do not add up.
+    /// One poll at a time, so that stuck ones do not add up.
     looking: Arc<Semaphore>,
 }
 
@@ -106,11 +106,11 @@ impl HostWatch {
 
     /// Whether the machine is fit; a wrong clock gets a moment to be set.
     async fn fit(&self) -> Result<(), Event> {
-        let patience = Instant::now() + scaled(CLOCK_GRACE);
+        let timeout = Instant::now() + scaled(CLOCK_GRACE);
         loop {
             match self.0.settings.thresholds.unfit(&self.look().await) {
                 None => return Ok(()),
-                Some((Outcome::ClockSkew, _)) if Instant::now() < patience => sleep(scaled(PACE)).await,
+                Some((Outcome::ClockSkew, _)) if Instant::now() < timeout => sleep(scaled(INTERVAL)).await,
                 Some((outcome, detail)) => return Err(Event::NotFit { outcome, detail }),
             }
         }
@@ -118,7 +118,7 @@ impl HostWatch {
 
     async fn until_unfit(&self) -> Event {
         loop {
-            sleep(scaled(PACE)).await;
+            sleep(scaled(INTERVAL)).await;
             if let Err(event) = self.fit().await {
                 return event;
             }
@@ -131,7 +131,7 @@ impl HostWatch {
         }
         loop {
             self.note().await;
-            sleep(scaled(PACE)).await;
+            sleep(scaled(INTERVAL)).await;
         }
     }
 
@@ -143,7 +143,7 @@ impl HostWatch {
     }
 
     /// Takes in what others saw to be wrong with the machine; told once of each kind.
-    pub(super) fn trouble(&self, kind: Kind, text: String) {
+    pub(super) fn trouble(&self, kind: WarningKind, text: String) {
         let now = clock::now();
         let new = self.with(|seen| seen.marks.warn(kind, text, &clock::timestamp_of(now)));
         self.tell(new, now);
@@ -162,17 +162,17 @@ impl HostWatch {
 
     async fn look(&self) -> Sample {
         let Inner { settings, looking, .. } = &*self.0;
-        let mut places = settings.places.clone();
+        let mut paths = settings.paths.clone();
         if settings.docker {
             let told = self.with(|seen| seen.docker_root.clone());
             let root = told.unwrap_or_else(|| configured_root(Path::new(DOCKER_CONFIG)));
             // A machine without Docker has no such directory, and its parent's disk is no business of a job.
-            places.extend(root.exists().then_some(Place { of: "Docker", path: root }));
+            paths.extend(root.exists().then_some(WatchedPath { of: "Docker", path: root }));
         }
         let sample = timeout(LOOK, async {
             let slot = Arc::clone(looking).acquire_owned().await.ok()?;
             let look = move || {
-                let sample = crate::host::sample(&places);
+                let sample = crate::host::sample(&paths);
                 drop(slot);
                 sample
             };
@@ -190,7 +190,7 @@ impl HostWatch {
             if let Ok(room) = docker.data_root_room().await {
                 return self.with(|seen| seen.docker_root = Some(room.path));
             }
-            sleep(scaled(PACE)).await;
+            sleep(scaled(INTERVAL)).await;
         }
     }
 

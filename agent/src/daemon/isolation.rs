@@ -1,7 +1,7 @@
-//! Are jobs shut off from the instance's credentials? Before anything is fetched, right before the runner starts, and while
+//! Are jobs blocked from the instance's credentials? Before anything is fetched, right before the runner starts, and while
 //! it runs: another firewall's restart, or an upgrade of it, may take the rules away at any time.
 //!
-//! The agent has no capability to look at rules, so systemd runs two units for it: one tries the way as the job's user, the
+//! The agent has no capability to look at rules, so systemd runs two units for it: one checks the way as the job's user, the
 //! other compares the rules with what was loaded, and puts them back.
 
 use std::time::Duration;
@@ -12,14 +12,14 @@ use tracing::{error, warn};
 use super::host::HostWatch;
 use crate::runner::request::NotStarted;
 use crate::systemd::{ISOLATION, Manager, PROBE, SystemdError};
-use mayfly_core::host::Kind;
+use mayfly_core::host::WarningKind;
 use mayfly_core::lifecycle::{Exit, Outcome};
 
 /// How long a unit may take; a refused connection, or a list of the rules, takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often the rules are looked at while there is a runner: two short processes.
-const PACE: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(30);
 
 /// What `isolate check` exits with when the rules were gone and are in force again.
 const PUT_BACK: i32 = 3;
@@ -44,46 +44,46 @@ enum Rules {
 ///
 /// # Errors
 /// It can be got, or that it cannot could not be tried.
-pub(super) async fn shut(manager: Option<&Manager>) -> Result<(), String> {
+pub(super) async fn blocked(manager: Option<&Manager>) -> Result<(), String> {
     let Some(manager) = manager else { return Ok(()) };
-    manager.start(PROBE, PATIENCE).await.map_err(|error| {
+    manager.start(PROBE, TIMEOUT).await.map_err(|error| {
         format!("jobs could reach the instance's credentials, or it could not be tried that they cannot: {error}")
     })
 }
 
-/// The last look before the one start: the way is tried once more, and the rules must be in force.
+/// The last check before the one start: the way is checked once more, and the rules must be in force.
 ///
 /// # Errors
 /// Then nothing may start.
 pub(super) async fn before_start(manager: &Manager, host: &HostWatch) -> Result<(), NotStarted> {
     let broken = |detail: String| NotStarted { outcome: Outcome::IsolationBroken, detail };
-    let (shut, rules) = tokio::join!(shut(Some(manager)), rules(manager));
+    let (blocked, rules) = tokio::join!(blocked(Some(manager)), rules(manager));
     match rules {
         Rules::InForce => {}
         Rules::PutBack => told_back(host),
         Rules::Gone => return Err(broken("the rules of isolation.nft are gone and cannot be put back".to_owned())),
         Rules::Unknown(why) => return Err(broken(format!("it could not be seen that the rules are in force: {why}"))),
     }
-    shut.map_err(broken)
+    blocked.map_err(broken)
 }
 
 /// Looks again and again while there is a runner, and says what is wrong; a job is not stopped for it.
 pub(super) async fn watch(manager: Manager, host: HostWatch) {
     let (mut gone_told, mut unknown_told) = (false, false);
     loop {
-        sleep(PACE).await;
+        sleep(INTERVAL).await;
         match rules(&manager).await {
             Rules::InForce => gone_told = false,
             Rules::PutBack => told_back(&host),
             Rules::Gone if !gone_told => {
                 gone_told = true;
-                error!("the rules that shut jobs off from the instance's credentials are gone and cannot be put back");
-                let text = "the rules that shut jobs off from the instance's credentials are gone";
-                host.trouble(Kind::Isolation, text.to_owned());
+                error!("the rules that block jobs from the instance's credentials are gone and cannot be put back");
+                let text = "the rules that block jobs from the instance's credentials are gone";
+                host.trouble(WarningKind::Isolation, text.to_owned());
             }
             Rules::Unknown(why) if !unknown_told => {
                 unknown_told = true;
-                warn!("it cannot be seen whether the rules that shut jobs off are in force: {why}");
+                warn!("it cannot be seen whether the rules that block jobs are in force: {why}");
             }
             Rules::Gone | Rules::Unknown(_) => {}
         }
@@ -91,15 +91,15 @@ pub(super) async fn watch(manager: Manager, host: HostWatch) {
 }
 
 fn told_back(host: &HostWatch) {
-    error!("the rules that shut jobs off from the instance's credentials were gone; they are in force again");
+    error!("the rules that block jobs from the instance's credentials were gone; they are in force again");
     host.trouble(
-        Kind::Isolation,
-        "the rules that shut jobs off from the instance's credentials were gone for a while".to_owned(),
+        WarningKind::Isolation,
+        "the rules that block jobs from the instance's credentials were gone for a while".to_owned(),
     );
 }
 
 async fn rules(manager: &Manager) -> Rules {
-    match manager.start(ISOLATION, PATIENCE).await {
+    match manager.start(ISOLATION, TIMEOUT).await {
         Ok(()) => Rules::InForce,
         Err(error @ SystemdError::Job { .. }) => match manager.status(ISOLATION).await {
             Ok(status) => judge(status.exit, &error.to_string()),
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_look_that_was_made_says_that_the_rules_are_gone() {
+    fn only_a_poll_that_was_made_says_that_the_rules_are_gone() {
         assert_eq!(judge(Some(Exit::Code(PUT_BACK)), "failed"), Rules::PutBack);
         assert_eq!(judge(Some(Exit::Code(GONE)), "failed"), Rules::Gone);
         for exit in [None, Some(Exit::Code(5)), Some(Exit::Signal(9)), Some(Exit::Code(203))] {

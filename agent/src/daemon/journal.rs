@@ -1,4 +1,4 @@
-//! The journal: which state the life was in, for the agent process that comes after a crash.
+//! The journal: which state the run was in, for the agent process that comes after a crash.
 //!
 //! One JSON line a state change, written and synced before the change is acted on. The first line binds it to an instance
 //! and a boot. One that became long is rewritten with what still matters, whole or not at all. Room is reserved in advance, so that a job that fills the disk does not take the journal with it.
@@ -14,13 +14,13 @@ use tracing::{debug, warn};
 
 use mayfly_core::lifecycle::{State, Time};
 
-/// Room for a few hundred state changes; a whole life needs some twenty.
+/// Room for a few hundred state changes; a whole run needs some twenty.
 const RESERVED: i64 = 256 * 1024;
 
-/// A journal that would become longer is rewritten: first line, how the life went, and the state it is in.
+/// A journal that would become longer is rewritten: first line, how the run went, and the state it is in.
 const REWRITTEN_AT: u64 = 1024 * 1024;
 
-/// So many changes of phase are kept then; a whole life has some ten.
+/// So many changes of phase are kept then; a whole run has some ten.
 const PHASES_KEPT: usize = 32;
 
 /// No journal of ours is longer, and none is appended to beyond: what is longer is not one.
@@ -57,7 +57,7 @@ pub enum Replay {
     Unreadable,
 }
 
-/// The journal of one life.
+/// The journal of one run.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -128,7 +128,7 @@ impl Journal {
     }
 
     /// Makes the journal ready to be appended to. A journal of this boot is continued; any other is replaced by one of
-    /// this boot. Should that fail, so will every append: the life goes on, but no runner is started.
+    /// this boot. Should that fail, so will every append: the run goes on, but no runner is started.
     pub fn prepare(&mut self, binding: &Binding, replay: &Replay) {
         if let Err(error) = self.try_prepare(binding, replay) {
             warn!("cannot write the journal {}: {error}; no runner will be started", self.path.display());
@@ -137,7 +137,7 @@ impl Journal {
 
     fn try_prepare(&mut self, binding: &Binding, replay: &Replay) -> io::Result<()> {
         if self.kept {
-            return Err(io::Error::other("it names an instance, and this one could not find out who it is"));
+            return Err(io::Error::other("it names an instance, and this one could not discover who it is"));
         }
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
         if !matches!(replay, Replay::ThisBoot(_)) {
@@ -220,7 +220,7 @@ impl Journal {
         File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
     }
 
-    /// Keeps the journal of a finished life beside the next one's.
+    /// Keeps the journal of a finished run beside the next one's.
     ///
     /// # Errors
     /// It could not be renamed.

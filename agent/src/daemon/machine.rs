@@ -19,18 +19,18 @@ use crate::platform::ec2::Ec2;
 use crate::platform::tags::{Tags, tagger};
 use crate::systemd::Manager;
 use mayfly_core::contract::TagKey;
-use mayfly_core::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Rung, Stop, Target, Time};
+use mayfly_core::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Stop, Target, TerminationMethod, Time};
 use mayfly_core::runner::jit::JitConfig;
 
 /// See the module.
-pub(super) enum Machine {
+pub(super) enum InstanceTasks {
     /// Any machine.
     Local(JitSource),
     /// An EC2 instance.
     Ec2(OnEc2),
 }
 
-/// What goes on beside the life of an instance.
+/// What goes on beside the run of an instance.
 pub(super) struct OnEc2 {
     ec2: Arc<Ec2>,
     tags: Tags,
@@ -48,7 +48,7 @@ pub(super) struct OnEc2 {
     launch: Option<JoinHandle<()>>,
 }
 
-impl Machine {
+impl InstanceTasks {
     pub(super) fn new(platform: Platform) -> Self {
         match platform {
             Platform::Local(source) => Self::Local(source),
@@ -86,7 +86,7 @@ impl Machine {
                 }
             };
             let probe = probe.filter(|_| !shutdown);
-            let (who, isolated) = tokio::join!(who, isolation::shut(probe.as_ref()));
+            let (who, isolated) = tokio::join!(who, isolation::blocked(probe.as_ref()));
             let event = match (isolated, probe) {
                 (Ok(()), _) => who,
                 // Then it proves nothing: nothing is started any more.
@@ -110,7 +110,7 @@ impl Machine {
     }
 
     /// Tells whoever looks at the instance's tags that the machine goes, and under which run; says when that is.
-    pub(super) fn announce(&mut self, outcome: Outcome, at: Time, job: Option<&JobInfo>) -> Option<String> {
+    pub(super) fn publish(&mut self, outcome: Outcome, at: Time, job: Option<&JobInfo>) -> Option<String> {
         let Self::Ec2(on) = self else { return None };
         let when = on.ec2.utc(at);
         if let Some(run) = job.and_then(JobInfo::run) {
@@ -120,8 +120,8 @@ impl Machine {
         Some(when)
     }
 
-    /// Empties the tags of [`Self::announce`]: to delete them the role would need one more permission.
-    pub(super) fn retract(&mut self) {
+    /// Empties the tags of [`Self::publish`]: to delete them the role would need one more permission.
+    pub(super) fn clear(&mut self) {
         if let Self::Ec2(on) = self {
             on.tag([TagKey::InterruptedAt, TagKey::Outcome].map(|key| (key, String::new())));
         }
@@ -164,7 +164,7 @@ impl Machine {
         }
     }
 
-    /// Whether there is a metadata service that jobs must be shut off from.
+    /// Whether there is a metadata service that jobs must be blocked from.
     pub(super) fn has_metadata(&self) -> bool {
         matches!(self, Self::Ec2(_))
     }
@@ -175,7 +175,7 @@ impl Machine {
         if let Self::Ec2(on) = self {
             lines.extend(on.ec2.about());
         }
-        serde_json::json!([{ "Group": "Machine", "Detail": lines.join("\n") }]).to_string()
+        serde_json::json!([{ "Group": "InstanceTasks", "Detail": lines.join("\n") }]).to_string()
     }
 
     /// Deletes the spent JIT configuration, once, in the background.
@@ -199,7 +199,7 @@ impl Machine {
             Phase::Idle { .. } => {
                 let (ec2, events) = (Arc::clone(&on.ec2), events.clone());
                 tokio::spawn(async move {
-                    if let Some(event) = ec2.look_around().await {
+                    if let Some(event) = ec2.fetch_details().await {
                         let _ = events.send(Seen::Event(event)).await;
                     }
                 });
@@ -229,14 +229,18 @@ impl Machine {
     pub(super) fn held(&mut self, until: Time) {
         let Self::Ec2(on) = self else { return };
         if on.wanted.receiver_count() == 0 {
-            // The one before ended when the life was settled.
+            // The one before ended when the run was settled.
             (on.wanted, on.tagging) = tagger(Arc::clone(&on.ec2));
         }
         on.tag([(TagKey::Phase, "held".to_owned()), (TagKey::HeldUntil, clock::timestamp_of(until))]);
     }
 
-    /// Tells the platform how the life ended, and waits for what is under way, all of it at once.
-    pub(super) fn settle(&mut self, end: &End, budget: Budget) -> impl Future<Output = ()> + Send + 'static {
+    /// Tells the platform how the run ended, and waits for what is under way, all of it at once.
+    pub(super) fn finish_background_tasks(
+        &mut self,
+        end: &End,
+        budget: Budget,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let tasks = match self {
             Self::Local(_) => None,
             Self::Ec2(on) => {
@@ -271,9 +275,9 @@ impl Machine {
         }
     }
 
-    pub(super) fn terminate(&self, rung: Rung) -> Option<impl Future<Output = Event> + Send + 'static> {
+    pub(super) fn terminate(&self, method: TerminationMethod) -> Option<impl Future<Output = Event> + Send + 'static> {
         let ec2 = self.ec2()?;
-        Some(async move { ec2.terminate(rung).await })
+        Some(async move { ec2.terminate(method).await })
     }
 
     fn ec2(&self) -> Option<Arc<Ec2>> {

@@ -33,17 +33,17 @@ use crate::control::{self, Query, Reply, Request};
 use crate::runner::hooks::{Annotations, DockerGate};
 use crate::systemd::notify;
 use journal::{Entry, Journal};
-use mayfly_core::lifecycle::{Effect, Event, JobInfo, Outcome, Phase, Sign, State, step};
+use mayfly_core::lifecycle::{Effect, Event, JobInfo, Observation, Outcome, Phase, State, step};
 use mayfly_core::record::Record;
 use performer::Performer;
 use settings::Settings;
 use signals::Signals;
 
-/// Why a life could not even begin. Nothing was started.
+/// Why a run could not even begin. Nothing was started.
 #[derive(Debug, Error)]
 pub enum CannotBegin {
     /// Another agent process is at work there.
-    #[error("another mayfly process is at work in {path} (process {pid}); one state directory serves one life")]
+    #[error("another mayfly process is at work in {path} (process {pid}); one state directory serves one run")]
     Taken {
         /// Which.
         path: String,
@@ -57,31 +57,31 @@ pub enum CannotBegin {
 
 /// What came of an agent process.
 #[derive(Debug)]
-pub enum Lived {
-    /// The life is over.
+pub enum RunResult {
+    /// The run is over.
     Ended(Box<Record>),
-    /// The life goes on without it, and the next agent process takes over: after a restart or an upgrade, with the runner;
+    /// The run goes on without it, and the next agent process takes over: after a restart or an upgrade, with the runner;
     /// or in the next boot, where a warm pool stops its instance.
     Detached,
 }
 
-/// Lives one life, or what is left of it.
+/// Makes one run, or what is left of it.
 ///
 /// # Errors
 /// It could not begin; nothing was started.
-pub async fn live(settings: Settings, signals: Signals) -> Result<Lived, CannotBegin> {
+pub async fn live(settings: Settings, signals: Signals) -> Result<RunResult, CannotBegin> {
     let start = start::prepare(&settings)?;
     let (events, inbox) = mpsc::channel(INBOX);
     signals.forward(events.clone(), settings.supervisor.manager().cloned())?;
     let (gate, docker) = watch::channel(DockerGate::default());
     let annotations = Annotations::default();
-    let queries = control::serve(&settings.places, settings.metrics, docker, annotations.clone(), events.clone());
+    let queries = control::serve(&settings.paths, settings.metrics, docker, annotations.clone(), events.clone());
     let performer = Performer::new(settings, gate, annotations, events, &start);
-    Ok(Life::new(start, performer, inbox, queries).run().await)
+    Ok(MainLoop::new(start, performer, inbox, queries).run().await)
 }
 
 /// The loop's own things.
-struct Life {
+struct MainLoop {
     state: State,
     journal: Journal,
     performer: Performer,
@@ -93,7 +93,7 @@ struct Life {
     inbox: mpsc::Receiver<Seen>,
     queries: mpsc::Receiver<Query>,
     first: Event,
-    /// This process ends, and the life goes on.
+    /// This process ends, and the run goes on.
     leaves: bool,
     _lock: Option<start::Lock>,
 }
@@ -104,7 +104,7 @@ const INBOX: usize = 256;
 /// The loop looks at the boot clock at least this often: a sleep does not notice that the machine was suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-impl Life {
+impl MainLoop {
     fn new(
         start: start::Start,
         performer: Performer,
@@ -126,7 +126,7 @@ impl Life {
         }
     }
 
-    async fn run(mut self) -> Lived {
+    async fn run(mut self) -> RunResult {
         if self.record.phases.is_empty() {
             self.remember();
         }
@@ -136,11 +136,11 @@ impl Life {
             if let Phase::Ended { end } = &self.state.phase {
                 self.record.end(end, clock::timestamp());
                 self.performer.ended(&self.record).await;
-                return Lived::Ended(Box::new(self.record));
+                return RunResult::Ended(Box::new(self.record));
             }
             if self.leaves {
-                info!("shut down before anything was started: the life goes on with the next start of this machine");
-                return Lived::Detached;
+                info!("shut down before anything was started: the run goes on with the next start of this machine");
+                return RunResult::Detached;
             }
             notify::alive();
             match self.next().await {
@@ -163,7 +163,7 @@ impl Life {
                 }
                 Next::Detach => {
                     info!("told to stop, but the machine is not shutting down: the runner goes on without this agent");
-                    return Lived::Detached;
+                    return RunResult::Detached;
                 }
             }
         }
@@ -186,7 +186,7 @@ impl Life {
             (self.before_timer, self.timer_fired) = (0, true);
             return Next::Event(Event::Passed(timer));
         }
-        let longest = notify::pace().map_or(LONGEST_SLEEP, |pace| pace.min(LONGEST_SLEEP));
+        let longest = notify::interval().map_or(LONGEST_SLEEP, |interval| interval.min(LONGEST_SLEEP));
         let wait = self.state.next_timer().map_or(longest, |(_, at)| at.since(now)).min(longest);
         // Not biased: whoever has something to say gets a turn, however much the others have.
         tokio::select! {
@@ -213,7 +213,7 @@ impl Life {
         }
         let (next, effects) = step(self.performer.policy(), &self.state, event, clock::now());
         let changed = next != self.state;
-        if let Event::Saw(Sign::HookStarted(told)) = event
+        if let Event::Observed(Observation::HookStarted(told)) = event
             && changed
         {
             say_what_was_left_out(told);

@@ -1,7 +1,7 @@
 //! The watch over what EC2 and the Auto Scaling group announce, from the moment the identity is known until the machine
 //! is being ended.
 //!
-//! Four sources, each at a pace of its own, over the one connection and session token of the metadata client: together
+//! Four sources, each at an interval of its own, over the one connection and session token of the metadata client: together
 //! less than one request a second. A source that does not answer slows down and holds up no other.
 
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const SUSPENDED: Duration = Duration::from_secs(1);
 /// Watches until the receiver is gone. `fresh`: this process has just looked at some of the sources.
 pub(super) async fn watch(ec2: Arc<Ec2>, fresh: bool, events: mpsc::Sender<Seen>) {
     let (found, mut inbox) = mpsc::channel(Source::ALL.len());
-    let mut looks = JoinSet::new();
+    let mut polls = JoinSet::new();
     for source in Source::ALL {
         let first = match source {
             _ if !fresh => Duration::ZERO,
@@ -42,7 +42,7 @@ pub(super) async fn watch(ec2: Arc<Ec2>, fresh: bool, events: mpsc::Sender<Seen>
             Source::Spot | Source::Target => ec2.period(source),
             Source::Rebalance | Source::Maintenance => ec2.scaled(SOON),
         };
-        looks.spawn(look_again_and_again(Arc::clone(&ec2), source, first, found.clone()));
+        polls.spawn(poll_again_and_again(Arc::clone(&ec2), source, first, found.clone()));
     }
     let mut known = Known::default();
     let mut silences = Source::ALL.map(|_| 0);
@@ -66,13 +66,13 @@ pub(super) async fn watch(ec2: Arc<Ec2>, fresh: bool, events: mpsc::Sender<Seen>
     }
 }
 
-async fn look_again_and_again(ec2: Arc<Ec2>, source: Source, first: Duration, found: mpsc::Sender<(Source, Poll)>) {
+async fn poll_again_and_again(ec2: Arc<Ec2>, source: Source, first: Duration, found: mpsc::Sender<(Source, Poll)>) {
     let period = ec2.period(source);
     let longest = ec2.scaled(LONGEST_PAUSE).max(period);
     let (mut pause, mut failures) = (first, 0_u32);
     loop {
         tokio::time::sleep(jittered(pause, fastrand::f64())).await;
-        let poll = ec2.look(source).await;
+        let poll = ec2.poll(source).await;
         failures = if matches!(poll, Poll::Unknown(_)) { failures.saturating_add(1) } else { 0 };
         pause = backed_off(period, longest, failures);
         if found.send((source, poll)).await.is_err() {
@@ -81,7 +81,7 @@ async fn look_again_and_again(ec2: Arc<Ec2>, source: Source, first: Duration, fo
     }
 }
 
-/// The first failure is followed up at the usual pace, further ones ever more slowly.
+/// The first failure is followed up at the usual interval, further ones ever more slowly.
 fn backed_off(period: Duration, longest: Duration, failures: u32) -> Duration {
     period.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(longest)
 }
@@ -105,7 +105,7 @@ fn note_silence(source: Source, poll: &Poll, silence: &mut u32) {
         }
         Poll::Present(_) | Poll::Absent => {
             if *silence >= SILENCE {
-                info!("whether there is {what} is known again, after {silence} looks in vain");
+                info!("whether there is {what} is known again, after {silence} polls in vain");
             }
             *silence = 0;
         }

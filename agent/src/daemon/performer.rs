@@ -21,7 +21,7 @@ use super::docker::DockerWatch;
 use super::host::{HostSettings, HostWatch};
 use super::isolation;
 use super::journal::Binding;
-use super::machine::Machine;
+use super::machine::InstanceTasks;
 use super::progress::Progress;
 use super::settings::{Platform, Settings};
 use super::start::Start;
@@ -30,14 +30,14 @@ use crate::base::paths::Paths;
 use crate::base::seen::Seen;
 use crate::runner::hooks::{Annotation, Annotations, DockerGate, Level};
 use mayfly_core::config::DockerMode;
-use mayfly_core::host::{Marks, Place};
+use mayfly_core::host::{Marks, WatchedPath};
 use mayfly_core::lifecycle::{Effect, End, Event, Outcome, Phase, Policy, State, Time, Worker};
 use mayfly_core::record::Record;
 
 use crate::runner::steps::Steps;
 use crate::runner::supervisor::Supervisor;
 use crate::runner::traces::Traces;
-use crate::runner::watch::Watch;
+use crate::runner::watch::RunnerWatch;
 use crate::systemd::Manager;
 use mayfly_core::runner::jit::JitConfig;
 
@@ -57,7 +57,7 @@ const GOES: &str = "EC2 takes this machine away";
 /// See the module.
 pub(super) struct Performer {
     policy: Policy,
-    places: Paths,
+    paths: Paths,
     runner_directory: PathBuf,
     runner_user: Option<String>,
     supervisor: Supervisor,
@@ -68,7 +68,7 @@ pub(super) struct Performer {
     host: HostWatch,
     docker: Option<DockerWatch>,
     binding: Binding,
-    machine: Machine,
+    machine: InstanceTasks,
     progress: Option<Progress>,
     traces: Traces,
     events: mpsc::Sender<Seen>,
@@ -79,7 +79,7 @@ pub(super) struct Performer {
     watch: Option<JoinHandle<()>>,
     isolation: Option<JoinHandle<()>>,
     renewal: Option<JoinHandle<()>>,
-    looks: Option<mpsc::Sender<()>>,
+    polls: Option<mpsc::Sender<()>>,
     steps: Steps,
     stop: stop::Stopping,
     told: Option<File>,
@@ -98,7 +98,7 @@ impl Performer {
         Self {
             traces: start.traces.clone(),
             policy: settings.policy,
-            places: settings.places,
+            paths: settings.paths,
             runner_directory: settings.runner_directory,
             runner_user: settings.runner_user,
             supervisor: settings.supervisor,
@@ -109,7 +109,7 @@ impl Performer {
             host,
             docker: None,
             binding: settings.binding,
-            machine: Machine::new(settings.platform),
+            machine: InstanceTasks::new(settings.platform),
             progress: settings.progress,
             events,
             jit_config: None,
@@ -119,7 +119,7 @@ impl Performer {
             watch: None,
             isolation: None,
             renewal: None,
-            looks: None,
+            polls: None,
             steps: Steps::new(start.traces.clone()),
             stop: stop::Stopping::default(),
             told: None,
@@ -157,21 +157,21 @@ impl Performer {
                 // A disk that hangs must not hang the loop.
                 tokio::task::spawn_blocking(move || launch::file_spent(&traces));
             }
-            Effect::Look => self.look(),
+            Effect::Poll => self.poll(),
             Effect::Interrupt { machine_goes } => self.interrupt(*machine_goes, state),
             Effect::InterruptSteps => self.interrupt_steps(),
             Effect::KillSteps => self.kill_steps(),
             Effect::Kill => self.kill(),
             Effect::WatchNotices => self.machine.watch_notices(&self.events),
-            Effect::Announce { outcome, at } => self.announce(*outcome, *at, state),
-            Effect::Retract => {
-                self.machine.retract();
-                self.annotations.retract(GOES);
+            Effect::Publish { outcome, at } => self.publish(*outcome, *at, state),
+            Effect::Clear => {
+                self.machine.clear();
+                self.annotations.clear(GOES);
             }
             Effect::DelayTermination => self.machine.delay_termination(),
             Effect::AnswerLaunch { ready } => self.machine.answer_launch(*ready),
-            Effect::Terminate(rung) => {
-                if let Some(ending) = self.machine.terminate(*rung) {
+            Effect::Terminate(method) => {
+                if let Some(ending) = self.machine.terminate(*method) {
                     self.tell(ending);
                 }
             }
@@ -189,9 +189,9 @@ impl Performer {
     }
 
     /// Tells the launcher, by tags, and the job, by an annotation in its log.
-    fn announce(&mut self, outcome: Outcome, at: Time, state: &State) {
-        let job = state.phase.run().and_then(|run| run.evidence.job.as_ref());
-        let Some(when) = self.machine.announce(outcome, at, job) else { return };
+    fn publish(&mut self, outcome: Outcome, at: Time, state: &State) {
+        let job = state.phase.runner().and_then(|run| run.evidence.job.as_ref());
+        let Some(when) = self.machine.publish(outcome, at, job) else { return };
         let annotation = Annotation {
             level: Level::Warning,
             title: GOES.to_owned(),
@@ -201,7 +201,7 @@ impl Performer {
             ),
         };
         // There is one such annotation at a time, the newest.
-        self.annotations.retract(GOES);
+        self.annotations.clear(GOES);
         self.annotations.add(annotation);
     }
 
@@ -241,7 +241,7 @@ impl Performer {
         while self.decoded_inbox.try_recv().is_ok() {}
     }
 
-    /// What must fail before a JIT configuration is fetched, on a machine where jobs are shut off from the metadata.
+    /// What must fail before a JIT configuration is fetched, on a machine where jobs are blocked from the metadata.
     fn isolation_probe(&self) -> Option<Manager> {
         self.supervisor.manager().filter(|_| self.machine.has_metadata()).cloned()
     }
@@ -265,38 +265,38 @@ impl Performer {
         self.host.begin();
         self.watch_isolation();
         // Seen, or called by: the worker calls the hooks.
-        let worker_told = state.phase.run().is_some_and(|run| match run.evidence.worker {
+        let worker_told = state.phase.runner().is_some_and(|run| match run.evidence.worker {
             Worker::Alive => true,
             Worker::Unseen => run.evidence.job.is_some(),
             Worker::Gone => false,
         });
-        let (watch, looks) = self.watcher(worker_told);
-        self.looks = Some(looks);
+        let (watch, polls) = self.watcher(worker_told);
+        self.polls = Some(polls);
         self.watch = Some(tokio::spawn(follow(watch)));
     }
 
-    fn watcher(&self, worker_told: bool) -> (Watch, mpsc::Sender<()>) {
-        let (looks, look_requests) = mpsc::channel(1);
-        let perf = self.places.perf();
+    fn watcher(&self, worker_told: bool) -> (RunnerWatch, mpsc::Sender<()>) {
+        let (polls, poll_requests) = mpsc::channel(1);
+        let perf = self.paths.perf();
         (
-            Watch::new(
+            RunnerWatch::new(
                 self.traces.clone(),
                 &perf,
                 self.supervisor.clone(),
                 worker_told,
                 self.events.clone(),
-                look_requests,
+                poll_requests,
             ),
-            looks,
+            polls,
         )
     }
 
-    fn look(&self) {
+    fn poll(&self) {
         // One that waits already is answered for both. Without a watcher there is nothing more to see.
         let waits =
-            self.looks.as_ref().is_some_and(|looks| !matches!(looks.try_send(()), Err(TrySendError::Closed(()))));
+            self.polls.as_ref().is_some_and(|polls| !matches!(polls.try_send(()), Err(TrySendError::Closed(()))));
         if !waits {
-            self.tell(async { Event::Looked });
+            self.tell(async { Event::Polled });
         }
     }
 
@@ -346,11 +346,11 @@ impl Performer {
         }
     }
 
-    /// The very last act: the record with its last phases, and a goodbye to the person who looks.
+    /// The very last act: the record with its last phases, and a last line for the person who looks.
     pub(super) async fn ended(&mut self, record: &Record) {
         let end = Instant::now() + LAST_ACT;
-        closing::write(record.clone(), self.places.record(), end).await;
-        crate::control::withdraw(&self.places);
+        closing::write(record.clone(), self.paths.record(), end).await;
+        crate::control::withdraw(&self.paths);
         if let Some(progress) = self.progress.take() {
             let record = record.clone();
             let _ = tokio::task::spawn_blocking(move || progress.finish(&record)).await;
@@ -369,14 +369,14 @@ impl Performer {
 /// The disks that a job needs are those of the runner, of its work directory (often a volume of its own) and of the
 /// agent's state.
 fn host_settings(settings: &Settings, annotations: Annotations) -> HostSettings {
-    let (runner, state) = (&settings.runner_directory, &settings.places.state);
-    let place = |of, path: PathBuf| Place { of, path };
+    let (runner, state) = (&settings.runner_directory, &settings.paths.state);
+    let watched = |of, path: PathBuf| WatchedPath { of, path };
     HostSettings {
         thresholds: settings.host,
-        places: vec![
-            place("the runner", runner.clone()),
-            place("the work directory", runner.join(WORK_DIRECTORY)),
-            place("the agent's state", state.clone()),
+        paths: vec![
+            watched("the runner", runner.clone()),
+            watched("the work directory", runner.join(WORK_DIRECTORY)),
+            watched("the agent's state", state.clone()),
         ],
         docker: settings.docker != DockerMode::Off,
         ec2: match &settings.platform {
@@ -387,7 +387,7 @@ fn host_settings(settings: &Settings, annotations: Annotations) -> HostSettings 
     }
 }
 
-async fn follow(watch: Watch) {
+async fn follow(watch: RunnerWatch) {
     match watch.run().await {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             warn!("the runner cannot be watched any longer: {error}; its deadlines still hold");

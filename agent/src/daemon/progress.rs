@@ -1,4 +1,4 @@
-//! A life as it happens, for the person who looks: a line a phase, the runner's console between them, and at the end a
+//! A run as it happens, for the person who looks: a line a phase, the runner's console between them, and at the end a
 //! waterfall and the outcome.
 //!
 //! Written by a thread of its own: a terminal that stands still must not stop a deadline.
@@ -33,7 +33,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows the life on standard error; in colour if that is a terminal and `NO_COLOR` is not set.
+    /// Shows the run on standard error; in colour if that is a terminal and `NO_COLOR` is not set.
     #[must_use]
     pub fn on_stderr() -> Self {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -137,18 +137,20 @@ impl Progress {
 /// What a phase is about, for people.
 pub(super) fn about(phase: &Phase) -> String {
     match phase {
-        Phase::Booting { .. } => "who am I".to_owned(),
+        Phase::Booting { .. } => "reading the instance identity".to_owned(),
         Phase::Warm => "in the warm pool".to_owned(),
         Phase::WaitingForJitConfig { .. } => "waiting for the JIT configuration".to_owned(),
         Phase::Starting { .. } => "starting the runner".to_owned(),
         Phase::Idle { .. } => "listening for a job".to_owned(),
         Phase::Assigned { .. } => "a job was assigned".to_owned(),
-        Phase::Busy { run, .. } => match &run.evidence.job_name {
+        Phase::Busy { runner, .. } => match &runner.evidence.job_name {
             Some(name) => format!("running {}", printable(name)),
             None => "running a job".to_owned(),
         },
-        Phase::Finishing { run, .. } if run.exit.is_some() => "the listener is gone; its worker goes on".to_owned(),
-        Phase::Finishing { .. } => "the job is done; the runner says goodbye".to_owned(),
+        Phase::Finishing { runner, .. } if runner.exit.is_some() => {
+            "the listener is gone; its worker goes on".to_owned()
+        }
+        Phase::Finishing { .. } => "the job is done; the runner is shutting down".to_owned(),
         Phase::Updating { .. } => "the runner updates itself".to_owned(),
         Phase::Draining { reason, killed: false, .. } => format!("stopping the runner: {reason}"),
         Phase::Draining { reason, .. } => format!("killing what is left of the runner: {reason}"),
@@ -157,7 +159,7 @@ pub(super) fn about(phase: &Phase) -> String {
             format!("kept for a person until {}; mayfly release ends it", clock::hour_of(*deadline))
         }
         Phase::Terminating { end, .. } => format!("ending the machine: {}", end.outcome),
-        Phase::Ended { end } => format!("the life is over: {}", end.outcome),
+        Phase::Ended { end } => format!("the run is over: {}", end.outcome),
     }
 }
 

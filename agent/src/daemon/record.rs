@@ -26,7 +26,7 @@ pub(super) fn begin(binding: &Binding, entries: &[Entry], agent_restarted: bool)
 
 /// Notes what an event tells, and logs an announcement once.
 pub(super) fn absorb(record: &mut Record, event: &Event) {
-    record.rung(event);
+    record.termination(event);
     match event {
         Event::Notice(notice) => {
             let due_at = notice.due().map(clock::timestamp_of);

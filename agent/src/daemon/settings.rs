@@ -1,4 +1,4 @@
-//! What a life needs to know: made from the configuration or the command line, checked before anything starts.
+//! What a run needs to know: made from the configuration or the command line, checked before anything starts.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use mayfly_core::config::DockerMode;
 use mayfly_core::host::Thresholds;
 use mayfly_core::lifecycle::Policy;
 
-/// Everything about one life.
+/// Everything about one run.
 #[derive(Debug)]
 pub struct Settings {
     /// The rules.
@@ -22,7 +22,7 @@ pub struct Settings {
     /// This instance and this boot.
     pub binding: Binding,
     /// Where the agent's own files are.
-    pub places: Paths,
+    pub paths: Paths,
     /// The runner's directory.
     pub runner_directory: PathBuf,
     /// Who runs the runner; nobody else than the agent, if absent.
@@ -37,11 +37,11 @@ pub struct Settings {
     pub platform: Platform,
     /// Where the operators' own job hooks are: `job-started.d` and `job-completed.d`.
     pub operators: Option<PathBuf>,
-    /// Whether a finished life in the same state directory is history (`mayfly run`), or the end of this machine.
+    /// Whether a finished run in the same state directory is history (`mayfly run`), or the end of this machine.
     pub may_follow: bool,
     /// Where the metrics are read.
     pub metrics: Option<SocketAddr>,
-    /// Shows the life to a person, if one is looking.
+    /// Shows the run to a person, if one is looking.
     pub progress: Option<Progress>,
 }
 
@@ -67,7 +67,7 @@ impl Binding {
         Ok(Self { instance: instance.into(), boot })
     }
 
-    /// This boot of an instance that could not find out who it is.
+    /// This boot of an instance that could not discover who it is.
     ///
     /// # Errors
     /// The kernel's file is not readable.

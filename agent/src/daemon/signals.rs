@@ -12,7 +12,7 @@ use crate::base::seen::Seen;
 use crate::systemd::Manager;
 use mayfly_core::lifecycle::{Event, Stop};
 
-/// SIGTERM and SIGINT, caught from the first moment on. They wait until the life begins: learning who the machine is may
+/// SIGTERM and SIGINT, caught from the first moment on. They wait until the run begins: learning who the machine is may
 /// take a minute, and who asks for the end of an agent meanwhile must not be left with a machine that nobody ends.
 #[derive(Debug)]
 pub struct Signals(StdUnixStream);

@@ -18,10 +18,10 @@ use crate::runner::files;
 use crate::runner::traces::Traces;
 use mayfly_core::lifecycle::{Begin, Found, Phase, State};
 
-/// Held for the whole life: one agent process to a state directory.
+/// Held for the whole run: one agent process to a state directory.
 pub(super) type Lock = Flock<File>;
 
-/// Where a life begins, or goes on.
+/// Where a run begins, or goes on.
 pub(super) struct Start {
     pub(super) state: State,
     pub(super) begin: Begin,
@@ -31,9 +31,9 @@ pub(super) struct Start {
     pub(super) lock: Option<Lock>,
 }
 
-/// Whatever is wrong with the disk, the life begins: a machine that cannot write must still end.
+/// Whatever is wrong with the disk, the run begins: a machine that cannot write must still end.
 pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
-    let directory = &settings.places.state;
+    let directory = &settings.paths.state;
     let complain = |what: &str, error: io::Error| warn!("cannot {what} {}: {error}", directory.display());
     if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(directory) {
         complain("make the state directory", error);
@@ -51,10 +51,10 @@ pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
     }
     let (mut journal, mut replay) = Journal::read(directory, &settings.binding);
     if settings.may_follow && is_finished(&replay) {
-        // The marker first: a life that is forgotten half must not be taken for one that goes on. And what cannot be
+        // The marker first: a run that is forgotten half must not be taken for one that goes on. And what cannot be
         // forgotten in order is not lived over: what was started there would be forgotten too.
         traces.clear().and_then(|()| journal.archive()).map_err(|error| {
-            let what = format!("cannot archive the last life in {}: {error}", directory.display());
+            let what = format!("cannot archive the last run in {}: {error}", directory.display());
             io::Error::new(error.kind(), what)
         })?;
         replay = Replay::Nothing;
@@ -97,7 +97,7 @@ fn begin(replay: &Replay, traces: &Traces, binding: &Binding) -> Begin {
     }
 }
 
-/// The traces in an image made from a used machine say nothing about this one. An instance that could not find out who it
+/// The traces in an image made from a used machine say nothing about this one. An instance that could not discover who it
 /// is takes them for its own: they may be, and then they are all that keeps a second runner from being started.
 fn forget_other_instances(traces: &Traces, binding: &Binding) -> io::Result<()> {
     match traces.marker() {
@@ -109,7 +109,7 @@ fn forget_other_instances(traces: &Traces, binding: &Binding) -> io::Result<()> 
     }
 }
 
-/// On a machine that may have several lives, a finished one is history.
+/// On a machine that may have several runs, a finished one is history.
 fn is_finished(replay: &Replay) -> bool {
     let (Replay::ThisBoot(entries) | Replay::EarlierBoot(entries)) = replay else { return false };
     entries.last().is_some_and(|entry| matches!(entry.state.phase, Phase::Ended { .. }))

@@ -1,4 +1,4 @@
-//! One look at the daemon: is it there, does it answer?
+//! One poll of the daemon: is it there, does it answer?
 
 use std::fmt;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub const SLOW: Duration = Duration::from_secs(2);
 /// What brings a daemon up: either may be enabled without the other.
 const UNITS: [&str; 2] = ["docker.socket", "docker.service"];
 
-/// What one look at the daemon found.
+/// What one poll of the daemon found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     /// It answered.
@@ -27,9 +27,9 @@ pub enum Health {
     Starting,
     /// It answered, but only after more than [`SLOW`].
     Slow,
-    /// The kernel took the connection, and nobody answered. One look cannot tell a daemon that is dead behind a
+    /// The kernel took the connection, and nobody answered. One poll cannot tell a daemon that is dead behind a
     /// listening `docker.socket`, one that is stuck (or whose containerd is) and one that is still starting from each
-    /// other: [`super::Watch`] tells them by time.
+    /// other: [`super::DockerHistory`] tells them by time.
     Hung,
     /// It answered that something is wrong, or answers like no Docker daemon.
     Failing(String),
@@ -58,9 +58,9 @@ impl fmt::Display for Health {
 
 impl Docker {
     /// Asks the daemon whether it is there, and waits no longer than this for its answer.
-    pub async fn ping(&self, patience: Duration) -> Health {
+    pub async fn ping(&self, timeout: Duration) -> Health {
         let begun = Instant::now();
-        match self.exchange(Method::GET, "/_ping", &[], patience).await {
+        match self.exchange(Method::GET, "/_ping", &[], timeout).await {
             Ok(body) if body.trim_ascii() != b"OK" => {
                 Health::Failing(format!("GET /_ping was answered with {:?} and not with OK", excerpt(&body)))
             }
@@ -75,14 +75,14 @@ impl Docker {
 
     /// A deeper look: also whether the daemon can do anything. `/_ping` is answered by a daemon whose containerd is
     /// stuck, and every container would hang there; `/version` asks containerd, as does the `docker version` with
-    /// which the runner begins. It costs the daemon 5 ms and two processes: not a look for every few seconds.
-    pub async fn probe(&self, patience: Duration) -> Health {
+    /// which the runner begins. It costs the daemon 5 ms and two processes: not a poll for every few seconds.
+    pub async fn probe(&self, timeout: Duration) -> Health {
         let begun = Instant::now();
-        let health = self.ping(patience).await;
+        let health = self.ping(timeout).await;
         if !health.is_answer() {
             return health;
         }
-        match self.exchange(Method::GET, "/version", &[], patience.saturating_sub(begun.elapsed())).await {
+        match self.exchange(Method::GET, "/version", &[], timeout.saturating_sub(begun.elapsed())).await {
             Ok(_) if begun.elapsed() > SLOW => Health::Slow,
             Ok(_) => Health::Ready,
             Err(DockerError::NoAnswer { .. }) => Health::Hung,

@@ -1,6 +1,6 @@
 //! The host's Docker daemon, as far as the agent has to do with it: is it there, has it room, what did a job leave.
 //!
-//! - [`Docker::ping`] asks once, [`Docker::probe`] asks for containerd too, and [`Watch`] makes a verdict of many such answers: pure, without a clock;
+//! - [`Docker::ping`] asks once, [`Docker::probe`] asks for containerd too, and [`DockerHistory`] makes a verdict of many such answers: pure, without a clock;
 //! - [`watch`] asks again and again and publishes what it saw; it decides nothing;
 //! - [`Docker::data_root_room`] tells how full the disk of images and containers is;
 //! - [`Docker::leftovers`] and [`Docker::remove_leftovers`] clear up after a killed job, by the runner's [`Label`].
@@ -33,9 +33,9 @@ pub use health::{Health, SLOW};
 pub use info::Cgroups;
 pub use leftovers::{Item, Kind, Removal};
 pub use mayfly_core::runner::label::Label;
-pub use poll::{PATIENCE, State, watch};
+pub use poll::{State, TIMEOUT, watch};
 pub use room::Room;
-pub use verdict::{Load, Reason, Thresholds, Verdict, Watch};
+pub use verdict::{DockerHistory, DockerVerdict, Load, Reason, Thresholds};
 
 /// Where Docker listens by default.
 pub const SOCKET: &str = "/run/docker.sock";

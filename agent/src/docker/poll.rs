@@ -12,25 +12,25 @@ use mayfly_core::lifecycle::Time;
 
 /// How long an answer is waited for. Far more than [`super::SLOW`]: a daemon under load answers late, and only one
 /// that hangs answers never.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pause between looks while the daemon does not answer: a job may be waiting for it.
+/// The pause between polls while the daemon does not answer: a job may be waiting for it.
 const SEARCHING: Duration = Duration::from_secs(1);
 
-/// The pause between looks at a daemon that is well, or that nobody needs.
+/// The pause between polls of a daemon that is well, or that nobody needs.
 const RESTING: Duration = Duration::from_secs(10);
 
 /// Every which look at a daemon that is well is a deep one, [`Docker::probe`]: about once a minute.
 const DEEP: u32 = 6;
 
-/// What the last look found, for [`super::Watch::observe`]. Every look is sent, also if nothing changed.
+/// What the last poll found, for [`super::DockerHistory::observe`]. Every poll is sent, also if nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// What it found.
     pub health: Health,
-    /// When a look first found that, without anything else since.
+    /// When a poll first found that, without anything else since.
     pub since: Time,
-    /// When the last look ended.
+    /// When the last poll ended.
     pub seen: Time,
 }
 
@@ -38,10 +38,10 @@ pub struct State {
 /// or take two, so that machines that were started together do not stay in step) while it does. Not at all with
 /// [`DockerMode::Off`].
 ///
-/// A daemon that did not answer the last look, and now and then one that did, is looked at deeply: only so a stuck
+/// A daemon that did not answer the last poll, and now and then one that did, is looked at deeply: only so a stuck
 /// containerd is seen, and once seen is not forgotten for an answered ping.
 ///
-/// Sends what it saw and decides nothing. A receiver that is slow misses looks, and so judges later, never wrongly.
+/// Sends what it saw and decides nothing. A receiver that is slow misses polls, and so judges later, never wrongly.
 pub async fn watch(docker: Docker, mode: DockerMode, states: Sender<Option<State>>) {
     if mode == DockerMode::Off {
         return;
@@ -49,10 +49,9 @@ pub async fn watch(docker: Docker, mode: DockerMode, states: Sender<Option<State
     let mut last: Option<(Health, Time)> = None;
     let mut answers = 0;
     loop {
-        let look =
-            async { if answers % DEEP == 0 { docker.probe(PATIENCE).await } else { docker.ping(PATIENCE).await } };
+        let poll = async { if answers % DEEP == 0 { docker.probe(TIMEOUT).await } else { docker.ping(TIMEOUT).await } };
         let health = tokio::select! {
-            health = look => health,
+            health = poll => health,
             () = states.closed() => return,
         };
         let seen = clock::now();

@@ -1,4 +1,4 @@
-//! From single looks at the daemon to a verdict: pure, the time is an argument.
+//! From single polls of the daemon to a verdict: pure, the time is an argument.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,25 +23,25 @@ pub struct Thresholds {
     pub start: Duration,
     /// How long a daemon that has answered before may be silent. systemd brings a crashed one back within seconds.
     pub silence: Duration,
-    /// How many looks in a row must have failed, whatever the time: after a pause of the machine one look is late by
+    /// How many polls in a row must have failed, whatever the time: after a pause of the machine one poll is late by
     /// all of it.
-    pub looks: u32,
+    pub polls: u32,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { start: Duration::from_secs(60), silence: Duration::from_secs(30), looks: 3 }
+        Self { start: Duration::from_secs(60), silence: Duration::from_secs(30), polls: 3 }
     }
 }
 
-/// What follows from all looks so far.
+/// What follows from all polls so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The last look was answered.
+pub enum DockerVerdict {
+    /// The last poll was answered.
     Ready,
-    /// The last look was not answered, and that proves nothing.
+    /// The last poll was not answered, and that proves nothing.
     NotYet,
-    /// The daemon does not come (back). Not final: the next answer makes it [`Verdict::Ready`] again.
+    /// The daemon does not come (back). Not final: the next answer makes it [`DockerVerdict::Ready`] again.
     Down {
         /// Why, in words for people.
         reason: Reason,
@@ -51,12 +51,12 @@ pub enum Verdict {
 /// What was seen of a daemon that is down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// What the last look found.
+    /// What the last poll found.
     pub last: Health,
     /// How long there has been no answer.
     pub silent: Duration,
-    /// How many looks that were.
-    pub looks: u32,
+    /// How many polls that were.
+    pub polls: u32,
     /// Whether it had answered before.
     pub answered_before: bool,
 }
@@ -67,7 +67,7 @@ impl fmt::Display for Reason {
             return out.write_str("Docker is not installed: there is neither its socket nor a unit that is not masked");
         }
         let before = if self.answered_before { "stopped answering" } else { "has not answered once" };
-        write!(out, "Docker {before}: {} unanswered pings in {:.0?}; the last: ", self.looks, self.silent)?;
+        write!(out, "Docker {before}: {} unanswered pings in {:.0?}; the last: ", self.polls, self.silent)?;
         match self.last {
             Health::Hung => out.write_str(
                 "the connection was taken and not answered (docker.service or containerd is stuck, or docker.service is dead while docker.socket listens)",
@@ -77,19 +77,19 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Looks in a row that were not answered.
+/// Polls in a row that were not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Silence {
     since: Time,
-    looks: u32,
+    polls: u32,
 }
 
 /// Remembers what was seen of the daemon, and judges it.
 ///
-/// Looks without an answer count together whatever was wrong with each: a daemon that crashes in a loop is by turns
+/// Polls without an answer count together whatever was wrong with each: a daemon that crashes in a loop is by turns
 /// refusing, silent and failing. Silence while a job runs never counts, not even afterwards.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub struct DockerHistory {
     thresholds: Thresholds,
     answered: bool,
     judged: Option<Silence>,
@@ -97,42 +97,42 @@ pub struct Watch {
     longest: Duration,
 }
 
-impl Default for Watch {
+impl Default for DockerHistory {
     fn default() -> Self {
         Self::new(Thresholds::default())
     }
 }
 
-impl Watch {
+impl DockerHistory {
     /// Has seen nothing yet.
     #[must_use]
     pub fn new(thresholds: Thresholds) -> Self {
         Self { thresholds, answered: false, judged: None, silent_since: None, longest: Duration::ZERO }
     }
 
-    /// Takes one look in, made at `now`, and judges.
-    pub fn observe(&mut self, now: Time, load: Load, health: &Health) -> Verdict {
+    /// Takes one poll in, made at `now`, and judges.
+    pub fn observe(&mut self, now: Time, load: Load, health: &Health) -> DockerVerdict {
         if health.is_answer() {
             self.answered = true;
             self.judged = None;
             self.silent_since = None;
-            return Verdict::Ready;
+            return DockerVerdict::Ready;
         }
         let since = *self.silent_since.get_or_insert(now);
         self.longest = self.longest.max(now.since(since));
         if load == Load::Busy {
             self.judged = None;
-            return Verdict::NotYet;
+            return DockerVerdict::NotYet;
         }
-        let silence = self.judged.get_or_insert(Silence { since: now, looks: 0 });
-        silence.looks = silence.looks.saturating_add(1);
-        let (silent, looks) = (now.since(silence.since), silence.looks);
+        let silence = self.judged.get_or_insert(Silence { since: now, polls: 0 });
+        silence.polls = silence.polls.saturating_add(1);
+        let (silent, polls) = (now.since(silence.since), silence.polls);
         let allowed = if self.answered { self.thresholds.silence } else { self.thresholds.start };
-        if *health == Health::Absent || (silent >= allowed && looks >= self.thresholds.looks) {
-            let reason = Reason { last: health.clone(), silent, looks, answered_before: self.answered };
-            return Verdict::Down { reason };
+        if *health == Health::Absent || (silent >= allowed && polls >= self.thresholds.polls) {
+            let reason = Reason { last: health.clone(), silent, polls, answered_before: self.answered };
+            return DockerVerdict::Down { reason };
         }
-        Verdict::NotYet
+        DockerVerdict::NotYet
     }
 
     /// The longest time without an answer, jobs included: for the record.
@@ -167,21 +167,21 @@ mod tests {
         }
     }
 
-    /// Runs looks such as `12 hung` (seconds, what was seen; `!` behind it while a job runs), and names the verdicts:
+    /// Runs polls such as `12 hung` (seconds, what was seen; `!` behind it while a job runs), and names the verdicts:
     /// `r`eady, `n`ot yet, `d`own.
-    fn verdicts(looks: &[&str]) -> String {
-        let mut watch = Watch::default();
-        let mut name = |look: &&str| {
-            let (at, seen) = look.split_once(' ').unwrap();
+    fn verdicts(polls: &[&str]) -> String {
+        let mut watch = DockerHistory::default();
+        let mut name = |poll: &&str| {
+            let (at, seen) = poll.split_once(' ').unwrap();
             let load = if seen.ends_with('!') { Load::Busy } else { Load::Idle };
             let now = Time(at.parse::<u64>().unwrap() * 1000);
             match watch.observe(now, load, &health(seen.trim_end_matches('!'))) {
-                Verdict::Ready => 'r',
-                Verdict::NotYet => 'n',
-                Verdict::Down { .. } => 'd',
+                DockerVerdict::Ready => 'r',
+                DockerVerdict::NotYet => 'n',
+                DockerVerdict::Down { .. } => 'd',
             }
         };
-        looks.iter().map(&mut name).collect()
+        polls.iter().map(&mut name).collect()
     }
 
     #[test]
@@ -195,11 +195,11 @@ mod tests {
             ),
             ("one that never comes is down after 60 s", &["0 refused", "20 hung", "40 hung", "60 hung"], "nnnd"),
             (
-                "one that was there has 30 s and three looks",
+                "one that was there has 30 s and three polls",
                 &["0 ready", "10 hung", "25 hung", "39 hung", "40 hung"],
                 "rnnnd",
             ),
-            ("two looks are too few whatever the time", &["0 ready", "10 hung", "500 hung", "501 hung"], "rnnd"),
+            ("two polls are too few whatever the time", &["0 ready", "10 hung", "500 hung", "501 hung"], "rnnd"),
             (
                 "an answer starts the count again",
                 &["0 ready", "10 hung", "25 hung", "39 ready", "41 hung", "60 hung"],
@@ -217,19 +217,19 @@ mod tests {
             ),
             ("down is taken back by an answer", &["0 ready", "10 hung", "20 hung", "40 hung", "41 slow"], "rnndr"),
         ];
-        for (rule, looks, expected) in table {
-            assert_eq!(verdicts(looks), *expected, "{rule}");
+        for (rule, polls, expected) in table {
+            assert_eq!(verdicts(polls), *expected, "{rule}");
         }
     }
 
     #[test]
     fn the_reason_says_what_was_seen_and_for_how_long() {
-        let mut watch = Watch::default();
+        let mut watch = DockerHistory::default();
         watch.observe(Time(0), Load::Idle, &Health::Ready);
         for at in [1_000, 11_000] {
             watch.observe(Time(at), Load::Idle, &Health::Hung);
         }
-        let Verdict::Down { reason } = watch.observe(Time(31_000), Load::Idle, &Health::Hung) else {
+        let DockerVerdict::Down { reason } = watch.observe(Time(31_000), Load::Idle, &Health::Hung) else {
             panic!("30 s of silence pass for health")
         };
         let text = reason.to_string();
@@ -254,13 +254,13 @@ mod tests {
         /// Judged from the whole history, as the documentation of [`Thresholds`] has it.
         #[test]
         fn the_verdict_is_what_the_history_says(
-            looks in prop::collection::vec((0_u64..20_000, prop::bool::weighted(0.2), any_health()), 1..40),
+            polls in prop::collection::vec((0_u64..20_000, prop::bool::weighted(0.2), any_health()), 1..40),
         ) {
             let thresholds = Thresholds::default();
-            let mut watch = Watch::new(thresholds);
+            let mut watch = DockerHistory::new(thresholds);
             let mut history: Vec<(Time, Load, Health)> = Vec::new();
             let mut now = Time(5);
-            for (gap, busy, health) in looks {
+            for (gap, busy, health) in polls {
                 now = now + Duration::from_millis(gap);
                 let load = if busy { Load::Busy } else { Load::Idle };
                 let verdict = watch.observe(now, load, &health);
@@ -274,21 +274,21 @@ mod tests {
                     .collect();
                 let span = row.last().map_or(Duration::ZERO, |(first, ..)| now.since(*first));
                 let allowed = if answered { thresholds.silence } else { thresholds.start };
-                let long = row.len() >= thresholds.looks as usize && span >= allowed;
+                let long = row.len() >= thresholds.polls as usize && span >= allowed;
                 let down = !row.is_empty() && (long || health == Health::Absent);
-                prop_assert_eq!(matches!(verdict, Verdict::Down { .. }), down, "{:?}", history);
-                prop_assert_eq!(verdict == Verdict::Ready, health.is_answer());
+                prop_assert_eq!(matches!(verdict, DockerVerdict::Down { .. }), down, "{:?}", history);
+                prop_assert_eq!(verdict == DockerVerdict::Ready, health.is_answer());
             }
         }
 
-        /// Whoever looks at least every 15 s knows of a dead daemon 90 s after its last sign of life, and sooner if it
+        /// Whoever looks at least every 15 s knows of a dead daemon 90 s after its last answer, and sooner if it
         /// had answered once.
         #[test]
         fn a_dead_daemon_is_found_out_in_bounded_time(
             before in prop::collection::vec((0_u64..20_000, any::<bool>(), any_health()), 0..20),
             dead in prop::collection::vec((1_u64..=15_000, any_health()), 200),
         ) {
-            let mut watch = Watch::default();
+            let mut watch = DockerHistory::default();
             let mut now = Time(0);
             for (gap, busy, health) in before {
                 now = now + Duration::from_millis(gap);
@@ -297,7 +297,7 @@ mod tests {
             let death = now;
             for (gap, health) in dead.into_iter().filter(|(_, health)| !health.is_answer()) {
                 now = now + Duration::from_millis(gap);
-                if let Verdict::Down { .. } = watch.observe(now, Load::Idle, &health) {
+                if let DockerVerdict::Down { .. } = watch.observe(now, Load::Idle, &health) {
                     return Ok(());
                 }
                 let passed = now.since(death);

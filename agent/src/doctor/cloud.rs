@@ -12,7 +12,7 @@ use crate::platform::imds::{ImdsSettings, InstanceId};
 use crate::platform::power::is_ec2;
 use mayfly_core::config::Platform;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     if machine.config.platform == Platform::Local {
@@ -60,12 +60,12 @@ async fn shutdown(machine: &Machine) -> Result<Finding, String> {
     let imds = ImdsSettings::from_environment().map_err(|error| error.to_string())?;
     let settings = AwsSettings::from_environment(&region, &imds);
     if region.is_empty() || settings.credentials.is_none() {
-        return Err("the role's credentials are shut off from this process as from a job; with AWS_REGION, \
+        return Err("the role's credentials are blocked from this process as from a job; with AWS_REGION, \
                     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment it would be asked"
             .to_owned());
     }
     let aws = Aws::new(settings).map_err(|error| error.to_string())?;
-    let behavior = shutdown_behavior(&aws, &id, PATIENCE).await.map_err(|error| error.to_string())?;
+    let behavior = shutdown_behavior(&aws, &id, TIMEOUT).await.map_err(|error| error.to_string())?;
     Ok(match behavior {
         Behavior::Terminate => Finding::holds("cloud.shutdown", "a power-off terminates the instance"),
         Behavior::Stop | Behavior::Other(_) => Finding::broken(

@@ -1,8 +1,8 @@
 //! The way to the instance's credentials from containers and builds, tried with an image made of this program and the
 //! libraries it is linked with: no network, no registry, nothing left behind.
 
+use super::checks::{LONG, Probed, Ran, SHORT, as_job, run};
 use super::isolation::probed;
-use super::tries::{LONG, Probed, Ran, SHORT, as_job, run};
 use super::{Finding, Machine, SHUT};
 use crate::base::exit;
 use crate::docker::Docker;
@@ -10,7 +10,7 @@ use crate::systemd::JOBS;
 
 const IMAGE: &str = "mayfly-doctor:probe";
 
-/// What a job may write in a workflow, from the honest to the bold.
+/// What a job may write in a workflow, from the usual to the hostile.
 const RUNS: [(&str, &str, &[&str]); 3] = [
     ("isolation.bridge", "a container", &["--cgroupns=host"]),
     ("isolation.host", "a container with --network host", &["--network=host"]),
@@ -42,7 +42,7 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     remove_images().await;
     let made = run(&["/bin/sh", "-c", MAKE, "sh", &program, IMAGE], LONG).await;
     let findings = match made {
-        Ok(ran) if ran.succeeded() => tries(machine, &program).await,
+        Ok(ran) if ran.succeeded() => programs(machine, &program).await,
         Ok(ran) => vec![Finding::not_tried(NAME, format!("no image could be made: {}", ran.last_words()), "")],
         Err(why) => vec![Finding::not_tried(NAME, format!("no image could be made: {why}"), "")],
     };
@@ -58,7 +58,7 @@ async fn remove_images() {
 /// The tag of what an `ADD` would make, if it succeeds.
 const FETCHED: &str = "mayfly-doctor:fetched";
 
-async fn tries(machine: &Machine, program: &str) -> Vec<Finding> {
+async fn programs(machine: &Machine, program: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, (name, who, options)) in RUNS.iter().enumerate() {
         let container = format!("mayfly-doctor-{}-{number}", std::process::id());
@@ -189,6 +189,6 @@ mod tests {
         let refused = "Get \"http://169.254.169.254/latest/meta-data/\": dial tcp 169.254.169.254:80: connect: connection refused";
         assert_eq!(result(1, &format!("ADD failed: {refused}")), Probed::Shut);
         let socket = "dial unix /run/docker.sock: connect: permission denied";
-        assert!(matches!(result(1, socket), Probed::Failed(_)), "a build that never began counts as shut");
+        assert!(matches!(result(1, socket), Probed::Failed(_)), "a build that never began counts as blocked");
     }
 }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use super::checks::SHORT;
 use super::machine::room;
-use super::tries::SHORT;
 use super::units::show;
 use super::{Finding, Machine};
 use crate::docker::{Docker, Health};

@@ -1,6 +1,6 @@
-//! The way to the instance's credentials: is it shut for jobs, and only for them?
+//! The way to the instance's credentials: is it blocked for jobs, and only for them?
 
-use super::tries::{Probed, SHORT, as_job, run};
+use super::checks::{Probed, SHORT, as_job, run};
 use super::units::show;
 use super::{Finding, Machine, containers};
 use crate::systemd::AGENT;
@@ -30,7 +30,7 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     if machine.building {
         return not(
             "an image is being built: the rules are loaded when the agent starts",
-            "Boot the image and run mayfly doctor there. (The agent tries it too, before it fetches a JIT configuration.)",
+            "Boot the image and run mayfly doctor there. (The agent checks it too, before it fetches a JIT configuration.)",
         );
     }
     let mut findings = vec![table().await, identity(machine)];
@@ -122,7 +122,7 @@ fn judge_table(listing: &str, agent: &str) -> Finding {
     }
     let accepts = chain("imds").unwrap_or_default();
     if !accepts.contains(&format!("\"{AGENT_CGROUP}\" accept")) {
-        let what = "the rules let another cgroup through than the one the agent has now: the agent is shut out";
+        let what = "the rules let another cgroup through than the one the agent has now: the agent is blocked";
         return Finding::broken(NAME, what, reload);
     }
     if !agent.is_empty() && agent != AGENT_CGROUP {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
-use super::tries::{SHORT, run};
+use super::checks::{SHORT, run};
 use super::{Finding, Machine, Verdict};
 use crate::platform::power::is_ec2;
 use mayfly_core::config::{Platform, PowerOff};

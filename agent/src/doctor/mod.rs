@@ -1,6 +1,6 @@
-//! `mayfly doctor`: *tries* each promise on this machine, and says in plain words what holds and what does not.
+//! `mayfly doctor`: *checks* each promise on this machine, and says in plain words what holds and what does not.
 //!
-//! | file | tries |
+//! | file | checks |
 //! |---|---|
 //! | `config` | the configuration |
 //! | `machine` | firmware, power-off, swap, disks, clock |
@@ -14,6 +14,7 @@
 //!
 //! A try that proves nothing is never told as one that holds. Every try has a deadline, and leaves nothing behind.
 
+mod checks;
 mod cloud;
 mod config;
 mod containers;
@@ -23,7 +24,6 @@ mod machine;
 mod promises;
 mod report;
 mod runner;
-mod tries;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -106,9 +106,9 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks around. With a configuration that is not valid the rest is checked against the defaults.
+    /// Discovers the machine. With a configuration that is not valid the rest is checked against the defaults.
     #[must_use]
-    pub fn find_out(config: Result<Config, Problems>) -> Self {
+    pub fn discover(config: Result<Config, Problems>) -> Self {
         let (config, problems) = match config {
             Ok(config) => (config, None),
             // Reads nothing but the built-in defaults.

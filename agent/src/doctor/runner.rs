@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::{Group, User};
 
-use super::tries::{LONG, SHORT, run};
+use super::checks::{LONG, SHORT, run};
 use super::{Finding, Machine};
 use mayfly_core::config::Level;
 
@@ -27,14 +27,14 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     let mut findings = vec![program(directory)];
     findings.extend(user(machine));
     if directory.is_dir() {
-        findings.push(stray(directory, has_a_life(machine)));
+        findings.push(stray(directory, has_a_run(machine)));
         findings.extend(protected(machine).await);
     }
     findings
 }
 
-/// Whether the files of a registration belong there: an agent is at work, or a runner was started in this life.
-fn has_a_life(machine: &Machine) -> bool {
+/// Whether the files of a registration belong there: an agent is at work, or a runner was started in this run.
+fn has_a_run(machine: &Machine) -> bool {
     machine.status.is_some() || machine.config.state_directory.join("runner.started").exists()
 }
 
@@ -68,7 +68,7 @@ fn version_of(deps: &[u8]) -> Option<String> {
     libraries.keys().find_map(|name| name.strip_prefix("Runner.Listener/")).map(str::to_owned)
 }
 
-fn stray(directory: &Path, has_a_life: bool) -> Finding {
+fn stray(directory: &Path, has_a_run: bool) -> Finding {
     const NAME: &str = "runner.stray";
     let mut found = BTreeMap::new();
     let names: Vec<String> = match fs::read_dir(directory) {
@@ -80,10 +80,10 @@ fn stray(directory: &Path, has_a_life: bool) -> Finding {
     for name in &names {
         let known = STRAY.iter().find(|(stray, _)| stray == name).map(|(_, why)| *why);
         // The agent itself writes these two.
-        let known = known.filter(|_| !(has_a_life && [".service", ".setup_info"].contains(&name.as_str())));
+        let known = known.filter(|_| !(has_a_run && [".service", ".setup_info"].contains(&name.as_str())));
         if let Some(why) = known {
             found.insert(name, why);
-        } else if !has_a_life && REGISTRATION.iter().any(|prefix| name.starts_with(prefix)) {
+        } else if !has_a_run && REGISTRATION.iter().any(|prefix| name.starts_with(prefix)) {
             found.insert(name, "a registration: every machine of this image would be the same runner");
         }
     }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_another_machine_are_found_and_those_of_a_running_life_are_not() {
+    fn files_of_another_machine_are_found_and_those_of_an_ongoing_run_are_not() {
         let directory = tempfile::tempdir().unwrap();
         let put = |name: &str| fs::write(directory.path().join(name), "").unwrap();
         put("run.sh");
@@ -215,7 +215,7 @@ mod tests {
         }
         let found = stray(directory.path(), false);
         assert!(found.verdict == Verdict::Broken && found.what.lines().count() == 3, "{found:?}");
-        assert_eq!(stray(directory.path(), true).verdict, Verdict::Holds, "a running life is called broken");
+        assert_eq!(stray(directory.path(), true).verdict, Verdict::Holds, "an ongoing run is called broken");
         put(".env");
         assert_eq!(stray(directory.path(), true).verdict, Verdict::Broken, "an .env is overlooked while a job runs");
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::tries::{SHORT, run};
+use super::checks::{SHORT, run};
 use super::{Finding, Machine};
 use crate::systemd::{AGENT, DEADLINE, FAILSAFE, JOBS, PROBE, RUNNER, TARGET};
 use mayfly_core::config::Supervisor;
@@ -63,7 +63,7 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
         findings.push(Finding::warning(
             "units.building",
             "/run/mayfly/building is there: this boot builds an image, and no unit of Mayfly starts in it",
-            "Nothing, if that is so. The next boot has no such file; run mayfly doctor there for the tries.",
+            "Nothing, if that is so. The next boot has no such file; run mayfly doctor there for the checks.",
         ));
     }
     findings.push(enabled().await);
@@ -241,7 +241,7 @@ async fn deadline(machine: &Machine) -> Finding {
     }
 }
 
-/// How long a life needs that uses its limits up.
+/// How long a run needs that uses its limits up.
 fn needed(machine: &Machine) -> Duration {
     let limits = &machine.config.limits;
     limits.listening + limits.idle + limits.job
@@ -300,9 +300,9 @@ async fn failsafe(machine: &Machine) -> Finding {
         (_, Ok(looks)) if value(&looks, "LoadState") != "loaded" || value(&looks, "Result") != "success" => {
             let (load, result) = (value(&looks, "LoadState"), value(&looks, "Result"));
             let advice = "journalctl --unit mayfly-failsafe.service";
-            Finding::broken(NAME, format!("its last look failed: {load}, {result}"), advice)
+            Finding::broken(NAME, format!("its last check failed: {load}, {result}"), advice)
         }
-        _ => Finding::holds(NAME, "it looks at the agent every 30 s, and its last look worked"),
+        _ => Finding::holds(NAME, "it looks at the agent every 30 s, and its last check worked"),
     }
 }
 

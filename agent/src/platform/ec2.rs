@@ -17,7 +17,7 @@ use super::tags::{NotTagged, Tags};
 use crate::base::clock;
 use mayfly_core::config::PowerOff;
 use mayfly_core::contract::TagKey;
-use mayfly_core::lifecycle::{self, Event, Notice, Outcome, Rung, Target, Time};
+use mayfly_core::lifecycle::{self, Event, Notice, Outcome, Target, TerminationMethod, Time};
 use mayfly_core::notices::{SPOT_ACTION, TARGET_STATE, TargetState, read_target_state};
 use mayfly_core::notices::{Source, spot_notice};
 
@@ -25,8 +25,8 @@ use mayfly_core::notices::{Source, spot_notice};
 const NOTICE_BUDGET: Duration = Duration::from_secs(2);
 
 /// How long a shutdown waits for what the group wants, and how often it is asked: a new instance is told a moment later.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
-const SHUTDOWN_PACE: Duration = Duration::from_millis(300);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+const SHUTDOWN_INTERVAL: Duration = Duration::from_millis(300);
 
 /// How long an act off the critical path may take.
 pub(super) const ASIDE_BUDGET: Duration = Duration::from_secs(20);
@@ -57,8 +57,8 @@ pub struct Ec2Settings {
     pub poweroff: PowerOff,
     /// `terminate.poweroff_command`
     pub poweroff_command: String,
-    /// How long a rung may take.
-    pub rung: Duration,
+    /// How long a method may take.
+    pub method: Duration,
     /// `interruption.spot_poll`
     pub spot_poll: Duration,
     /// `autoscaling.launch_hook`; empty for none.
@@ -79,7 +79,7 @@ pub struct Ec2 {
     last_answer: LastAnswer,
     /// The parameter's name, once every part of it is known.
     pub(super) name: OnceCell<String>,
-    /// The target life-cycle state was told when it was first asked for.
+    /// The target lifecycle state was told when it was first asked for.
     target_told: AtomicBool,
     /// The name of the Auto Scaling group, once it was needed.
     pub(super) group: OnceCell<String>,
@@ -91,7 +91,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// The environment names a metadata endpoint that is none.
-    pub async fn find_out(settings: Ec2Settings, budget: Duration, soon: bool) -> Result<Self, String> {
+    pub async fn discover(settings: Ec2Settings, budget: Duration, soon: bool) -> Result<Self, String> {
         let imds = ImdsClient::from_environment().map_err(|error| error.to_string())?;
         // What goes wrong here is told by the first call, which tries again; an agent that cannot begin ends no machine.
         let soon = if soon { aws_settings("").ok().and_then(|settings| Aws::soon(&settings).ok()) } else { None };
@@ -159,10 +159,10 @@ impl Ec2 {
         })
     }
 
-    /// The same for a shutdown, which ends the life of an instance or is its warm pool's: "nothing is told" is believed only
+    /// The same for a shutdown, which ends the run of an instance or is its warm pool's: "nothing is told" is believed only
     /// after a while.
     pub async fn identify_at_shutdown(&self) -> Event {
-        let deadline = Instant::now() + self.scaled(SHUTDOWN_PATIENCE);
+        let deadline = Instant::now() + self.scaled(SHUTDOWN_TIMEOUT);
         loop {
             let event = self.identify().await;
             let told = !matches!(&event, Event::Identified(identity)
@@ -170,17 +170,17 @@ impl Ec2 {
             if told || Instant::now() >= deadline {
                 return event;
             }
-            tokio::time::sleep(self.scaled(SHUTDOWN_PACE)).await;
+            tokio::time::sleep(self.scaled(SHUTDOWN_INTERVAL)).await;
         }
     }
 
-    /// Whether the target life-cycle state was told at start. Of a new instance it is not.
+    /// Whether the target lifecycle state was told at start. Of a new instance it is not.
     pub(crate) fn knows_target(&self) -> bool {
         self.target_told.load(Ordering::Relaxed)
     }
 
-    /// One look at a source of notices.
-    pub(crate) async fn look(&self, source: Source) -> Poll {
+    /// One poll of a source of notices.
+    pub(crate) async fn poll(&self, source: Source) -> Poll {
         self.imds.poll(source.path()).await
     }
 
@@ -224,7 +224,7 @@ impl Ec2 {
     /// now. What is refused until then is told as that a moment before.
     ///
     /// # Errors
-    /// The life's outcome, and what came back.
+    /// The run's outcome, and what came back.
     pub async fn fetch_jit_config(&self, left: Duration) -> Result<SecretString, Refused> {
         let left = left.min(LONGEST_WAIT);
         let last_moment = Instant::now() + left.saturating_sub(BEFORE_THE_DEADLINE.min(left / 10));
@@ -278,7 +278,7 @@ impl Ec2 {
     }
 
     /// What is learned off the critical path: the group, and whether a shutdown would only stop the machine.
-    pub async fn look_around(&self) -> Option<Event> {
+    pub async fn fetch_details(&self) -> Option<Event> {
         let details = Details::fetch(&self.imds, ASIDE_BUDGET).await;
         if let (Ok(id), Ok(aws)) = (self.known_id().await, self.aws().await) {
             match instance::shutdown_behavior(aws, id, ASIDE_BUDGET).await {
@@ -293,38 +293,38 @@ impl Ec2 {
         details.group.map(|_| Event::InGroup)
     }
 
-    /// Tries a rung of the ladder that ends the machine.
-    pub async fn terminate(&self, rung: Rung) -> Event {
-        let (mut at_min_size, tried) = (false, self.try_rung(rung));
+    /// Tries a termination method.
+    pub async fn terminate(&self, method: TerminationMethod) -> Event {
+        let (mut at_min_size, tried) = (false, self.try_method(method));
         let result = tried.await.map_err(|(detail, min_size)| {
             at_min_size = min_size;
             detail
         });
         match result {
             Ok(()) => {
-                info!(?rung, "the end of the machine was accepted");
-                Event::RungAccepted(rung)
+                info!(?method, "the termination was accepted");
+                Event::TerminationAccepted(method)
             }
             Err(detail) => {
-                warn!(?rung, "the machine did not end by this: {detail}");
-                Event::RungRefused { rung, at_min_size, detail }
+                warn!(?method, "the termination failed: {detail}");
+                Event::TerminationRefused { method, at_min_size, detail }
             }
         }
     }
 
-    async fn try_rung(&self, rung: Rung) -> Result<(), (String, bool)> {
-        if rung == Rung::PowerOff {
+    async fn try_method(&self, method: TerminationMethod) -> Result<(), (String, bool)> {
+        if method == TerminationMethod::PowerOff {
             return power::off(self.settings.poweroff, &self.settings.poweroff_command).await.map_err(|e| (e, false));
         }
         let id = self.known_id().await.map_err(|error| (error, false))?;
         let aws = self.aws().await.map_err(|error| (error, false))?;
         // The lifecycle's own deadline comes after this: an answer is better than none.
-        let budget = self.settings.rung.mul_f64(0.9);
-        if rung == Rung::LifecycleAction {
+        let budget = self.settings.method.mul_f64(0.9);
+        if method == TerminationMethod::LifecycleAction {
             return self.finish_termination(budget).await.map_err(|error| (error, false));
         }
-        match rung {
-            Rung::AutoScaling { decrement } => group::terminate_in_group(aws, id, decrement, budget)
+        match method {
+            TerminationMethod::AutoScaling { decrement } => group::terminate_in_group(aws, id, decrement, budget)
                 .await
                 .map_err(|error| (error.to_string(), matches!(error, group::GroupError::AtMinSize(_)))),
             _ => instance::terminate(aws, id, budget).await.map_err(|error| (error.to_string(), false)),
@@ -362,7 +362,7 @@ fn aws_settings(region: &str) -> Result<AwsSettings, String> {
     let mut settings = AwsSettings::from_environment(region, &imds);
     if let Some(scale) = clock::time_scale() {
         settings.pause_scale = scale;
-        settings.denied_patience = settings.denied_patience.mul_f64(scale);
+        settings.denied_timeout = settings.denied_timeout.mul_f64(scale);
         settings.attempt_timeout = settings.attempt_timeout.mul_f64(scale.max(0.1));
     }
     Ok(settings)
@@ -376,7 +376,7 @@ fn wanted_of(answer: Result<Option<String>, ImdsError>) -> (Target, Option<Notic
         Ok(Some(_)) => (Target::InService, None),
         Ok(None) => (Target::Absent, None),
         Err(error) => {
-            warn!("the target life-cycle state is not known: {error}");
+            warn!("the target lifecycle state is not known: {error}");
             (Target::Unknown, None)
         }
     }

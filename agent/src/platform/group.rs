@@ -1,12 +1,12 @@
 //! The instance and the lifecycle hooks of its Auto Scaling group: a launch and a termination that wait for an answer.
 //!
-//! Nothing here costs a job: what the group or the role refuses is said, with what to do, and the life goes on.
+//! Nothing here costs a job: what the group or the role refuses is said, with what to do, and the run goes on.
 
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::aws::group::{self, Hook};
+use super::aws::group::{self, LifecycleHook};
 use super::aws::{Aws, CallError, Class};
 use super::ec2::{ASIDE_BUDGET, Ec2};
 use super::imds::Details;
@@ -48,7 +48,7 @@ impl Ec2 {
                 return warn!("the termination is not delayed: {error}");
             }
         };
-        let hook = Hook { group, name, id };
+        let hook = LifecycleHook { group, name, id };
         let period = self.heartbeat_period(aws, hook).await;
         info!("the group {group} terminates this instance: its hook {name} is kept waiting, every {period:?}");
         let mut refused = 0;
@@ -67,9 +67,9 @@ impl Ec2 {
         warn!("the hook {name} is no longer kept waiting: {REFUSALS} heartbeats in a row were refused");
     }
 
-    async fn heartbeat_period(&self, aws: &Aws, hook: Hook<'_>) -> Duration {
-        match group::hook_patience(aws, hook, ASIDE_BUDGET).await {
-            Ok(Some(patience)) => (patience / 3).clamp(SHORTEST_PERIOD, LONGEST_PERIOD),
+    async fn heartbeat_period(&self, aws: &Aws, hook: LifecycleHook<'_>) -> Duration {
+        match group::hook_timeout(aws, hook, ASIDE_BUDGET).await {
+            Ok(Some(timeout)) => (timeout / 3).clamp(SHORTEST_PERIOD, LONGEST_PERIOD),
             Ok(None) => {
                 warn!("the group {} has no lifecycle hook {}: see autoscaling.termination_hook", hook.group, hook.name);
                 SHORTEST_PERIOD
@@ -83,7 +83,7 @@ impl Ec2 {
 
     async fn complete(&self, name: &str, go_on: bool, awaited: bool, budget: Duration) -> Result<(), String> {
         let (aws, group, id) = (self.aws().await?, self.group().await?, self.known_id().await?);
-        let completed = group::complete(aws, Hook { group, name, id }, go_on, awaited, budget).await;
+        let completed = group::complete(aws, LifecycleHook { group, name, id }, go_on, awaited, budget).await;
         completed.map_err(|error| advice(&error, name))
     }
 

@@ -14,12 +14,12 @@ use mayfly_core::config::template::{self, Part};
 use mayfly_core::lifecycle::Outcome;
 
 /// How long a tag may come later than the instance.
-const TAG_PATIENCE: Duration = Duration::from_secs(60);
+const TAG_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often it is looked for.
-const TAG_PACE: Duration = Duration::from_secs(2);
+const TAG_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long one look may take.
+/// How long one poll may take.
 const TAG_BUDGET: Duration = Duration::from_secs(2);
 
 /// Where the metadata service lists the keys of the instance's tags; nowhere, if its tags are not in the metadata.
@@ -31,13 +31,13 @@ impl Ec2 {
         self.name.get().map_or(&self.settings.parameter, String::as_str)
     }
 
-    /// The parameter's name. Tags are waited for no longer than `patience`.
-    pub(super) async fn parameter(&self, patience: Duration) -> Result<&str, Refused> {
-        self.name.get_or_try_init(|| self.fill_parameter(patience)).await.map(String::as_str)
+    /// The parameter's name. Tags are waited for no longer than `timeout`.
+    pub(super) async fn parameter(&self, timeout: Duration) -> Result<&str, Refused> {
+        self.name.get_or_try_init(|| self.fill_parameter(timeout)).await.map(String::as_str)
     }
 
-    async fn fill_parameter(&self, patience: Duration) -> Result<String, Refused> {
-        let until = Instant::now() + patience.min(self.scaled(TAG_PATIENCE));
+    async fn fill_parameter(&self, timeout: Duration) -> Result<String, Refused> {
+        let until = Instant::now() + timeout.min(self.scaled(TAG_TIMEOUT));
         let id = self.known_id().await.map_err(unavailable)?;
         let parse = |text: &str| template::parse(text).map_err(|error| wrong(&error));
         let class = parse(&self.settings.class)?;
@@ -75,7 +75,7 @@ impl Ec2 {
                 info!("jit.parameter needs the instance tag {key}, which the metadata does not show: it is waited for");
                 told = true;
             }
-            sleep(self.scaled(TAG_PACE).min(until.saturating_duration_since(Instant::now()))).await;
+            sleep(self.scaled(TAG_INTERVAL).min(until.saturating_duration_since(Instant::now()))).await;
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use mayfly_core::config::PowerOff;
 
 /// How long the command may take to be accepted; systemd answers in milliseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What firmware says on every EC2 instance, in one of these.
 const VENDOR: &str = "Amazon EC2";
@@ -34,8 +34,8 @@ pub async fn off(when: PowerOff, command: &str) -> Result<(), String> {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let tried = |reason: String| Err(format!("{command:?} did not power the machine off: {reason}"));
-    match timeout(PATIENCE, shell.output()).await {
-        Err(_) => tried(format!("no end within {PATIENCE:?}")),
+    match timeout(TIMEOUT, shell.output()).await {
+        Err(_) => tried(format!("no end within {TIMEOUT:?}")),
         Ok(Err(error)) => tried(error.to_string()),
         Ok(Ok(output)) if output.status.success() => Ok(()),
         Ok(Ok(output)) => tried(format!("{}, {}", output.status, String::from_utf8_lossy(&output.stderr).trim())),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::unit::{Look, RunnerUnit};
+use super::unit::{RunnerUnit, UnitState};
 
 /// After an answer the next question may follow soon, after none later.
 const SOON: Duration = Duration::from_millis(100);
@@ -40,8 +40,8 @@ pub(super) fn believed(listener: Option<bool>, unit: impl FnOnce() -> Option<boo
 /// One question at a time.
 #[derive(Debug)]
 pub(super) struct Question {
-    under_way: Option<JoinHandle<Option<Look>>>,
-    answer: Option<Look>,
+    under_way: Option<JoinHandle<Option<UnitState>>>,
+    answer: Option<UnitState>,
     not_before: Instant,
 }
 
@@ -56,7 +56,7 @@ impl Question {
             return false;
         }
         let unit = unit.clone();
-        self.under_way = Some(tokio::spawn(async move { unit.look().await }));
+        self.under_way = Some(tokio::spawn(async move { unit.poll().await }));
         true
     }
 
@@ -70,7 +70,7 @@ impl Question {
     }
 
     /// The answer to the last question, once.
-    pub(super) fn answer(&mut self) -> Option<Look> {
+    pub(super) fn answer(&mut self) -> Option<UnitState> {
         self.answer.take()
     }
 }

@@ -54,7 +54,7 @@ pub struct RunnerPaths<'a> {
 pub fn build(
     own: impl IntoIterator<Item = (String, String)>,
     user: Option<&User>,
-    places: &RunnerPaths<'_>,
+    paths: &RunnerPaths<'_>,
 ) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::new();
     for (name, value) in own {
@@ -79,10 +79,10 @@ pub fn build(
     environment.extend([
         ("ACTIONS_RUNNER_RETURN_JOB_RESULT_FOR_HOSTED".into(), "1".into()), // exit 100 to 105, and one job only
         ("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE".into(), "1".into()), // exit 7
-        ("RUNNER_PERFLOG".into(), path(places.perf)),
-        ("ACTIONS_RUNNER_HOOK_JOB_STARTED".into(), path(places.job_started)),
-        ("ACTIONS_RUNNER_HOOK_JOB_COMPLETED".into(), path(places.job_completed)),
-        ("MAYFLY_HOOK_SOCKET".into(), path(places.hook_socket)),
+        ("RUNNER_PERFLOG".into(), path(paths.perf)),
+        ("ACTIONS_RUNNER_HOOK_JOB_STARTED".into(), path(paths.job_started)),
+        ("ACTIONS_RUNNER_HOOK_JOB_COMPLETED".into(), path(paths.job_completed)),
+        ("MAYFLY_HOOK_SOCKET".into(), path(paths.hook_socket)),
     ]);
     environment
 }

@@ -1,14 +1,14 @@
 //! `mayfly unit`: what systemd runs with full privileges before and after the runner's unit.
 //!
 //! The start is guarded here, where it happens: whoever starts the unit, a person or a second agent, the marker can be
-//! made only once in the life of an instance, and without it nothing runs.
+//! made only once in the run of an instance, and without it nothing runs.
 
 use std::path::Path;
 
 use mayfly_core::lifecycle::{Exit, Outcome};
 
 use super::prepare::{self, NotPrepared};
-use super::request::{self, NotStarted, Start, StartRequest};
+use super::request::{self, NotStarted, StartNote, StartRequest};
 use super::traces::{Ending, Traces};
 use crate::base::paths::Paths;
 
@@ -29,7 +29,7 @@ fn guarded(paths: &Paths) -> Result<(), NotStarted> {
             "there is no request of the agent in {runtime}: {error}; only the agent starts this unit"
         ))
     })?;
-    Start::of(&request)
+    StartNote::of(&request)
         .leave(paths)
         .map_err(|error| NotStarted::agent_failed(format!("cannot write into {runtime}: {error}")))?;
     runs_in(&request.directory)?;
@@ -57,8 +57,8 @@ fn runs_in(directory: &Path) -> Result<(), NotStarted> {
 
 /// After the runner's unit stopped: how the listener ended, if nobody wrote that before, and no file of the spent
 /// registration left. Where that is, the start has told.
-pub fn stopped(start: &Start) {
-    let Start { state_directory, directory } = start;
+pub fn stopped(start: &StartNote) {
+    let StartNote { state_directory, directory } = start;
     let traces = Traces::new(state_directory);
     if traces.exit().is_none()
         && let Some(exit) = exit_of_environment(|name| std::env::var(name).ok())

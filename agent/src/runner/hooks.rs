@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::base::paths::Paths;
 use crate::base::users::User;
-use mayfly_core::lifecycle::{JobInfo, Sign};
+use mayfly_core::lifecycle::{JobInfo, Observation};
 
 /// Every call's trace, in the perf log directory, which the job's user can write.
 pub const TRACE_FILE: &str = "hooks.jsonl";
@@ -19,14 +19,14 @@ pub const TRACE_FILE: &str = "hooks.jsonl";
 /// Which hook is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Hook {
+pub enum JobHook {
     /// `ACTIONS_RUNNER_HOOK_JOB_STARTED`
     JobStarted,
     /// `ACTIONS_RUNNER_HOOK_JOB_COMPLETED`
     JobCompleted,
 }
 
-impl Hook {
+impl JobHook {
     const fn name(self) -> &'static str {
         match self {
             Self::JobStarted => "job-started",
@@ -37,16 +37,16 @@ impl Hook {
 
 /// A hook's call to the agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Call {
+pub struct HookCall {
     /// Which.
-    pub hook: Hook,
+    pub hook: JobHook,
     /// The job, as the environment of the hook tells it.
     pub job: JobInfo,
 }
 
 /// The agent's answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Reply {
+pub struct HookReply {
     /// Whether the job may go on to use Docker.
     #[serde(default)]
     pub docker: DockerGate,
@@ -101,7 +101,7 @@ impl Annotations {
     }
 
     /// Takes back those of this title.
-    pub fn retract(&self, title: &str) {
+    pub fn clear(&self, title: &str) {
         self.0.send_modify(|all| all.retain(|annotation| annotation.title != title));
     }
 
@@ -147,10 +147,10 @@ pub enum DockerGate {
     },
 }
 
-impl Call {
+impl HookCall {
     /// Reads the job from the environment that the runner gives its hooks.
     #[must_use]
-    pub fn from_environment(hook: Hook, variables: &BTreeMap<String, String>) -> Self {
+    pub fn from_environment(hook: JobHook, variables: &BTreeMap<String, String>) -> Self {
         let value = |name: &str| variables.get(name).cloned().unwrap_or_default();
         let job = JobInfo {
             repository: value("GITHUB_REPOSITORY"),
@@ -164,8 +164,8 @@ impl Call {
 
     /// Reads a line that [`Self::leave_trace`] wrote.
     #[must_use]
-    pub fn read(line: &str) -> Option<Sign> {
-        serde_json::from_str(line).ok().map(Self::sign)
+    pub fn read(line: &str) -> Option<Observation> {
+        serde_json::from_str(line).ok().map(Self::observation)
     }
 
     /// Leaves a line for an agent that may be dead at this moment and alive again the next.
@@ -180,10 +180,10 @@ impl Call {
 
     /// As the lifecycle takes it.
     #[must_use]
-    pub fn sign(self) -> Sign {
+    pub fn observation(self) -> Observation {
         match self.hook {
-            Hook::JobStarted => Sign::HookStarted(self.job),
-            Hook::JobCompleted => Sign::HookCompleted,
+            JobHook::JobStarted => Observation::HookStarted(self.job),
+            JobHook::JobCompleted => Observation::HookCompleted,
         }
     }
 }
@@ -192,8 +192,8 @@ impl Call {
 ///
 /// # Errors
 /// It could not be made.
-pub fn make_runtime_directory(places: &Paths) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o755).create(&places.runtime)
+pub fn make_runtime_directory(paths: &Paths) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(&paths.runtime)
 }
 
 /// Puts the hook scripts and a fresh perf log directory in place. The operators' own hooks are programs in
@@ -201,14 +201,14 @@ pub fn make_runtime_directory(places: &Paths) -> io::Result<()> {
 ///
 /// # Errors
 /// A file could not be written.
-pub fn install(places: &Paths, operators: Option<&Path>, user: Option<&User>) -> io::Result<()> {
+pub fn install(paths: &Paths, operators: Option<&Path>, user: Option<&User>) -> io::Result<()> {
     let mayfly = std::env::current_exe()?;
-    for hook in [Hook::JobStarted, Hook::JobCompleted] {
-        let path = places.hook_script(hook.name());
+    for hook in [JobHook::JobStarted, JobHook::JobCompleted] {
+        let path = paths.hook_script(hook.name());
         fs::write(&path, script(&mayfly.to_string_lossy(), operators, hook))?;
         fs::set_permissions(&path, Permissions::from_mode(0o644))?;
     }
-    let perf = places.perf();
+    let perf = paths.perf();
     match fs::remove_dir_all(&perf) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => fs::create_dir(&perf)?,
@@ -221,7 +221,7 @@ pub fn install(places: &Paths, operators: Option<&Path>, user: Option<&User>) ->
 
 /// The runner executes it with `bash -e`. A binary that was removed meanwhile must not fail the job.
 /// A hook of the operators that fails does fail it: that is what GitHub's own hooks do.
-fn script(mayfly: &str, operators: Option<&Path>, hook: Hook) -> String {
+fn script(mayfly: &str, operators: Option<&Path>, hook: JobHook) -> String {
     let quoted = quoted(mayfly);
     let name = hook.name();
     let mut script = format!(

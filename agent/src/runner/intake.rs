@@ -8,20 +8,20 @@ use tracing::warn;
 
 use super::tail::Tail;
 use crate::runner::hooks;
-use mayfly_core::lifecycle::{Sign, Trouble};
+use mayfly_core::lifecycle::{ConsoleError, Observation};
 use mayfly_core::runner::{console, perf};
 
 /// So much is read of each file in the perf log directory. The runner writes some hundred lines, the hooks two.
 const FOREIGN: u64 = 1024 * 1024;
 
-/// So many signs are passed on that change the life there and back, such as a connection that is lost and comes again.
+/// So many observations are passed on that change the run there and back, such as a connection that is lost and comes again.
 const REPEATS: u32 = 1000;
 
 /// Something that was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Read {
     /// What it says about the runner.
-    pub(super) sign: Option<Sign>,
+    pub(super) observation: Option<Observation>,
     /// A console line that was not passed on yet, and where it ends in the file.
     pub(super) line: Option<(String, u64)>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Intake {
     admission: Admission,
 }
 
-/// Which signs are passed on.
+/// Which observations are passed on.
 #[derive(Debug, Default)]
 struct Admission {
     started: bool,
@@ -76,24 +76,26 @@ impl Intake {
         let mut read = Vec::new();
         let (told, before_end) = (self.told, self.before_end);
         let more = self.console.read(|line, end| {
-            let sign = console::sign(line);
+            let observation = console::observation(line);
             // Lines that an earlier agent process passed on are evidence still, and nothing more. A job's end among those
             // that are older than its worker's is forged, by the job's name.
-            let forged = end <= before_end && matches!(sign, Some(Sign::Completed { .. }));
+            let forged = end <= before_end && matches!(observation, Some(Observation::Completed { .. }));
             let line = (end > told).then(|| (line.to_owned(), end));
-            let sign = sign.filter(|_| !forged);
-            if sign.is_some() || line.is_some() {
-                read.push(Read { sign, line });
+            let observation = observation.filter(|_| !forged);
+            if observation.is_some() || line.is_some() {
+                read.push(Read { observation, line });
             }
         })?;
-        let mut note = |sign: Option<Sign>| read.extend(sign.map(|sign| Read { sign: Some(sign), line: None }));
+        let mut note = |observation: Option<Observation>| {
+            read.extend(observation.map(|observation| Read { observation: Some(observation), line: None }))
+        };
         // These two are the job's to spoil: then the other witnesses have to do.
-        let perf_more = self.perf.read(|line, _| note(perf::sign(line))).unwrap_or(false);
-        let hooks_more = self.hooks.read(|line, _| note(hooks::Call::read(line))).unwrap_or(false);
+        let perf_more = self.perf.read(|line, _| note(perf::observation(line))).unwrap_or(false);
+        let hooks_more = self.hooks.read(|line, _| note(hooks::HookCall::read(line))).unwrap_or(false);
         for one in &mut read {
-            one.sign = one.sign.take().filter(|sign| self.admission.admits(sign));
+            one.observation = one.observation.take().filter(|observation| self.admission.admits(observation));
         }
-        read.retain(|one| one.sign.is_some() || one.line.is_some());
+        read.retain(|one| one.observation.is_some() || one.line.is_some());
         if self.perf.is_spent() || self.hooks.is_spent() {
             self.admission.say();
         }
@@ -104,7 +106,7 @@ impl Intake {
     pub(super) fn finish(&mut self) -> Vec<Read> {
         let mut read = Vec::new();
         self.console.finish(|line| {
-            read.push(Read { sign: console::sign(line), line: Some((line.to_owned(), u64::MAX)) });
+            read.push(Read { observation: console::observation(line), line: Some((line.to_owned(), u64::MAX)) });
         });
         read
     }
@@ -112,17 +114,19 @@ impl Intake {
 
 impl Admission {
     /// The first call of each hook counts, and what goes there and back does so a bounded number of times. Everything else
-    /// can only add up, and so changes the life a bounded number of times by itself.
-    fn admits(&mut self, sign: &Sign) -> bool {
-        let admitted = match sign {
-            Sign::HookStarted(_) => !std::mem::replace(&mut self.started, true),
-            Sign::HookCompleted => !std::mem::replace(&mut self.completed, true),
-            Sign::Listening
-            | Sign::JobMessage
-            | Sign::Reconnected
-            | Sign::UpdateStarted
-            | Sign::UpdateFailed
-            | Sign::Trouble(Trouble::Unreachable | Trouble::SessionConflict | Trouble::ClockSkew) => {
+    /// can only add up, and so changes the run a bounded number of times by itself.
+    fn admits(&mut self, observation: &Observation) -> bool {
+        let admitted = match observation {
+            Observation::HookStarted(_) => !std::mem::replace(&mut self.started, true),
+            Observation::HookCompleted => !std::mem::replace(&mut self.completed, true),
+            Observation::Listening
+            | Observation::JobMessage
+            | Observation::Reconnected
+            | Observation::UpdateStarted
+            | Observation::UpdateFailed
+            | Observation::ConsoleError(
+                ConsoleError::Unreachable | ConsoleError::SessionConflict | ConsoleError::ClockSkew,
+            ) => {
                 self.repeats = self.repeats.saturating_add(1);
                 self.repeats <= REPEATS
             }
@@ -150,23 +154,33 @@ mod tests {
     #[test]
     fn the_first_call_of_each_hook_is_passed_on_and_no_other() {
         let mut admission = Admission::default();
-        let call =
-            |repository: &str| Sign::HookStarted(JobInfo { repository: repository.to_owned(), ..JobInfo::default() });
-        assert!(admission.admits(&call("o/r")) && admission.admits(&Sign::HookCompleted));
+        let call = |repository: &str| {
+            Observation::HookStarted(JobInfo { repository: repository.to_owned(), ..JobInfo::default() })
+        };
+        assert!(admission.admits(&call("o/r")) && admission.admits(&Observation::HookCompleted));
         for number in 0..1000 {
-            assert!(!admission.admits(&call(&format!("forged/{number}"))), "call {number} reached the life");
-            assert!(!admission.admits(&Sign::HookCompleted));
+            assert!(!admission.admits(&call(&format!("forged/{number}"))), "call {number} reached the run");
+            assert!(!admission.admits(&Observation::HookCompleted));
         }
         assert_eq!(admission.left_out, 2000);
     }
 
     #[test]
-    fn what_goes_there_and_back_is_bounded_and_what_ends_a_life_is_not() {
+    fn what_goes_there_and_back_is_bounded_and_what_ends_a_run_is_not() {
         let mut admission = Admission::default();
-        let flips = [Sign::Trouble(Trouble::Unreachable), Sign::Reconnected, Sign::UpdateStarted, Sign::UpdateFailed];
-        let passed = flips.iter().cycle().take(100_000).filter(|sign| admission.admits(sign)).count();
+        let flips = [
+            Observation::ConsoleError(ConsoleError::Unreachable),
+            Observation::Reconnected,
+            Observation::UpdateStarted,
+            Observation::UpdateFailed,
+        ];
+        let passed = flips.iter().cycle().take(100_000).filter(|observation| admission.admits(observation)).count();
         assert_eq!(passed, REPEATS as usize);
-        for last in [Sign::Trouble(Trouble::RegistrationRemoved), Sign::WorkerGone, Sign::WorkerSeen] {
+        for last in [
+            Observation::ConsoleError(ConsoleError::RegistrationRemoved),
+            Observation::WorkerGone,
+            Observation::WorkerSeen,
+        ] {
             assert!(admission.admits(&last), "{last:?} was lost in the flood before it");
         }
     }

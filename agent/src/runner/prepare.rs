@@ -30,18 +30,22 @@ impl From<NotStarted> for NotPrepared {
     }
 }
 
-/// Prepares the one start. `shim`: the supervisor process, if it is not systemd, which stops a unit with a signal that the
+/// Prepares the one start. `supervisor_process`: the supervisor process, if it is not systemd, which stops a unit with a signal that the
 /// runner must be able to explain to its job.
 ///
 /// # Errors
 /// Nothing may be started. Once the marker is made the start is spent, and the exit file says what became of it.
-pub fn prepare(request: &StartRequest, paths: &Paths, shim: Option<ProcessId>) -> Result<(), NotPrepared> {
+pub fn prepare(
+    request: &StartRequest,
+    paths: &Paths,
+    supervisor_process: Option<ProcessId>,
+) -> Result<(), NotPrepared> {
     let traces = Traces::new(&request.state_directory);
     if traces.is_marked() {
         return Err(NotPrepared::StartedBefore);
     }
     let user = check(request)?;
-    traces.mark(&request.marker(shim)).map_err(|error| match error.kind() {
+    traces.mark(&request.marker(supervisor_process)).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => NotPrepared::StartedBefore,
         _ => NotPrepared::Refused(NotStarted {
             outcome: Outcome::JournalFailed,
@@ -51,7 +55,7 @@ pub fn prepare(request: &StartRequest, paths: &Paths, shim: Option<ProcessId>) -
             ),
         }),
     })?;
-    put_in_place(request, paths, user.as_ref(), shim.is_none()).map_err(|detail| {
+    put_in_place(request, paths, user.as_ref(), supervisor_process.is_none()).map_err(|detail| {
         // The one start is spent; whoever looks later must know that nothing came of it.
         let _ = traces.write_exit(&Ending::NotExecuted(detail.clone()));
         NotStarted::runner_missing(detail).into()

@@ -13,13 +13,13 @@ use tokio::process::Command;
 use super::files;
 use super::prepare;
 use super::request::{NotStarted, StartRequest};
-use super::shim::Answer;
+use super::supervisor_process::StartAnswer;
 use super::traces::Traces;
 use super::tree::{self, ProcessId};
 use crate::base::paths::Paths;
 
-/// How long the shim may take to answer; it needs a few milliseconds.
-const SHIM_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the supervisor process may take to answer; it needs a few milliseconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The runner below a supervisor process of its own.
 #[derive(Clone, Debug)]
@@ -38,35 +38,36 @@ impl RunnerProcess {
 
     /// The supervisor process, if there was a start.
     #[must_use]
-    pub fn shim(&self) -> Option<ProcessId> {
-        self.traces.marker().and_then(|marker| marker.shim)
+    pub fn supervisor_process(&self) -> Option<ProcessId> {
+        self.traces.marker().and_then(|marker| marker.supervisor_process)
     }
 
     pub(super) async fn start(&self, request: &StartRequest) -> Result<(), NotStarted> {
         let failed = |error: &dyn std::fmt::Display| {
-            NotStarted::agent_failed(format!("cannot run the shim that starts the runner: {error}"))
+            NotStarted::agent_failed(format!("cannot run the supervisor process that starts the runner: {error}"))
         };
-        let answer = tokio::time::timeout(SHIM_TIMEOUT, self.ask_shim(request))
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.ask(request))
             .await
-            .map_err(|_| failed(&format_args!("no answer within {SHIM_TIMEOUT:?}")))?
+            .map_err(|_| failed(&format_args!("no answer within {ANSWER_TIMEOUT:?}")))?
             .map_err(|error| failed(&error))?;
         match answer {
-            Answer::Started(_) | Answer::StartedBefore => Ok(()),
-            Answer::Refused(reason) => Err(reason),
+            StartAnswer::Started(_) | StartAnswer::StartedBefore => Ok(()),
+            StartAnswer::Refused(reason) => Err(reason),
         }
     }
 
-    async fn ask_shim(&self, request: &StartRequest) -> io::Result<Answer> {
+    async fn ask(&self, request: &StartRequest) -> io::Result<StartAnswer> {
         // This very binary, even if the file was replaced or deleted meanwhile.
-        let mut shim = Command::new("/proc/self/exe")
-            .arg("shim")
+        let mut supervisor_process = Command::new("/proc/self/exe")
+            .arg("supervise")
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let (Some(mut input), Some(mut output)) = (shim.stdin.take(), shim.stdout.take()) else {
+        let (Some(mut input), Some(mut output)) = (supervisor_process.stdin.take(), supervisor_process.stdout.take())
+        else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         let text = Zeroizing::new(serde_json::to_vec(&(request, &self.paths))?);
@@ -75,7 +76,7 @@ impl RunnerProcess {
         let mut text = String::new();
         output.read_to_string(&mut text).await?;
         // Reaped when it ends, in the background; the traces tell how the listener ended.
-        tokio::spawn(async move { shim.wait().await });
+        tokio::spawn(async move { supervisor_process.wait().await });
         if text.is_empty() {
             return Err(io::Error::other("it ended without an answer"));
         }
@@ -96,7 +97,7 @@ impl RunnerProcess {
     }
 
     pub(super) async fn kill(&self, within: Duration) -> usize {
-        tree::kill_all(self.shim().map(|shim| shim.pid), within).await
+        tree::kill_all(self.supervisor_process().map(|supervisor_process| supervisor_process.pid), within).await
     }
 
     pub(super) fn clear(&self) -> io::Result<()> {

@@ -113,11 +113,11 @@ impl StartRequest {
 
     /// The marker of this start.
     #[must_use]
-    pub fn marker(&self, shim: Option<ProcessId>) -> Marker {
+    pub fn marker(&self, supervisor_process: Option<ProcessId>) -> Marker {
         Marker {
             instance: self.instance.clone(),
             boot: self.boot.clone(),
-            shim,
+            supervisor_process,
             files: self.files.keys().cloned().collect(),
             label: self.label.clone(),
             directory: Some(self.directory.clone()),
@@ -138,22 +138,22 @@ impl StartRequest {
     ///
     /// # Errors
     /// It could not be written.
-    pub fn leave(&self, places: &Paths) -> io::Result<()> {
-        withdraw(places)?;
-        let _ = fs::remove_file(refusal(places));
+    pub fn leave(&self, paths: &Paths) -> io::Result<()> {
+        withdraw(paths)?;
+        let _ = fs::remove_file(refusal(paths));
         let text = Zeroizing::new(serde_json::to_vec(self)?);
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path(places))?.write_all(&text)
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path(paths))?.write_all(&text)
     }
 
     /// Takes the request, which is gone then.
     ///
     /// # Errors
     /// There is none, it is not root's alone, or it is not one.
-    pub fn take(places: &Paths) -> io::Result<Self> {
-        let path = path(places);
+    pub fn take(paths: &Paths) -> io::Result<Self> {
+        let path = path(paths);
         is_own(&path)?;
         let text = Zeroizing::new(fs::read(&path)?);
-        withdraw(places)?;
+        withdraw(paths)?;
         Ok(serde_json::from_slice(&text)?)
     }
 }
@@ -162,35 +162,35 @@ impl StartRequest {
 ///
 /// # Errors
 /// It is there and could not be removed.
-pub fn withdraw(places: &Paths) -> io::Result<()> {
-    durable::remove(&path(places))
+pub fn withdraw(paths: &Paths) -> io::Result<()> {
+    durable::remove(&path(paths))
 }
 
 /// Leaves the reason of a refusal for the agent.
 ///
 /// # Errors
 /// It could not be written; the journal has it all the same.
-pub fn refuse(places: &Paths, reason: &NotStarted) -> io::Result<()> {
-    fs::write(refusal(places), serde_json::to_vec(reason)?)
+pub fn refuse(paths: &Paths, reason: &NotStarted) -> io::Result<()> {
+    fs::write(refusal(paths), serde_json::to_vec(reason)?)
 }
 
 /// The reason of a refusal, if there was one.
 #[must_use]
-pub fn refused(places: &Paths) -> Option<NotStarted> {
-    serde_json::from_slice(&fs::read(refusal(places)).ok()?).ok()
+pub fn refused(paths: &Paths) -> Option<NotStarted> {
+    serde_json::from_slice(&fs::read(refusal(paths)).ok()?).ok()
 }
 
 /// Where a start left its traces and its files: told to the unit's stop, whose environment and configuration need not be
 /// the agent's.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Start {
+pub struct StartNote {
     /// Where marker and exit file are.
     pub state_directory: PathBuf,
     /// The runner's directory.
     pub directory: PathBuf,
 }
 
-impl Start {
+impl StartNote {
     /// Where the start of this request leaves them.
     #[must_use]
     pub fn of(request: &StartRequest) -> Self {
@@ -201,14 +201,14 @@ impl Start {
     ///
     /// # Errors
     /// It could not be written.
-    pub fn leave(&self, places: &Paths) -> io::Result<()> {
-        durable::replace(&start(places), &serde_json::to_vec(self)?)
+    pub fn leave(&self, paths: &Paths) -> io::Result<()> {
+        durable::replace(&start(paths), &serde_json::to_vec(self)?)
     }
 
     /// What the last start left; `None` if there was none that said so.
     #[must_use]
-    pub fn last(places: &Paths) -> Option<Self> {
-        let path = start(places);
+    pub fn last(paths: &Paths) -> Option<Self> {
+        let path = start(paths);
         // Whoever else could write it could have root remove files anywhere.
         is_own(&path).ok()?;
         serde_json::from_slice(&fs::read(path).ok()?).ok()
@@ -224,14 +224,14 @@ fn is_own(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn start(places: &Paths) -> PathBuf {
-    places.runtime.join("start.json")
+fn start(paths: &Paths) -> PathBuf {
+    paths.runtime.join("start.json")
 }
 
-fn path(places: &Paths) -> PathBuf {
-    places.runtime.join("order.json")
+fn path(paths: &Paths) -> PathBuf {
+    paths.runtime.join("start-request.json")
 }
 
-fn refusal(places: &Paths) -> PathBuf {
-    places.runtime.join("refusal.json")
+fn refusal(paths: &Paths) -> PathBuf {
+    paths.runtime.join("refusal.json")
 }

@@ -24,18 +24,18 @@ use mayfly_core::record::StepMarks;
 /// it waits for ends, or it takes that for a program that failed and goes on with its script.
 const HANDOVER: Duration = Duration::from_millis(200);
 
-/// The pace of the watch.
-const PACE: Duration = Duration::from_millis(100);
+/// The interval of the watch.
+const INTERVAL: Duration = Duration::from_millis(100);
 /// On a machine with very many processes.
-const SLOWEST_PACE: Duration = Duration::from_secs(1);
+const SLOWEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A look at all processes ends here, whatever a job does to the table.
+/// A pass over all processes ends here, whatever a job does to the table.
 const MOST_PROCESSES: usize = 1 << 16;
 /// And after this time.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// How long the steps may take to be gone once they are killed.
-const KILL_PATIENCE: Duration = Duration::from_secs(2);
+const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// They pass a SIGINT on to the program that they run: it would get two.
 const PASS_ON: [&str; 2] = ["sudo", "timeout"];
@@ -50,7 +50,7 @@ pub struct Steps {
 #[derive(Debug, Default)]
 struct Seen {
     worker: Option<ProcessId>,
-    /// Everything that was below the worker since the stop began, and lives: what lost its parent meanwhile is in here.
+    /// Everything that was below the worker since the stop began, and is alive: what lost its parent meanwhile is in here.
     known: HashSet<ProcessId>,
     /// There was something to wait for.
     any: bool,
@@ -98,7 +98,7 @@ impl Steps {
         loop {
             let began = Instant::now();
             self.off_the_loop(Steps::look).await;
-            tokio::time::sleep((began.elapsed() * 4).clamp(PACE, SLOWEST_PACE)).await;
+            tokio::time::sleep((began.elapsed() * 4).clamp(INTERVAL, SLOWEST_INTERVAL)).await;
         }
     }
 
@@ -110,7 +110,7 @@ impl Steps {
         }
     }
 
-    /// A look at a thousand processes takes some ten milliseconds, and the loop has other things to do.
+    /// A pass over a thousand processes takes some ten milliseconds, and the loop has other things to do.
     async fn off_the_loop<T: Send + Default + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
         let steps = self.clone();
         tokio::task::spawn_blocking(move || work(&steps)).await.unwrap_or_default()
@@ -149,7 +149,7 @@ impl Steps {
 
     /// All of it is stopped first, parents before their children, so that nothing forks away from under the kill.
     fn kill_now(&self) -> usize {
-        let deadline = Instant::now() + KILL_PATIENCE;
+        let deadline = Instant::now() + KILL_TIMEOUT;
         loop {
             let mut stopped = HashSet::new();
             for _ in 0..8 {

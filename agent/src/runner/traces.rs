@@ -2,9 +2,9 @@
 //!
 //! | file | written by | means |
 //! |---|---|---|
-//! | `runner.started` | the shim or the unit's start, exclusively and synced, before anything else | a start happened; there is never another |
-//! | `runner.pid` | the shim after the spawn, or the agent that asked systemd | which process the listener is |
-//! | `runner.exit` | the shim or the unit's stop, when the listener has ended | how it ended |
+//! | `runner.started` | the supervisor process or the unit's start, exclusively and synced, before anything else | a start happened; there is never another |
+//! | `runner.pid` | the supervisor process after the spawn, or the agent that asked systemd | which process the listener is |
+//! | `runner.exit` | the supervisor process or the unit's stop, when the listener has ended | how it ended |
 //! | `runner.stopping` | the unit's stop, while there is a listener | systemd is told to stop the unit, by whomever |
 //! | `console.told` | the agent | up to where `console.log` was passed on |
 //! | `console.log` | the listener and its worker | their stdout and stderr |
@@ -41,8 +41,8 @@ pub struct Marker {
     pub instance: String,
     /// The boot it was written in.
     pub boot: String,
-    /// The shim; under systemd there is none.
-    pub shim: Option<ProcessId>,
+    /// The supervisor process; under systemd there is none.
+    pub supervisor_process: Option<ProcessId>,
     /// The JIT configuration's file names, to be removed at the end.
     pub files: Vec<String>,
     /// What the runner labels its containers with.
@@ -90,7 +90,7 @@ impl Traces {
     }
 
     /// Creates the marker, durably and whole: it appears under its name with everything that it says. Exactly one call in
-    /// the life of an instance succeeds.
+    /// the run of an instance succeeds.
     ///
     /// # Errors
     /// `AlreadyExists` if there was a start before; others if it could not be made durable, and then nothing may start.
@@ -183,7 +183,7 @@ impl Traces {
         }
     }
 
-    /// Forgets everything but what is spent: for a new life on a machine that may have several, or after a foreign one.
+    /// Forgets everything but what is spent: for a new run on a machine that may have several, or after a foreign one.
     ///
     /// # Errors
     /// The spent JIT configuration could not be filed (then nothing is forgotten), or a file is there and could not be

@@ -72,7 +72,7 @@ pub fn worker_of(listener: ProcessId) -> Option<ProcessId> {
     })
 }
 
-/// The worker process in a shim's session, whoever its parent is by now.
+/// The worker process in a supervisor process's session, whoever its parent is by now.
 ///
 /// # Errors
 /// The processes of this machine cannot be seen: whether there is one is not known.
@@ -98,12 +98,12 @@ fn worker(stat: &Stat) -> Option<ProcessId> {
     (stat.comm == WORKER_COMM).then_some(ProcessId { pid: stat.pid, started: stat.starttime })
 }
 
-/// The living processes below `own` or the shim, or in the shim's session; without these two.
-fn members(own: i32, shim: Option<i32>) -> Vec<i32> {
+/// The living processes below `own` or the supervisor process, or in the supervisor process's session; without these two.
+fn members(own: i32, supervisor_process: Option<i32>) -> Vec<i32> {
     let Ok(processes) = all_processes() else { return Vec::new() };
     let stats: Vec<Stat> = processes.flatten().filter_map(|process| process.stat().ok()).collect();
     let parents: HashMap<i32, i32> = stats.iter().map(|stat| (stat.pid, stat.ppid)).collect();
-    let is_root = |pid: i32| pid == own || Some(pid) == shim;
+    let is_root = |pid: i32| pid == own || Some(pid) == supervisor_process;
     let below = |pid: i32| {
         // Bounded, since a snapshot of a changing tree could hold a circle.
         std::iter::successors(parents.get(&pid).copied(), |pid| parents.get(pid).copied()).take(256).any(is_root)
@@ -111,22 +111,23 @@ fn members(own: i32, shim: Option<i32>) -> Vec<i32> {
     stats
         .iter()
         .filter(|stat| !is_root(stat.pid) && !matches!(stat.state, 'Z' | 'X'))
-        .filter(|stat| Some(stat.session) == shim || below(stat.pid))
+        .filter(|stat| Some(stat.session) == supervisor_process || below(stat.pid))
         .map(|stat| stat.pid)
         .collect()
 }
 
-/// Kills everything below the shim, in its session, or adopted by this process, and waits until it is gone.
+/// Kills everything below the supervisor process, in its session, or adopted by this process, and waits until it is gone.
 ///
 /// First all of it is stopped, so that nothing forks away from under the kill. Returns how many processes were left
-/// after `patience`: those of other users, if this process is not root.
-pub async fn kill_all(shim: Option<i32>, patience: Duration) -> usize {
+/// after `timeout`: those of other users, if this process is not root.
+pub async fn kill_all(supervisor_process: Option<i32>, timeout: Duration) -> usize {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let deadline = tokio::time::Instant::now() + patience;
+    let deadline = tokio::time::Instant::now() + timeout;
     loop {
         let mut stopped = HashSet::new();
         for _ in 0..8 {
-            let fresh: Vec<i32> = members(own, shim).into_iter().filter(|pid| stopped.insert(*pid)).collect();
+            let fresh: Vec<i32> =
+                members(own, supervisor_process).into_iter().filter(|pid| stopped.insert(*pid)).collect();
             if fresh.is_empty() {
                 break;
             }
@@ -140,7 +141,7 @@ pub async fn kill_all(shim: Option<i32>, patience: Duration) -> usize {
         if !stopped.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let left = members(own, shim).len();
+        let left = members(own, supervisor_process).len();
         if left == 0 || tokio::time::Instant::now() >= deadline {
             return left;
         }

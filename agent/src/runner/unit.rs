@@ -79,8 +79,8 @@ impl RunnerUnit {
     }
 
     /// Kills everything in the unit's cgroup. Returns how many processes were left; nothing if that could not be seen.
-    pub(super) async fn kill(&self, patience: Duration) -> Option<usize> {
-        self.manager.kill_all(RUNNER, patience).await
+    pub(super) async fn kill(&self, timeout: Duration) -> Option<usize> {
+        self.manager.kill_all(RUNNER, timeout).await
     }
 
     /// Stops the unit, which clears the files of the spent registration away.
@@ -89,21 +89,21 @@ impl RunnerUnit {
         self.manager.stop(RUNNER, STOP_TIMEOUT).await
     }
 
-    /// Tells of changes of the unit; silent if systemd cannot be reached, and then the watcher's own pace has to do.
+    /// Tells of changes of the unit; silent if systemd cannot be reached, and then the watcher's own interval has to do.
     pub async fn changes(&self) -> Changes {
         self.manager.changes(RUNNER).await.unwrap_or_else(|_| Changes::none())
     }
 
     /// What systemd knows of the listener; `None` if it does not answer.
-    pub async fn look(&self) -> Option<Look> {
+    pub async fn poll(&self) -> Option<UnitState> {
         let status = self.manager.status(RUNNER).await.ok()?;
         if let Some(pid) = status.main {
             note_listener(&self.traces, pid);
             let leaving = status.active == "deactivating" && self.is_machine_stopping().await == Some(true);
-            return Some(Look::Running { leaving });
+            return Some(UnitState::Running { leaving });
         }
         if status.sub.starts_with("start") || status.active == "activating" {
-            return Some(Look::Running { leaving: false });
+            return Some(UnitState::Running { leaving: false });
         }
         let leaving = self.is_machine_stopping().await == Some(true);
         let ending = match status.exit {
@@ -114,7 +114,7 @@ impl RunnerUnit {
             // Stopped and forgotten, or it died with an earlier boot.
             None => Ending::Exited(Exit::Lost),
         };
-        Some(Look::Ended { ending, leaving })
+        Some(UnitState::Ended { ending, leaving })
     }
 
     /// Whether there are processes in the unit's cgroup, by what can be seen without systemd.
@@ -129,9 +129,9 @@ impl RunnerUnit {
     }
 }
 
-/// What a look at the unit showed.
+/// What a poll of the unit showed.
 #[derive(Debug)]
-pub enum Look {
+pub enum UnitState {
     /// The listener runs, or is about to.
     Running {
         /// systemd is stopping it, because the machine shuts down.

@@ -17,7 +17,7 @@ use super::traces::{Ending, Traces};
 use super::tree::{ProcessId, worker_in_session, worker_in_unit, worker_of};
 use crate::base::seen::Seen;
 use crate::systemd::{Changes, RUNNER};
-use mayfly_core::lifecycle::{Event, Exit, Outcome, Sign};
+use mayfly_core::lifecycle::{Event, Exit, Observation, Outcome};
 use mayfly_core::runner::perf;
 
 mod systemd;
@@ -25,35 +25,35 @@ mod systemd;
 use systemd::{subscribe, subscribed};
 
 /// A worker is looked for this often once a job was assigned, and its end once the listener has ended.
-const SEARCH_PACE: Duration = Duration::from_millis(100);
+const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// For so many looks; a worker that is not there by then is a wedge in the making, and nothing is urgent about it.
-const SEARCH_LOOKS: u32 = 300;
+/// For so many polls; a worker that is not there by then is a wedge in the making, and nothing is urgent about it.
+const SEARCH_POLLS: u32 = 300;
 
 /// A worker at work is looked at this often.
-const WORK_PACE: Duration = Duration::from_secs(1);
+const WORK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Without any sign of a job, files are looked at this often, should a notification be lost.
-const QUIET_PACE: Duration = Duration::from_secs(5);
+const QUIET_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long the shim may take to write down an exit, once listener and shim are gone.
-const EXIT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the supervisor process may take to write down an exit, once listener and supervisor process are gone.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long systemd may take to say how a listener ended that is gone.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a result waits for systemd to say whether the machine is shutting down.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What to watch.
 #[derive(Debug)]
-pub struct Watch {
+pub struct RunnerWatch {
     traces: Traces,
     perf: PathBuf,
     intake: Intake,
     supervisor: Supervisor,
     /// The supervisor process, if it is not systemd.
-    shim: Option<ProcessId>,
+    supervisor_process: Option<ProcessId>,
     question: Question,
     /// systemd told of a change of the unit that was not asked about yet.
     unit_changed: bool,
@@ -72,13 +72,13 @@ pub struct Watch {
     /// A worker was there, as far as the lifecycle knows.
     worker_told: bool,
     /// How often a worker was looked for since a job was assigned.
-    looks_for_worker: Option<u32>,
+    polls_for_worker: Option<u32>,
     events: mpsc::Sender<Seen>,
-    looks: mpsc::Receiver<()>,
+    polls: mpsc::Receiver<()>,
 }
 
-impl Watch {
-    /// Watches the runner with these traces. A message on `looks` is answered with [`Event::Looked`].
+impl RunnerWatch {
+    /// Watches the runner with these traces. A message on `polls` is answered with [`Event::Polled`].
     /// `worker_told`: an earlier agent process saw a worker alive.
     #[must_use]
     pub fn new(
@@ -87,13 +87,13 @@ impl Watch {
         supervisor: Supervisor,
         worker_told: bool,
         events: mpsc::Sender<Seen>,
-        looks: mpsc::Receiver<()>,
+        polls: mpsc::Receiver<()>,
     ) -> Self {
         Self {
             intake: Intake::new(&traces.console(), perf, traces.told(), worker_told),
             perf: perf.to_owned(),
             supervisor,
-            shim: None,
+            supervisor_process: None,
             question: Question::new(),
             unit_changed: true,
             gone_since: None,
@@ -105,9 +105,9 @@ impl Watch {
             worker: None,
             worker_unknown: false,
             worker_told,
-            looks_for_worker: None,
+            polls_for_worker: None,
             events,
-            looks,
+            polls,
         }
     }
 
@@ -124,11 +124,11 @@ impl Watch {
         let mut subscribing = match &self.supervisor {
             Supervisor::Systemd(unit) => Some(subscribe(unit.clone())),
             Supervisor::Process(process) => {
-                self.shim = process.shim();
+                self.supervisor_process = process.supervisor_process();
                 None
             }
         };
-        let (mut looks_open, mut asked) = (true, false);
+        let (mut polls_open, mut asked) = (true, false);
         // Before anything that the runner showed because of it.
         self.tell_unit_stop().await?;
         if self.worker_told {
@@ -136,7 +136,7 @@ impl Watch {
             self.read_all().await?;
             // What is on the console by now was printed while the worker was alive, whatever it says.
             if self.worker.is_some_and(ProcessId::is_alive) {
-                self.tell(Event::Saw(Sign::WorkerSeen)).await?;
+                self.tell(Event::Observed(Observation::WorkerSeen)).await?;
             }
         }
         loop {
@@ -148,29 +148,29 @@ impl Watch {
             let more = self.read().await?;
             if asked && !more {
                 asked = false;
-                self.tell(Event::Looked).await?;
+                self.tell(Event::Polled).await?;
             }
-            let pace = match self.looks_for_worker {
+            let interval = match self.polls_for_worker {
                 _ if more => Duration::ZERO,
-                _ if changes.is_none() || self.gone_since.is_some() || self.worker_unknown => SEARCH_PACE,
-                _ if self.worker.is_some() => WORK_PACE,
-                Some(looks) if looks < SEARCH_LOOKS => SEARCH_PACE,
-                Some(_) => WORK_PACE,
-                None => QUIET_PACE,
+                _ if changes.is_none() || self.gone_since.is_some() || self.worker_unknown => SEARCH_INTERVAL,
+                _ if self.worker.is_some() => WORK_INTERVAL,
+                Some(polls) if polls < SEARCH_POLLS => SEARCH_INTERVAL,
+                Some(_) => WORK_INTERVAL,
+                None => QUIET_INTERVAL,
             };
             tokio::select! {
                 biased;
-                look = self.looks.recv(), if looks_open => {
-                    looks_open = look.is_some();
+                poll = self.polls.recv(), if polls_open => {
+                    polls_open = poll.is_some();
                     // Answered after one more turn: an end is seen there, too.
-                    asked = looks_open;
+                    asked = polls_open;
                     self.unit_changed = true;
                 }
                 () = self.question.over() => {}
                 subscribed = subscribed(&mut subscribing) => unit_changes = subscribed,
                 () = unit_changes.next() => self.unit_changed = true,
                 ready = next_change(changes.as_ref()) => ready?,
-                () = tokio::time::sleep(pace) => {}
+                () = tokio::time::sleep(interval) => {}
             }
         }
     }
@@ -185,7 +185,7 @@ impl Watch {
                 // Its result may be behind what its job has printed.
                 self.read_files().await?;
                 self.know_of_shutdown().await?;
-                self.tell(Event::Saw(Sign::WorkerGone)).await?;
+                self.tell(Event::Observed(Observation::WorkerGone)).await?;
             }
             // Nobody can tell: it is asked again, and the job goes on.
             Err(_) => self.worker_unknown = true,
@@ -198,9 +198,9 @@ impl Watch {
         if let Some(worker) = self.listener.and_then(worker_of) {
             return Ok(Some(worker));
         }
-        match (&self.supervisor, self.shim) {
+        match (&self.supervisor, self.supervisor_process) {
             (Supervisor::Systemd(_), _) => worker_in_unit(RUNNER),
-            (Supervisor::Process(_), Some(shim)) => worker_in_session(shim.pid),
+            (Supervisor::Process(_), Some(supervisor_process)) => worker_in_session(supervisor_process.pid),
             (Supervisor::Process(_), None) => Ok(None),
         }
     }
@@ -216,8 +216,8 @@ impl Watch {
         }
         let alive = |process: Option<ProcessId>| process.is_some_and(ProcessId::is_alive);
         match &self.supervisor {
-            Supervisor::Process(_) if alive(self.listener) || alive(self.shim) => Ok(None),
-            // Both gone: the exit file was written just now, or the shim was killed.
+            Supervisor::Process(_) if alive(self.listener) || alive(self.supervisor_process) => Ok(None),
+            // Both gone: the exit file was written just now, or the supervisor process was killed.
             Supervisor::Process(_) => Ok(Some(self.late_ending().await)),
             Supervisor::Systemd(unit) => {
                 let unit = unit.clone();
@@ -227,7 +227,7 @@ impl Watch {
     }
 
     async fn late_ending(&self) -> Ending {
-        let deadline = Instant::now() + EXIT_PATIENCE;
+        let deadline = Instant::now() + EXIT_TIMEOUT;
         while Instant::now() < deadline {
             if let Some(ending) = self.traces.exit() {
                 return ending;
@@ -245,14 +245,14 @@ impl Watch {
             return Ok(false);
         }
         let (console, others) = self.read_portion().await?;
-        self.look_for_worker().await?;
+        self.poll_worker().await?;
         Ok(console || others)
     }
 
     /// Everything there is to see right now. What is written meanwhile has its turn later: a job may write without end.
     async fn read_all(&mut self) -> io::Result<()> {
         self.read_files().await?;
-        self.look_for_worker().await
+        self.poll_worker().await
     }
 
     async fn read_files(&mut self) -> io::Result<()> {
@@ -274,30 +274,30 @@ impl Watch {
     }
 
     async fn pass_on(&mut self, read: Vec<Read>) -> io::Result<()> {
-        for Read { sign, line } in read {
+        for Read { observation, line } in read {
             if let Some((line, end)) = line {
                 self.send(Seen::Line { line, end }).await?;
             }
-            let Some(sign) = sign else { continue };
-            if matches!(sign, Sign::JobMessage | Sign::Running { .. }) {
-                self.looks_for_worker.get_or_insert(0);
+            let Some(observation) = observation else { continue };
+            if matches!(observation, Observation::JobMessage | Observation::Running { .. }) {
+                self.polls_for_worker.get_or_insert(0);
             }
-            if matches!(sign, Sign::Completed { .. }) {
+            if matches!(observation, Observation::Completed { .. }) {
                 self.know_of_shutdown().await?;
             }
-            self.tell(Event::Saw(sign)).await?;
+            self.tell(Event::Observed(observation)).await?;
         }
         Ok(())
     }
 
-    async fn look_for_worker(&mut self) -> io::Result<()> {
+    async fn poll_worker(&mut self) -> io::Result<()> {
         if let Some(worker) = self.worker {
             if !worker.is_alive() {
                 self.worker = None;
                 // Its result may be behind what its job has printed.
                 self.read_files().await?;
                 self.know_of_shutdown().await?;
-                self.tell(Event::Saw(Sign::WorkerGone)).await?;
+                self.tell(Event::Observed(Observation::WorkerGone)).await?;
             }
             return Ok(());
         }
@@ -307,8 +307,8 @@ impl Watch {
         if self.worker_told {
             return Ok(());
         }
-        self.looks_for_worker = self.looks_for_worker.map(|looks| looks.saturating_add(1));
-        // Its perf log tells of a worker that came and went between two looks, or whose listener is gone.
+        self.polls_for_worker = self.polls_for_worker.map(|polls| polls.saturating_add(1));
+        // Its perf log tells of a worker that came and went between two polls, or whose listener is gone.
         let left_a_file = self.perf.join(perf::WORKER_FILE).exists();
         self.worker = self.listener.and_then(worker_of);
         if self.worker.is_none() && left_a_file {
@@ -319,11 +319,11 @@ impl Watch {
         }
         if self.worker.is_some() || left_a_file {
             self.worker_told = true;
-            let sign = if self.worker.is_some() { Sign::WorkerSeen } else { Sign::WorkerGone };
-            if sign == Sign::WorkerGone {
+            let observation = if self.worker.is_some() { Observation::WorkerSeen } else { Observation::WorkerGone };
+            if observation == Observation::WorkerGone {
                 self.know_of_shutdown().await?;
             }
-            self.tell(Event::Saw(sign)).await?;
+            self.tell(Event::Observed(observation)).await?;
         }
         Ok(())
     }
@@ -341,13 +341,13 @@ impl Watch {
         let mut asked = false;
         while self.worker.is_some() || self.worker_unknown {
             if std::mem::take(&mut asked) {
-                self.tell(Event::Looked).await?;
+                self.tell(Event::Polled).await?;
             }
             // Without a receiver there is nobody to ask, and the pause is the sleep's.
-            let pause = tokio::time::sleep(SEARCH_PACE);
+            let pause = tokio::time::sleep(SEARCH_INTERVAL);
             asked = tokio::select! {
                 biased;
-                Some(()) = self.looks.recv() => true,
+                Some(()) = self.polls.recv() => true,
                 () = pause => false,
             };
             self.read().await?;

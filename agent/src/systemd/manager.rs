@@ -11,7 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::process::Command;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, connection, message};
 
 use super::unit::{Changes, next};
@@ -23,11 +23,11 @@ pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// How long PID 1 may take to answer a question. It answers in a millisecond, but a job may have taken every CPU.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same, shorter in tests.
-fn patience() -> Duration {
-    PATIENCE.mul_f64(time_scale().unwrap_or(1.0).clamp(0.1, 1.0))
+fn answer_timeout() -> Duration {
+    TIMEOUT.mul_f64(time_scale().unwrap_or(1.0).clamp(0.1, 1.0))
 }
 
 /// How many signals may wait to be read; a reader that falls behind this far asks again anyway.
@@ -85,32 +85,32 @@ impl Manager {
     ///
     /// # Errors
     /// It was not started. A unit whose conditions do not hold counts as started; ask for its status.
-    pub async fn start(&self, unit: &str, patience: Duration) -> Result<(), SystemdError> {
-        self.job("start", "StartUnit", unit, patience).await
+    pub async fn start(&self, unit: &str, timeout: Duration) -> Result<(), SystemdError> {
+        self.job("start", "StartUnit", unit, timeout).await
     }
 
     /// Stops a unit and waits until that is done.
     ///
     /// # Errors
     /// It was not stopped, or not in time.
-    pub async fn stop(&self, unit: &str, patience: Duration) -> Result<(), SystemdError> {
-        self.job("stop", "StopUnit", unit, patience).await
+    pub async fn stop(&self, unit: &str, timeout: Duration) -> Result<(), SystemdError> {
+        self.job("stop", "StopUnit", unit, timeout).await
     }
 
     /// Restarts a unit and waits until that is done.
     ///
     /// # Errors
     /// It was not restarted.
-    pub async fn restart(&self, unit: &str, patience: Duration) -> Result<(), SystemdError> {
-        self.job("restart", "RestartUnit", unit, patience).await
+    pub async fn restart(&self, unit: &str, timeout: Duration) -> Result<(), SystemdError> {
+        self.job("restart", "RestartUnit", unit, timeout).await
     }
 
     /// Restarts a unit that runs; leaves one alone that does not.
     ///
     /// # Errors
     /// It runs and was not restarted.
-    pub async fn try_restart(&self, unit: &str, patience: Duration) -> Result<(), SystemdError> {
-        self.job("restart", "TryRestartUnit", unit, patience).await
+    pub async fn try_restart(&self, unit: &str, timeout: Duration) -> Result<(), SystemdError> {
+        self.job("restart", "TryRestartUnit", unit, timeout).await
     }
 
     /// Signals a unit's main process (`main`) or its whole cgroup (`all`).
@@ -170,7 +170,7 @@ impl Manager {
         verb: &'static str,
         method: &'static str,
         unit: &str,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<(), SystemdError> {
         let what = format!("to {verb} {unit}");
         let doing = async {
@@ -207,9 +207,9 @@ impl Manager {
             }
             Err(SystemdError::Job { verb, unit: unit.to_owned(), result: "the connection was cut".to_owned() })
         };
-        timeout(patience, doing)
+        tokio::time::timeout(timeout, doing)
             .await
-            .unwrap_or_else(|_| Err(SystemdError::Silent { what: what.clone(), within: patience }))
+            .unwrap_or_else(|_| Err(SystemdError::Silent { what: what.clone(), within: timeout }))
     }
 
     /// Signals are sent to those only who asked for them.
@@ -249,7 +249,7 @@ impl Manager {
     {
         let connection = self.connected().await?;
         let calling = connection.call_method(Some(DESTINATION), path, Some(interface), method, body);
-        match timeout(patience(), calling).await {
+        match tokio::time::timeout(answer_timeout(), calling).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 if !matches!(error, zbus::Error::MethodError(..)) {
@@ -259,7 +259,7 @@ impl Manager {
             }
             Err(_) => {
                 self.forget().await;
-                Err(SystemdError::Silent { what: what.to_owned(), within: patience() })
+                Err(SystemdError::Silent { what: what.to_owned(), within: answer_timeout() })
             }
         }
     }
@@ -280,10 +280,10 @@ impl Manager {
 }
 
 async fn connect() -> Result<Connection, SystemdError> {
-    match timeout(patience(), connection::Builder::system().build()).await {
+    match tokio::time::timeout(answer_timeout(), connection::Builder::system().build()).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(SystemdError::Unreachable(error.to_string())),
-        Err(_) => Err(SystemdError::Unreachable(format!("no answer within {:?}", patience()))),
+        Err(_) => Err(SystemdError::Unreachable(format!("no answer within {:?}", answer_timeout()))),
     }
 }
 
@@ -297,9 +297,9 @@ pub(super) async fn systemctl(words: &[&str]) -> Result<Output, String> {
     let mut systemctl = Command::new("systemctl");
     systemctl.args(words);
     systemctl.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    match timeout(patience(), systemctl.output()).await {
+    match tokio::time::timeout(answer_timeout(), systemctl.output()).await {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no end within {:?}", patience())),
+        Err(_) => Err(format!("no end within {:?}", answer_timeout())),
     }
 }

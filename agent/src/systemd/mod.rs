@@ -16,7 +16,7 @@ pub const JOBS: &str = "mayfly-jobs.slice";
 /// Tries, as the job's user, what a job must not be able to do.
 pub const PROBE: &str = "mayfly-probe.service";
 
-/// Looks at the rules that shut jobs off, and puts them back.
+/// Looks at the rules that block jobs, and puts them back.
 pub const ISOLATION: &str = "mayfly-isolation.service";
 
 /// The lifetime limit that knows nothing of the agent.
@@ -28,5 +28,5 @@ pub const TARGET: &str = "mayfly.target";
 /// The agent's own unit.
 pub const AGENT: &str = "mayfly-agent.service";
 
-/// Looks whether the agent is past saving.
+/// Looks whether the agent does not recover.
 pub const FAILSAFE: &str = "mayfly-failsafe.timer";

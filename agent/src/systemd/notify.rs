@@ -21,7 +21,7 @@ pub fn alive() {
 
 /// How often [`alive`] has to be told, if systemd watches at all: half of `WatchdogSec=`.
 #[must_use]
-pub fn pace() -> Option<Duration> {
+pub fn interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|interval| interval / 2)
 }
 

@@ -76,14 +76,14 @@ impl Manager {
 
     /// Kills everything in a service's cgroup, and waits until it is empty. Returns how many processes were left; nothing if
     /// that could not be seen. What is left is looked for in `/proc`, whatever systemd says or does not say.
-    pub async fn kill_all(&self, unit: &str, patience: Duration) -> Option<usize> {
-        let deadline = tokio::time::Instant::now() + patience;
+    pub async fn kill_all(&self, unit: &str, timeout: Duration) -> Option<usize> {
+        let deadline = tokio::time::Instant::now() + timeout;
         loop {
             let left = crate::base::cgroup::in_unit(unit).ok().map(|pids| pids.len());
             if left == Some(0) || tokio::time::Instant::now() >= deadline {
                 return left;
             }
-            // Fails if the last process ended meanwhile; then the next look says so.
+            // Fails if the last process ended meanwhile; then the next poll says so.
             let _ = tokio::time::timeout_at(deadline, self.kill(unit, "all", Signal::SIGKILL as i32)).await;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

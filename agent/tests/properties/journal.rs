@@ -33,7 +33,7 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("journal.jsonl"), &bytes).unwrap();
         let (_, replay) = Journal::read(directory.path(), &binding());
-        prop_assert!(matches!(replay, Replay::Nothing | Replay::Unreadable), "noise was taken for a life: {replay:?}");
+        prop_assert!(matches!(replay, Replay::Nothing | Replay::Unreadable), "noise was taken for a run: {replay:?}");
     }
 
     #[test]

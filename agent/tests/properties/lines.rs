@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use mayfly::runner::tail::Tail;
-use mayfly_core::runner::console::sign;
+use mayfly_core::runner::console::observation;
 use proptest::prelude::*;
 
 proptest! {
@@ -40,6 +40,6 @@ proptest! {
     #[test]
     fn text_before_a_time_stamp_takes_its_meaning_away(before in "[^\n0-9]{1,30}") {
         let line = format!("{before}2026-11-21 08:00:00Z: Listening for Jobs");
-        prop_assert_eq!(sign(&line), None, "a job's own output was believed");
+        prop_assert_eq!(observation(&line), None, "a job's own output was believed");
     }
 }

@@ -6,7 +6,7 @@ use super::{Config, DockerMode, Level, Platform, PowerOff, Rebalance, Sink, Supe
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Any text.
     Text,
     /// An absolute path.
@@ -27,7 +27,7 @@ pub struct Key {
     /// `section.key`, or `key` at the top.
     pub name: &'static str,
     /// How its value is written.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Its default.
     pub default: &'static str,
     /// What it does.
@@ -38,7 +38,7 @@ pub struct Key {
 
 const fn key(
     name: &'static str,
-    kind: Kind,
+    kind: ValueKind,
     default: &'static str,
     about: &'static str,
     set: fn(&mut Config, &str) -> Result<(), String>,
@@ -61,40 +61,40 @@ impl Key {
 pub const KEYS: &[Key] = &[
     key(
         "platform",
-        Kind::Word(Platform::WORDS),
+        ValueKind::Word(Platform::WORDS),
         "ec2",
         "Where the agent runs: on an EC2 instance it terminates the instance at the end, on a local machine only the process ends.",
         |c, v| Platform::parse(v).map(|v| c.platform = v),
     ),
-    key("class", Kind::Text, "{tag:mayfly:class}", "The runner class; {tag:KEY} is an instance tag.", |c, v| {
+    key("class", ValueKind::Text, "{tag:mayfly:class}", "The runner class; {tag:KEY} is an instance tag.", |c, v| {
         template::check_class(v).map(|()| c.class = v.to_owned())
     }),
-    key("state_directory", Kind::Path, "/var/lib/mayfly", "Journal, record and control socket.", |c, v| {
+    key("state_directory", ValueKind::Path, "/var/lib/mayfly", "Journal, record and control socket.", |c, v| {
         path(v).map(|v| c.state_directory = v)
     }),
     key(
         "jit.parameter",
-        Kind::Text,
+        ValueKind::Text,
         "/mayfly/runners/{instance_id}",
         "The SSM parameter with the JIT configuration; {instance_id}, {class} and {tag:KEY} are filled in, and one of them must be this instance's alone.",
         |c, v| template::check_parameter(v).map(|()| c.jit.parameter = v.to_owned()),
     ),
     key(
         "jit.file",
-        Kind::Path,
+        ValueKind::Path,
         "",
         "The file with the JIT configuration, with platform = \"local\"; waited for, and deleted once it is spent.",
         |c, v| optional_path(v).map(|v| c.jit.file = v),
     ),
-    key("jit.wait", Kind::Duration, "10m", "How long the JIT configuration is waited for.", |c, v| {
+    key("jit.wait", ValueKind::Duration, "10m", "How long the JIT configuration is waited for.", |c, v| {
         positive(v).map(|v| c.jit.wait = v)
     }),
-    key("runner.directory", Kind::Path, "/opt/actions-runner", "Where GitHub's runner is unpacked.", |c, v| {
+    key("runner.directory", ValueKind::Path, "/opt/actions-runner", "Where GitHub's runner is unpacked.", |c, v| {
         path(v).map(|v| c.runner.directory = v)
     }),
     key(
         "runner.user",
-        Kind::Text,
+        ValueKind::Text,
         "runner",
         "Who runs the runner and its jobs; empty for whoever runs the agent.",
         |c, v| {
@@ -104,81 +104,87 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "runner.supervisor",
-        Kind::Word(Supervisor::WORDS),
+        ValueKind::Word(Supervisor::WORDS),
         "systemd",
         "Who supervises the runner: systemd as a unit of its own, or the agent as a child process.",
         |c, v| Supervisor::parse(v).map(|v| c.runner.supervisor = v),
     ),
-    key("limits.booting", Kind::Duration, "60s", "Learning who the machine is.", |c, v| {
+    key("limits.booting", ValueKind::Duration, "60s", "Learning who the machine is.", |c, v| {
         positive(v).map(|v| c.limits.booting = v)
     }),
     key(
         "limits.listening",
-        Kind::Duration,
+        ValueKind::Duration,
         "5m",
         "From the runner's start to 'Listening for Jobs'. GitHub's runner itself tries a conflicting session for 3.5 minutes.",
         |c, v| positive(v).map(|v| c.limits.listening = v),
     ),
-    key("limits.idle", Kind::Duration, "5m", "Listening without a job.", |c, v| positive(v).map(|v| c.limits.idle = v)),
-    key("limits.assigned", Kind::Duration, "5m", "From the job request to a worker process.", |c, v| {
+    key("limits.idle", ValueKind::Duration, "5m", "Listening without a job.", |c, v| {
+        positive(v).map(|v| c.limits.idle = v)
+    }),
+    key("limits.assigned", ValueKind::Duration, "5m", "From the job request to a worker process.", |c, v| {
         positive(v).map(|v| c.limits.assigned = v)
     }),
-    key("limits.job", Kind::Duration, "6h30m", "A job at work. GitHub's own limit is 6 hours by default.", |c, v| {
-        positive(v).map(|v| c.limits.job = v)
-    }),
-    key("limits.finishing", Kind::Duration, "2m", "From the job's end to the runner's exit.", |c, v| {
+    key(
+        "limits.job",
+        ValueKind::Duration,
+        "6h30m",
+        "A job at work. GitHub's own limit is 6 hours by default.",
+        |c, v| positive(v).map(|v| c.limits.job = v),
+    ),
+    key("limits.finishing", ValueKind::Duration, "2m", "From the job's end to the runner's exit.", |c, v| {
         positive(v).map(|v| c.limits.finishing = v)
     }),
-    key("limits.updating", Kind::Duration, "5m", "The runner replacing itself.", |c, v| {
+    key("limits.updating", ValueKind::Duration, "5m", "The runner replacing itself.", |c, v| {
         positive(v).map(|v| c.limits.updating = v)
     }),
-    key("limits.draining", Kind::Duration, "45s", "From the request to stop to the kill.", |c, v| {
+    key("limits.draining", ValueKind::Duration, "45s", "From the request to stop to the kill.", |c, v| {
         positive(v).map(|v| c.limits.draining = v)
     }),
-    key("limits.closing", Kind::Duration, "30s", "Flushing logs and writing the record.", |c, v| {
+    key("limits.closing", ValueKind::Duration, "30s", "Flushing logs and writing the record.", |c, v| {
         positive(v).map(|v| c.limits.closing = v)
     }),
-    key("limits.terminating", Kind::Duration, "60s", "Each rung of the ladder that ends the machine.", |c, v| {
+    key("limits.terminating", ValueKind::Duration, "60s", "Each termination method.", |c, v| {
         positive(v).map(|v| c.limits.terminating = v)
     }),
     key(
         "limits.lifetime",
-        Kind::Duration,
+        ValueKind::Duration,
         "7h30m",
-        "The whole life, from launch or from leaving the warm pool.",
+        "The whole run, from launch or from leaving the warm pool.",
         |c, v| positive(v).map(|v| c.limits.lifetime = v),
     ),
     key(
         "interruption.spot_poll",
-        Kind::Duration,
+        ValueKind::Duration,
         "2s",
         "How often a spot interruption notice is looked for; 1s or more.",
         |c, v| at_least_a_second(v).map(|v| c.interruption.spot_poll = v),
     ),
     key(
         "interruption.rebalance",
-        Kind::Word(Rebalance::WORDS),
+        ValueKind::Word(Rebalance::WORDS),
         "drain-idle",
         "What a rebalance recommendation does: end an instance without a job, or nothing but a record.",
         |c, v| Rebalance::parse(v).map(|v| c.interruption.rebalance = v),
     ),
     key(
         "interruption.stop_at",
-        Kind::Duration,
+        ValueKind::Duration,
         "25s",
         "How long before an interruption a running job is asked to stop.",
         |c, v| positive(v).map(|v| c.interruption.stop_at = v),
     ),
     key(
         "interruption.kill_at",
-        Kind::Duration,
+        ValueKind::Duration,
         "8s",
         "How long before an interruption a running job is killed.",
         |c, v| positive(v).map(|v| c.interruption.kill_at = v),
     ),
     key(
         "autoscaling.launch_hook",
-        Kind::Text,
+        ValueKind::Text,
         "",
         "The lifecycle hook of the Auto Scaling group for launches; answered once the runner listens. Empty for none.",
         |c, v| {
@@ -188,7 +194,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "autoscaling.termination_hook",
-        Kind::Text,
+        ValueKind::Text,
         "",
         "The lifecycle hook of the Auto Scaling group for terminations; kept waiting until the job is done. Empty for none.",
         |c, v| {
@@ -196,54 +202,54 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
     ),
-    key("docker.mode", Kind::Word(DockerMode::WORDS), "if-present", "What a job needs of Docker.", |c, v| {
+    key("docker.mode", ValueKind::Word(DockerMode::WORDS), "if-present", "What a job needs of Docker.", |c, v| {
         DockerMode::parse(v).map(|v| c.docker = v)
     }),
     key(
         "host.min_disk",
-        Kind::Size,
+        ValueKind::Size,
         "2GiB",
         "What must be free for runner, state and Docker each before a job is fetched, with 1 % of the inodes; below a quarter of it a running job's log gets a warning.",
         |c, v| size(v).map(|v| c.host.min_disk = v),
     ),
     key(
         "isolation.level",
-        Kind::Word(Level::WORDS),
+        ValueKind::Word(Level::WORDS),
         "compatible",
-        "What a job may do on its machine. provision makes it so and writes this; mayfly doctor tries it.",
+        "What a job may do on its machine. provision makes it so and writes this; mayfly doctor checks it.",
         |c, v| Level::parse(v).map(|v| c.isolation = v),
     ),
-    key("logs.sink", Kind::Word(Sink::WORDS), "cloudwatch", "Where logs go.", |c, v| {
+    key("logs.sink", ValueKind::Word(Sink::WORDS), "cloudwatch", "Where logs go.", |c, v| {
         Sink::parse(v).map(|v| c.sink = v)
     }),
-    key("logs.group", Kind::Text, "/mayfly/{class}", "The CloudWatch Logs group.", |_, _| Ok(())),
-    key("logs.max_bytes", Kind::Size, "1GiB", "The most that is shipped in one life.", |c, v| {
+    key("logs.group", ValueKind::Text, "/mayfly/{class}", "The CloudWatch Logs group.", |_, _| Ok(())),
+    key("logs.max_bytes", ValueKind::Size, "1GiB", "The most that is shipped in one run.", |c, v| {
         size(v).map(|v| c.max_log_bytes = v)
     }),
     key(
         "metrics.listen",
-        Kind::Text,
+        ValueKind::Text,
         "127.0.0.1:29464",
         "Where Prometheus finds the metrics; empty for nowhere.",
         |c, v| listen(v).map(|v| c.metrics = v),
     ),
     key(
         "terminate.decrement",
-        Kind::Boolean,
+        ValueKind::Boolean,
         "true",
         "Whether ending the instance lowers its Auto Scaling group's desired capacity.",
         |c, v| boolean(v).map(|v| c.terminate.decrement = v),
     ),
     key(
         "terminate.poweroff",
-        Kind::Word(PowerOff::WORDS),
+        ValueKind::Word(PowerOff::WORDS),
         "ec2-only",
         "When the machine may be powered off.",
         |c, v| PowerOff::parse(v).map(|v| c.terminate.poweroff = v),
     ),
     key(
         "terminate.poweroff_command",
-        Kind::Text,
+        ValueKind::Text,
         "systemctl poweroff",
         "What powers the machine off; run by /bin/sh.",
         |c, v| {
@@ -253,9 +259,9 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "terminate.hold_on_failure",
-        Kind::Duration,
+        ValueKind::Duration,
         "0s",
-        "How long a machine whose life failed is kept for a person to look at.",
+        "How long a machine whose run failed is kept for a person to look at.",
         |c, v| duration(v).map(|v| c.terminate.hold_on_failure = v),
     ),
 ];

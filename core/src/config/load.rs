@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{KEYS, Key, Kind, sections};
+use super::keys::{KEYS, Key, ValueKind, sections};
 use super::{Config, Origin, Platform, Problems, Supervisor, template};
 
 /// Where the configuration is, unless the command line says otherwise.
@@ -119,15 +119,17 @@ impl Loading {
             return self.problems.add(origin, unknown("key", name, KEYS.iter().map(|key| key.name)));
         };
         match (key.kind, value.get_ref()) {
-            (Kind::Boolean, DeValue::Boolean(value)) => self.set(key, origin, if *value { "true" } else { "false" }),
-            (Kind::Boolean, other) => {
+            (ValueKind::Boolean, DeValue::Boolean(value)) => {
+                self.set(key, origin, if *value { "true" } else { "false" })
+            }
+            (ValueKind::Boolean, other) => {
                 self.problems.add(origin, format!("{name}: must be true or false, not {}", other.type_str()));
             }
             (_, DeValue::String(text)) => self.set(key, origin, text),
             (kind, other) => {
                 let example = match kind {
-                    Kind::Duration => " such as \"90s\"",
-                    Kind::Size => " such as \"2GiB\"",
+                    ValueKind::Duration => " such as \"90s\"",
+                    ValueKind::Size => " such as \"2GiB\"",
                     _ => "",
                 };
                 self.problems.add(origin, format!("{name}: must be a string{example}, not {}", other.type_str()));

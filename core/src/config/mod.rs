@@ -39,11 +39,11 @@ pub struct Config {
     /// `[jit]`
     pub jit: Jit,
     /// `[runner]`
-    pub runner: Runner,
+    pub runner: RunnerSettings,
     /// `[limits]`
     pub limits: LimitValues,
     /// `[interruption]`
-    pub interruption: Interruption,
+    pub interruption: InterruptionSettings,
     /// `[autoscaling]`
     pub autoscaling: AutoScaling,
     /// `docker.mode`
@@ -75,7 +75,7 @@ pub struct Jit {
 
 /// `[runner]`
 #[derive(Clone, Debug, Default)]
-pub struct Runner {
+pub struct RunnerSettings {
     /// Where GitHub's runner is unpacked.
     pub directory: PathBuf,
     /// Who runs it; empty for whoever runs the agent.
@@ -103,7 +103,7 @@ pub struct LimitValues {
 
 /// `[interruption]`
 #[derive(Clone, Debug, Default)]
-pub struct Interruption {
+pub struct InterruptionSettings {
     /// How often a spot notice is looked for.
     pub spot_poll: Duration,
     /// What a rebalance recommendation does.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KEYS, Key, Kind};
+use super::keys::{KEYS, Key, ValueKind};
 
 /// Makes the schema from the table of keys.
 #[must_use]
@@ -32,11 +32,11 @@ pub fn schema() -> Value {
 
 fn property(key: &Key) -> Value {
     let mut property = match key.kind {
-        Kind::Boolean => json!({"type": "boolean", "default": key.default == "true"}),
-        Kind::Word(words) => json!({"type": "string", "enum": words, "default": key.default}),
-        Kind::Duration => json!({"type": "string", "examples": ["90s", "5m", "6h30m"], "default": key.default}),
-        Kind::Size => json!({"type": "string", "examples": ["2GiB"], "default": key.default}),
-        Kind::Text | Kind::Path => json!({"type": "string", "default": key.default}),
+        ValueKind::Boolean => json!({"type": "boolean", "default": key.default == "true"}),
+        ValueKind::Word(words) => json!({"type": "string", "enum": words, "default": key.default}),
+        ValueKind::Duration => json!({"type": "string", "examples": ["90s", "5m", "6h30m"], "default": key.default}),
+        ValueKind::Size => json!({"type": "string", "examples": ["2GiB"], "default": key.default}),
+        ValueKind::Text | ValueKind::Path => json!({"type": "string", "default": key.default}),
     };
     property["description"] = Value::from(key.about);
     property

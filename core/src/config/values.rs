@@ -54,7 +54,7 @@ words! {
     }
 }
 words! {
-    /// What a life needs of Docker.
+    /// What a run needs of Docker.
     DockerMode {
         /// It is waited for if it is installed.
         #[default]

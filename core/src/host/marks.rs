@@ -1,4 +1,4 @@
-//! What a life remembers of its machine: how low it got, and what was crossed.
+//! What a run remembers of its machine: how low it got, and what was crossed.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::thresholds::Thresholds;
 /// What can be in trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum WarningKind {
     /// The room on a disk.
     Disk,
     /// The files that a disk can still take.
@@ -27,13 +27,13 @@ pub enum Kind {
     Isolation,
 }
 
-/// A threshold that was crossed, for the first time in this life.
+/// A threshold that was crossed, for the first time in this run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// When, RFC 3339.
     pub at: String,
     /// What.
-    pub kind: Kind,
+    pub kind: WarningKind,
     /// For people.
     pub text: String,
 }
@@ -41,7 +41,7 @@ pub struct Warning {
 /// How low a disk got.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskMark {
-    /// A place on it.
+    /// A path on it.
     pub path: PathBuf,
     /// The fewest free bytes.
     pub free_bytes: u64,
@@ -65,7 +65,7 @@ pub struct Marks {
     /// The highest share of a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub io_pressure_percent: Option<f32>,
-    /// AWS's clock minus this machine's, by the last look.
+    /// AWS's clock minus this machine's, by the last sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_difference_seconds: Option<i64>,
     /// What was crossed, once per kind.
@@ -80,13 +80,13 @@ impl Marks {
     pub fn note(&mut self, sample: &Sample, thresholds: Thresholds, at: &str) -> Vec<Warning> {
         for disk in &sample.disks {
             let inodes = disk.inodes.map(|(free, _)| free);
-            match self.disks.iter_mut().find(|mark| mark.path == disk.place.path) {
+            match self.disks.iter_mut().find(|mark| mark.path == disk.watched.path) {
                 Some(mark) => {
                     mark.free_bytes = mark.free_bytes.min(disk.free_bytes);
                     mark.free_inodes = lower(mark.free_inodes, inodes);
                 }
                 None => self.disks.push(DiskMark {
-                    path: disk.place.path.clone(),
+                    path: disk.watched.path.clone(),
                     free_bytes: disk.free_bytes,
                     free_inodes: inodes,
                 }),
@@ -98,7 +98,7 @@ impl Marks {
         self.clock_difference_seconds = sample.clock.or(self.clock_difference_seconds);
         self.was_online |= sample.online == Some(true);
         let was_online = self.was_online;
-        let told = |(kind, _): &(Kind, String)| *kind != Kind::Network || was_online;
+        let told = |(kind, _): &(WarningKind, String)| *kind != WarningKind::Network || was_online;
         thresholds
             .troubles(sample)
             .into_iter()
@@ -108,7 +108,7 @@ impl Marks {
     }
 
     /// Takes in that something is wrong, and returns it if it is news.
-    pub fn warn(&mut self, kind: Kind, text: String, at: &str) -> Option<Warning> {
+    pub fn warn(&mut self, kind: WarningKind, text: String, at: &str) -> Option<Warning> {
         if self.warnings.iter().any(|warning| warning.kind == kind) {
             return None;
         }
@@ -128,14 +128,14 @@ fn higher(known: Option<f32>, seen: Option<f32>) -> Option<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{Disk, Place};
+    use super::super::sample::{Disk, WatchedPath};
     use super::*;
 
     const THRESHOLDS: Thresholds = Thresholds { min_disk: 400 };
 
     fn sample(free_bytes: u64, online: bool) -> Sample {
-        let place = Place { of: "the runner", path: "/r".into() };
-        Sample { disks: vec![Disk { place, free_bytes, inodes: None }], online: Some(online), ..Sample::default() }
+        let watched = WatchedPath { of: "the runner", path: "/r".into() };
+        Sample { disks: vec![Disk { watched, free_bytes, inodes: None }], online: Some(online), ..Sample::default() }
     }
 
     #[test]
@@ -154,6 +154,6 @@ mod tests {
         assert_eq!(marks.note(&sample(500, false), THRESHOLDS, "now"), []);
         assert_eq!(marks.note(&sample(500, true), THRESHOLDS, "now"), []);
         let lost = marks.note(&sample(500, false), THRESHOLDS, "later");
-        assert_eq!(lost.first().map(|warning| warning.kind), Some(Kind::Network));
+        assert_eq!(lost.first().map(|warning| warning.kind), Some(WarningKind::Network));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Before a JIT configuration is fetched the machine must be fit ([`Thresholds::unfit`]): a job that cannot succeed here
 //! should go elsewhere. While a job runs nothing is ever stopped for a threshold; what is crossed is told, once per
-//! [`Kind`], to whoever will wonder why the job failed ([`Marks`]).
+//! [`WarningKind`], to whoever will wonder why the job failed ([`Marks`]).
 //!
 //! The agent takes the samples ([`Sample`]); everything here is pure.
 
@@ -10,6 +10,6 @@ mod marks;
 mod sample;
 mod thresholds;
 
-pub use marks::{DiskMark, Kind, Marks, Warning};
-pub use sample::{Disk, Memory, Place, Sample};
+pub use marks::{DiskMark, Marks, Warning, WarningKind};
+pub use sample::{Disk, Memory, Sample, WatchedPath};
 pub use thresholds::{CLOCK_TOLERANCE, Thresholds};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// A directory whose disk matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct WatchedPath {
     /// What it is for, such as `the runner`.
     pub of: &'static str,
     /// Where it is. One that is not there yet counts as its parent.
@@ -14,8 +14,8 @@ pub struct Place {
 /// The room on a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// The first place that is on it.
-    pub place: Place,
+    /// The first path that is on it.
+    pub watched: WatchedPath,
     /// Free bytes, without those reserved for root: what a job does cannot use them.
     pub free_bytes: u64,
     /// Free inodes and all inodes. `None` where the file system makes them as needed, such as btrfs.
@@ -34,7 +34,7 @@ pub struct Memory {
 /// The machine at one moment. What this kernel does not tell is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
-    /// The disks of the places.
+    /// The disks of the paths.
     pub disks: Vec<Disk>,
     /// Memory.
     pub memory: Option<Memory>,

@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 
-use super::marks::Kind;
+use super::marks::WarningKind;
 use super::sample::{Disk, Sample};
 use crate::lifecycle::Outcome;
 
@@ -41,53 +41,56 @@ impl Thresholds {
     }
 
     fn too_full(self, disk: &Disk) -> Option<String> {
-        let place = place(disk);
+        let watched = watched(disk);
         if disk.free_bytes < self.min_disk {
             let (free, least) = (ByteSize(disk.free_bytes), ByteSize(self.min_disk));
-            return Some(format!("{place} has {free} free, and host.min_disk is {least}"));
+            return Some(format!("{watched} has {free} free, and host.min_disk is {least}"));
         }
-        few_inodes(disk).map(|inodes| format!("{place} has {inodes}; at least {INODES_PERCENT} % must be"))
+        few_inodes(disk).map(|inodes| format!("{watched} has {inodes}; at least {INODES_PERCENT} % must be"))
     }
 
     /// What is wrong with the machine of a running job, for the job's log: each what and why it matters.
     #[must_use]
-    pub fn troubles(self, sample: &Sample) -> Vec<(Kind, String)> {
+    pub fn troubles(self, sample: &Sample) -> Vec<(WarningKind, String)> {
         let mut troubles = Vec::new();
         for disk in &sample.disks {
             if disk.free_bytes < self.min_disk / NEARLY_FULL {
-                let text = format!("the disk was nearly full: {} had {} free", place(disk), ByteSize(disk.free_bytes));
-                troubles.push((Kind::Disk, text));
+                let text =
+                    format!("the disk was nearly full: {} had {} free", watched(disk), ByteSize(disk.free_bytes));
+                troubles.push((WarningKind::Disk, text));
             }
             if let Some(inodes) = few_inodes(disk) {
-                troubles
-                    .push((Kind::Inodes, format!("the disk had no room for more files: {} had {inodes}", place(disk))));
+                troubles.push((
+                    WarningKind::Inodes,
+                    format!("the disk had no room for more files: {} had {inodes}", watched(disk)),
+                ));
             }
         }
         if let Some(memory) = sample.memory
             && memory.available < memory.total / 100 * MEMORY_PERCENT
         {
             let (available, total) = (ByteSize(memory.available), ByteSize(memory.total));
-            troubles.push((Kind::Memory, format!("memory ran out: {available} of {total} were available")));
+            troubles.push((WarningKind::Memory, format!("memory ran out: {available} of {total} were available")));
         }
         if let Some(percent) = sample.memory_pressure.filter(|percent| *percent >= MEMORY_PRESSURE) {
             let text =
                 format!("everything waited for memory for {percent:.0} % of a minute: a larger machine would help");
-            troubles.push((Kind::MemoryPressure, text));
+            troubles.push((WarningKind::MemoryPressure, text));
         }
         if let Some(percent) = sample.io_pressure.filter(|percent| *percent >= IO_PRESSURE) {
             let text =
                 format!("everything waited for the disk for {percent:.0} % of a minute: a faster volume would help");
-            troubles.push((Kind::IoPressure, text));
+            troubles.push((WarningKind::IoPressure, text));
         }
         if sample.online == Some(false) {
-            troubles.push((Kind::Network, "the network was gone: no default route with a carrier".to_owned()));
+            troubles.push((WarningKind::Network, "the network was gone: no default route with a carrier".to_owned()));
         }
         troubles
     }
 }
 
-fn place(disk: &Disk) -> String {
-    format!("{} ({})", disk.place.path.display(), disk.place.of)
+fn watched(disk: &Disk) -> String {
+    format!("{} ({})", disk.watched.path.display(), disk.watched.of)
 }
 
 fn few_inodes(disk: &Disk) -> Option<String> {
@@ -104,13 +107,13 @@ fn clock_skew(difference: i64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{Memory, Place};
+    use super::super::sample::{Memory, WatchedPath};
     use super::*;
 
     const GIB: u64 = 1 << 30;
 
     fn disk(free_bytes: u64, inodes: Option<(u64, u64)>) -> Disk {
-        Disk { place: Place { of: "the runner", path: "/opt/actions-runner".into() }, free_bytes, inodes }
+        Disk { watched: WatchedPath { of: "the runner", path: "/opt/actions-runner".into() }, free_bytes, inodes }
     }
 
     fn sample(disk: Disk) -> Sample {
@@ -147,7 +150,14 @@ mod tests {
             ..sample(disk(GIB / 4, Some((0, 100))))
         };
         let kinds: Vec<_> = THRESHOLDS.troubles(&bad).into_iter().map(|(kind, _)| kind).collect();
-        let all = [Kind::Disk, Kind::Inodes, Kind::Memory, Kind::MemoryPressure, Kind::IoPressure, Kind::Network];
+        let all = [
+            WarningKind::Disk,
+            WarningKind::Inodes,
+            WarningKind::Memory,
+            WarningKind::MemoryPressure,
+            WarningKind::IoPressure,
+            WarningKind::Network,
+        ];
         assert_eq!(kinds, all);
         assert_eq!(THRESHOLDS.unfit(&Sample { disks: vec![], ..bad }), None);
     }

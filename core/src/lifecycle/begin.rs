@@ -1,17 +1,17 @@
 //! From the agent's start to the runner's start, and how a new agent process goes on where the last one stopped.
 
 use super::runner::phase_listened;
-use super::{Begin, Effect, End, Ending, Found, Identity, Lifetime, Outcome, Phase, Run, State, Step, Target};
+use super::{Begin, Effect, End, Ending, Found, Identity, Lifetime, Outcome, Phase, Runner, State, Step, Target};
 
 impl Step<'_> {
     pub(super) fn begin(&mut self, begin: &Begin) {
         // What an earlier process was asked for, or asked for itself, nobody answers any more.
-        (self.state.shutdown, self.state.look) = (false, None);
+        (self.state.shutdown, self.state.poll) = (false, None);
         match begin {
             Begin::Fresh => self.want(Effect::Identify),
             Begin::Again(found) => self.begin_again(*found),
             Begin::SecondBoot { marked } => self.second_boot(*marked),
-            Begin::JournalLost(Found::Marker) => self.attach_to(Run::default()),
+            Begin::JournalLost(Found::Marker) => self.attach_to(Runner::default()),
             Begin::JournalLost(Found::Nothing) => self.close(End::without_runner(
                 Outcome::JournalFailed,
                 "the journal is unreadable, so nothing proves that no runner was started before",
@@ -24,8 +24,8 @@ impl Step<'_> {
     }
 
     fn begin_again(&mut self, found: Found) {
-        if let Some(run) = self.state.phase.run_mut() {
-            run.evidence.found_again();
+        if let Some(runner) = self.state.phase.runner_mut() {
+            runner.evidence.found_again();
         }
         match (&self.state.phase, found) {
             (Phase::Booting { .. } | Phase::Warm, Found::Nothing) => self.want(Effect::Identify),
@@ -34,11 +34,11 @@ impl Step<'_> {
             (Phase::Starting { .. }, Found::Nothing) => self.wait_for_jit_config(),
             // The journal lost its last lines, the marker did not.
             (Phase::Booting { .. } | Phase::Warm | Phase::WaitingForJitConfig { .. }, Found::Marker) => {
-                self.attach_to(Run::default());
+                self.attach_to(Runner::default());
             }
             // The stop came before the start was marked, and cut it off.
             (phase @ Phase::Draining { .. }, Found::Nothing) if !phase_listened(phase) => self.close_drained(),
-            (phase, Found::Nothing) if phase.run().is_some() => {
+            (phase, Found::Nothing) if phase.runner().is_some() => {
                 let detail = "the journal tells of a runner, but the marker of its start is gone";
                 // What is left of it is cleared away.
                 self.close(End { ran: true, ..End::without_runner(Outcome::AgentFailed, detail) });
@@ -49,12 +49,12 @@ impl Step<'_> {
                 self.want(Effect::Attach);
                 self.want(again);
                 self.kill_steps_again();
-                self.announce_again();
+                self.publish_again();
             }
-            (phase, Found::Marker) if phase.run().is_some() => {
+            (phase, Found::Marker) if phase.runner().is_some() => {
                 self.want(Effect::Attach);
                 self.want(Effect::DeleteJitConfig);
-                self.announce_again();
+                self.publish_again();
                 if phase_listened(&self.state.phase) {
                     self.answer_launch(true);
                 }
@@ -63,11 +63,11 @@ impl Step<'_> {
         }
     }
 
-    fn attach_to(&mut self, run: Run) {
+    fn attach_to(&mut self, runner: Runner) {
         if self.state.lifetime == Lifetime::Paused {
             self.state.lifetime = Lifetime::Until(self.now + self.policy.limits.lifetime);
         }
-        self.state.phase = Phase::Starting { deadline: self.now + self.policy.limits.listening, run };
+        self.state.phase = Phase::Starting { deadline: self.now + self.policy.limits.listening, runner };
         self.want(Effect::Attach);
         self.want(Effect::DeleteJitConfig);
     }
@@ -78,7 +78,7 @@ impl Step<'_> {
         self.state.hold = None;
         match self.state.phase.end().cloned() {
             Some(end) => self.close(end),
-            None if marked || self.state.phase.run().is_some() => {
+            None if marked || self.state.phase.runner().is_some() => {
                 self.close(End { ran: true, ..End::without_runner(Outcome::SecondBoot, "") });
             }
             None => {
@@ -144,7 +144,7 @@ impl Step<'_> {
         self.policy.ending != Ending::Process && before_the_runner && (*phase == Phase::Warm || !self.state.in_group)
     }
 
-    /// A shutdown of an instance that may be in its warm pool: ends the life only if the answer says that it is not.
+    /// A shutdown of an instance that may be in its warm pool: ends the run only if the answer says that it is not.
     pub(super) fn ask_before_the_end(&mut self, phase: &Phase) {
         if self.state.shutdown {
             return;
@@ -219,7 +219,7 @@ impl Step<'_> {
     pub(super) fn jit_config_ready(&mut self) {
         if matches!(self.state.phase, Phase::WaitingForJitConfig { .. }) {
             self.state.phase =
-                Phase::Starting { deadline: self.now + self.policy.limits.listening, run: Run::default() };
+                Phase::Starting { deadline: self.now + self.policy.limits.listening, runner: Runner::default() };
             self.want(Effect::StartRunner);
         }
     }
@@ -231,7 +231,7 @@ impl Step<'_> {
     }
 
     pub(super) fn started(&mut self) {
-        if self.state.phase.run().is_some() {
+        if self.state.phase.runner().is_some() {
             self.want(Effect::DeleteJitConfig);
         }
         // A stop that came between the order to start and the start found no listener to signal.
@@ -245,7 +245,7 @@ impl Step<'_> {
         if matches!(self.state.phase, Phase::Draining { killed: true, .. }) {
             return self.close_drained();
         }
-        if self.state.phase.run().is_some_and(|run| run.exit.is_none()) {
+        if self.state.phase.runner().is_some_and(|runner| runner.exit.is_none()) {
             self.close(End { ran: true, ..End::without_runner(outcome, detail) });
         }
     }
@@ -262,7 +262,7 @@ impl Step<'_> {
 mod tests {
     use crate::lifecycle::testing::{after, policy};
     use crate::lifecycle::{
-        Begin, Effect, Event, Found, Identity, Notice, Outcome, Phase, Sign, State, Target, Time, Timer, step,
+        Begin, Effect, Event, Found, Identity, Notice, Observation, Outcome, Phase, State, Target, Time, Timer, step,
     };
 
     fn warm() -> Event {
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn what_is_left_of_a_runner_whose_marker_is_gone_is_cleared_away() {
         let policy = policy();
-        let state = after(&policy, &[Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)]);
+        let state = after(&policy, &[Event::JitConfigReady, Event::Started, Event::Observed(Observation::Listening)]);
         let (state, _) = step(&policy, &state, &Event::Begin(Begin::Again(Found::Nothing)), Time(2));
         let end = state.phase.end().map(|end| (end.outcome, end.ran));
         assert_eq!(end, Some((Outcome::AgentFailed, true)));
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn a_runner_is_never_stopped_for_it() {
         let policy = policy();
-        let with_runner = [Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)];
+        let with_runner = [Event::JitConfigReady, Event::Started, Event::Observed(Observation::Listening)];
         for events in [&with_runner[..1], &with_runner[..2], &with_runner[..]] {
             let state = after(&policy, events);
             assert_eq!(step(&policy, &state, &full(), Time(2)), (state, vec![]));

@@ -1,14 +1,14 @@
-//! What a Docker daemon that does not answer means for a life.
+//! What a Docker daemon that does not answer means for a run.
 
 use super::{Effect, End, Outcome, Phase, Step};
 
 impl Step<'_> {
-    /// Restarted once, while nothing runs; where every job needs it, a second time ends the life, before a job is lost.
+    /// Restarted once, while nothing runs; where every job needs it, a second time ends the run, before a job is lost.
     /// A job that has the machine is never stopped for it: it may not need Docker, or have broken it on purpose.
     pub(super) fn docker_down(&mut self, detail: &str) {
         let waiting = match &self.state.phase {
             Phase::WaitingForJitConfig { .. } => true,
-            Phase::Starting { run, .. } | Phase::Idle { run, .. } => !run.evidence.assigned(),
+            Phase::Starting { runner, .. } | Phase::Idle { runner, .. } => !runner.evidence.assigned(),
             _ => false,
         };
         if !waiting {
@@ -18,7 +18,7 @@ impl Step<'_> {
             self.state.docker_restarted = true;
             self.want(Effect::RestartDocker);
         } else if self.policy.docker_required {
-            if self.state.phase.run().is_some() {
+            if self.state.phase.runner().is_some() {
                 self.drain(Outcome::DockerUnavailable);
             } else {
                 self.close(End::without_runner(Outcome::DockerUnavailable, detail));
@@ -31,7 +31,7 @@ impl Step<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use crate::lifecycle::testing::{after, policy};
-    use crate::lifecycle::{Effect, Event, Outcome, Phase, Policy, Sign, State, Time, step};
+    use crate::lifecycle::{Effect, Event, Observation, Outcome, Phase, Policy, State, Time, step};
 
     /// What is wanted at each of two failures of Docker, after these events.
     fn two_failures(required: bool, events: &[Event]) -> (Vec<Effect>, Vec<Effect>, State) {
@@ -44,7 +44,7 @@ mod tests {
     }
 
     fn idle() -> Vec<Event> {
-        vec![Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)]
+        vec![Event::JitConfigReady, Event::Started, Event::Observed(Observation::Listening)]
     }
 
     #[test]
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_job_is_never_stopped_for_it() {
         let mut events = idle();
-        events.push(Event::Saw(Sign::JobMessage));
+        events.push(Event::Observed(Observation::JobMessage));
         let (first, second, _) = two_failures(true, &events);
         assert_eq!((first, second), (vec![], vec![]));
     }

@@ -1,12 +1,12 @@
 //! From the runner's end to the machine's.
 
 use super::runner::phase_listened;
-use super::{CLOSE_LEAD, CLOSE_LEAST, Effect, End, Ending, Lifetime, Phase, Rung, Step, Time};
+use super::{CLOSE_LEAD, CLOSE_LEAST, Effect, End, Ending, Lifetime, Phase, Step, TerminationMethod, Time};
 
 impl Step<'_> {
     /// Begins the end: whatever happens from here on, the outcome stands.
     pub(super) fn close(&mut self, end: End) {
-        // A life that ends in the warm pool can be held, so from now on its time counts.
+        // A run that ends in the warm pool can be held, so from now on its time counts.
         if self.state.lifetime == Lifetime::Paused {
             self.state.lifetime = Lifetime::Until(self.now + self.policy.limits.lifetime);
         }
@@ -21,7 +21,7 @@ impl Step<'_> {
     /// What is not out when EC2 takes the machine is lost.
     fn closed_by(&self) -> Time {
         let usual = self.now + self.policy.limits.closing;
-        match self.state.phase.run().and_then(|run| run.interruption) {
+        match self.state.phase.runner().and_then(|runner| runner.interruption) {
             Some(interruption) => interruption.at.before(CLOSE_LEAD).max(self.now + CLOSE_LEAST).min(usual),
             None => usual,
         }
@@ -44,11 +44,11 @@ impl Step<'_> {
     pub(super) fn resume_ending(&mut self) {
         match self.state.phase.clone() {
             Phase::Closing { end, deadline: until } => self.want(Effect::Close { end, until }),
-            // Accepted is accepted; should the machine stay, the deadline goes on to the next rung.
+            // Accepted is accepted; should the machine stay, the deadline goes on to the next method.
             Phase::Terminating { accepted: true, .. } => {}
             // Whether it was asked for nobody knows. It gets its whole time, or it and the next would be tried at once.
-            Phase::Terminating { rung, end, .. } => self.climb(Some(rung), end),
-            // It had no further rung to try, and the machine is still there.
+            Phase::Terminating { method, end, .. } => self.fall_back_to(Some(method), end),
+            // It had no further method to try, and the machine is still there.
             Phase::Ended { end } if self.policy.ending != Ending::Process => self.terminate(end),
             _ => {}
         }
@@ -84,40 +84,41 @@ impl Step<'_> {
             Ending::Process => None,
             // Its group is ending it already, and has decided about its capacity: asked again it would lower it twice.
             Ending::Instance { .. } if self.state.leaving_group && self.policy.termination_hook => {
-                Some(Rung::LifecycleAction)
+                Some(TerminationMethod::LifecycleAction)
             }
-            Ending::Instance { .. } if self.state.leaving_group => Some(Rung::Ec2),
-            Ending::Instance { decrement } if self.state.in_group => Some(Rung::AutoScaling { decrement }),
-            Ending::Instance { .. } => Some(Rung::Ec2),
+            Ending::Instance { .. } if self.state.leaving_group => Some(TerminationMethod::Ec2),
+            Ending::Instance { decrement } if self.state.in_group => Some(TerminationMethod::AutoScaling { decrement }),
+            Ending::Instance { .. } => Some(TerminationMethod::Ec2),
         };
-        self.climb(first, end);
+        self.fall_back_to(first, end);
     }
 
-    /// Tries a rung, or ends the process if there is none left: from then on the timers of systemd have the word.
-    fn climb(&mut self, rung: Option<Rung>, end: End) {
-        self.state.phase = match rung {
-            Some(rung) => {
-                Phase::Terminating { deadline: self.now + self.policy.limits.terminating, rung, accepted: false, end }
+    /// Tries a method, or ends the process if there is none left: from then on the timers of systemd have the word.
+    fn fall_back_to(&mut self, method: Option<TerminationMethod>, end: End) {
+        self.state.phase = match method {
+            Some(method) => {
+                Phase::Terminating { deadline: self.now + self.policy.limits.terminating, method, accepted: false, end }
             }
             None => Phase::Ended { end },
         };
-        if let Some(rung) = rung {
-            self.want(Effect::Terminate(rung));
+        if let Some(method) = method {
+            self.want(Effect::Terminate(method));
         }
     }
 
     /// The machine goes away; should it not, the power is next, whichever API said yes. Told twice, it gets no more time.
-    pub(super) fn rung_accepted(&mut self, accepted: Rung) {
-        if let Phase::Terminating { rung: rung @ Rung::AutoScaling { .. }, end, .. } = self.state.phase.clone()
-            && rung == accepted
+    pub(super) fn termination_accepted(&mut self, accepted: TerminationMethod) {
+        if let Phase::Terminating { method: method @ TerminationMethod::AutoScaling { .. }, end, .. } =
+            self.state.phase.clone()
+            && method == accepted
             && self.policy.termination_hook
         {
             // The termination waits for its hook like any other of the group.
-            return self.climb(Some(Rung::LifecycleAction), end);
+            return self.fall_back_to(Some(TerminationMethod::LifecycleAction), end);
         }
         let until = self.now + self.policy.limits.terminating;
-        if let Phase::Terminating { deadline, rung, accepted: known @ false, .. } = &mut self.state.phase
-            && *rung == accepted
+        if let Phase::Terminating { deadline, method, accepted: known @ false, .. } = &mut self.state.phase
+            && *method == accepted
         {
             (*deadline, *known) = (until, true);
             if self.state.shutdown {
@@ -133,17 +134,21 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn rung_refused(&mut self, refused: Rung, at_min_size: bool) {
-        if let Phase::Terminating { rung, end, .. } = self.state.phase.clone()
-            && rung == refused
+    pub(super) fn termination_refused(&mut self, refused: TerminationMethod, at_min_size: bool) {
+        if let Phase::Terminating { method, end, .. } = self.state.phase.clone()
+            && method == refused
         {
-            let next = match rung {
-                Rung::AutoScaling { decrement: true } if at_min_size => Some(Rung::AutoScaling { decrement: false }),
-                Rung::AutoScaling { .. } | Rung::LifecycleAction => Some(Rung::Ec2),
-                Rung::Ec2 => Some(Rung::PowerOff),
-                Rung::PowerOff => None,
+            let next = match method {
+                TerminationMethod::AutoScaling { decrement: true } if at_min_size => {
+                    Some(TerminationMethod::AutoScaling { decrement: false })
+                }
+                TerminationMethod::AutoScaling { .. } | TerminationMethod::LifecycleAction => {
+                    Some(TerminationMethod::Ec2)
+                }
+                TerminationMethod::Ec2 => Some(TerminationMethod::PowerOff),
+                TerminationMethod::PowerOff => None,
             };
-            self.climb(next, end);
+            self.fall_back_to(next, end);
         }
     }
 
@@ -151,8 +156,8 @@ impl Step<'_> {
         match self.state.phase.clone() {
             Phase::Closing { end, .. } => self.keep_or_terminate(end),
             Phase::Held { end, .. } => self.terminate(end),
-            Phase::Terminating { rung: Rung::PowerOff, end, .. } => self.climb(None, end),
-            Phase::Terminating { end, .. } => self.climb(Some(Rung::PowerOff), end),
+            Phase::Terminating { method: TerminationMethod::PowerOff, end, .. } => self.fall_back_to(None, end),
+            Phase::Terminating { end, .. } => self.fall_back_to(Some(TerminationMethod::PowerOff), end),
             _ => {}
         }
     }
@@ -160,10 +165,13 @@ impl Step<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
     use std::time::Duration;
 
     use crate::lifecycle::testing::{after, policy};
-    use crate::lifecycle::{Begin, Event, Exit, Found, Lifetime, Outcome, Phase, Policy, Rung, Stop, Time, step};
+    use crate::lifecycle::{
+        Begin, Event, Exit, Found, Lifetime, Outcome, Phase, Policy, Stop, TerminationMethod, Time, step,
+    };
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -181,12 +189,12 @@ mod tests {
             vec![failed(), told.clone(), Event::Closed],
             vec![failed(), Event::Closed, told.clone()],
             [&[Event::JitConfigReady, told.clone()], &over[..]].concat(),
-            [&started[..], &[told.clone()], &over].concat(),
+            [&started[..], slice::from_ref(&told), &over].concat(),
             [&started[..], &[Event::Stop(Stop::DrainNow), told.clone()], &over].concat(),
             [&[Event::Hold(Time(1) + HOUR), failed(), Event::Closed], &[told][..]].concat(),
         ] {
             let state = after(&policy, &events);
-            let (state, _) = step(&policy, &state, &Event::RungAccepted(Rung::Ec2), Time(2));
+            let (state, _) = step(&policy, &state, &Event::TerminationAccepted(TerminationMethod::Ec2), Time(2));
             assert!(
                 matches!(state.phase, Phase::Ended { .. }),
                 "PID 1 waits for the agent, the agent for EC2: {state:?}"

@@ -1,11 +1,11 @@
-//! What can happen to a life, and what the life then wants done.
+//! What can happen to a run, and what the run then wants done.
 //!
 //! No secret is ever in here: effects name the JIT configuration, the performer reads it.
 
-use super::evidence::{Exit, Sign};
+use super::evidence::{Exit, Observation};
 use super::outcome::End;
 use super::outcome::Outcome;
-use super::state::{Rung, Timer};
+use super::state::{TerminationMethod, Timer};
 use super::time::Time;
 
 /// Something that happened.
@@ -62,14 +62,14 @@ pub enum Event {
         detail: String,
     },
     /// Something was seen of the runner.
-    Saw(Sign),
-    /// Result of [`Effect::Look`]: everything there was to see has been sent before this.
-    Looked,
+    Observed(Observation),
+    /// Result of [`Effect::Poll`]: everything there was to see has been sent before this.
+    Polled,
     /// The listener ended. Everything it printed was sent before this.
     Exited(Exit),
     /// A timer fired.
     Passed(Timer),
-    /// Somebody wants the life to end.
+    /// Somebody wants the run to end.
     Stop(Stop),
     /// EC2 or the Auto Scaling group takes the machine away.
     Notice(Notice),
@@ -83,12 +83,12 @@ pub enum Event {
     Resumed,
     /// Result of [`Effect::Close`].
     Closed,
-    /// A rung of [`Effect::Terminate`] was accepted: the machine goes away.
-    RungAccepted(Rung),
-    /// A rung of [`Effect::Terminate`] was refused.
-    RungRefused {
+    /// A method of [`Effect::Terminate`] was accepted: the machine goes away.
+    TerminationAccepted(TerminationMethod),
+    /// A method of [`Effect::Terminate`] was refused.
+    TerminationRefused {
         /// Which.
-        rung: Rung,
+        method: TerminationMethod,
         /// The group is at its minimum size and does not allow a decrement.
         at_min_size: bool,
         /// What was tried and what came back.
@@ -99,7 +99,7 @@ pub enum Event {
 /// What the agent process found when it began.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Begin {
-    /// No journal and no trace of a runner: the first process of this life.
+    /// No journal and no trace of a runner: the first process of this run.
     Fresh,
     /// A journal of this boot.
     Again(Found),
@@ -145,7 +145,7 @@ pub enum Target {
     InService,
 }
 
-/// Who wants the life to end, and how soon.
+/// Who wants the run to end, and how soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stop {
     /// SIGTERM, SIGINT or a shutdown of the machine: a running job is stopped too. A second one kills.
@@ -175,7 +175,7 @@ pub enum Notice {
         /// `NotBefore`
         at: Time,
     },
-    /// The group's target life-cycle state is `Terminated`.
+    /// The group's target lifecycle state is `Terminated`.
     GroupTerminates,
 }
 
@@ -189,7 +189,7 @@ impl Notice {
         }
     }
 
-    /// The outcome of a life that ends because of it.
+    /// The outcome of a run that ends because of it.
     #[must_use]
     pub const fn outcome(self) -> Outcome {
         match self {
@@ -201,11 +201,11 @@ impl Notice {
     }
 }
 
-/// Something the life wants done. All of them may be repeated but [`Effect::StartRunner`], which is guarded where it
+/// Something the run wants done. All of them may be repeated but [`Effect::StartRunner`], which is guarded where it
 /// happens by a marker file that only one start can create, and [`Effect::InterruptSteps`], which is wanted once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Wake the life with [`Event::Passed`] at this moment; replaces the earlier one.
+    /// Wake the run with [`Event::Passed`] at this moment; replaces the earlier one.
     Arm {
         /// Which timer.
         timer: Timer,
@@ -216,20 +216,20 @@ pub enum Effect {
     Identify,
     /// Let systemd's timer of the lifetime begin anew: the time in a warm pool does not count.
     RenewDeadline,
-    /// End the agent process and nothing else: the next one goes on with this life.
+    /// End the agent process and nothing else: the next one goes on with this run.
     Leave,
     /// Get the JIT configuration, until told otherwise.
     FetchJitConfig,
     /// Restart the Docker daemon: nothing runs, and it does not answer.
     RestartDocker,
-    /// Put the files of the JIT configuration in place and start the listener. At most once in a life.
+    /// Put the files of the JIT configuration in place and start the listener. At most once in a run.
     StartRunner,
     /// Watch the listener that an earlier agent process started.
     Attach,
     /// Delete the source of the JIT configuration, in the background: it is spent.
     DeleteJitConfig,
-    /// Send everything there is to see right now, then [`Event::Looked`].
-    Look,
+    /// Send everything there is to see right now, then [`Event::Polled`].
+    Poll,
     /// Signal the listener, and nothing but the listener.
     Interrupt {
         /// The machine goes away: SIGQUIT with a `.service` file, so that the job gets the clearer annotation.
@@ -245,14 +245,14 @@ pub enum Effect {
     /// Watch what EC2 and the Auto Scaling group announce, until the machine is being ended.
     WatchNotices,
     /// Tell people and the launcher that the machine goes away under a job.
-    Announce {
+    Publish {
         /// The outcome if it comes to that.
         outcome: Outcome,
         /// When the machine goes.
         at: Time,
     },
     /// What was announced does not happen.
-    Retract,
+    Clear,
     /// Keep the Auto Scaling group waiting with its termination, until the machine is being ended.
     DelayTermination,
     /// Answer the launch hook of the Auto Scaling group.
@@ -268,5 +268,5 @@ pub enum Effect {
         until: Time,
     },
     /// End the machine.
-    Terminate(Rung),
+    Terminate(TerminationMethod),
 }

@@ -10,7 +10,7 @@ use super::time::Time;
 
 /// One thing seen of the runner.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Sign {
+pub enum Observation {
     /// Console: `Listening for Jobs`.
     Listening,
     /// Perf log: a message that asks for a job arrived. Refresh and cancel messages are not this.
@@ -40,7 +40,7 @@ pub enum Sign {
     /// Console: the self-update failed; the listener goes on.
     UpdateFailed,
     /// Console: something that explains a bad end.
-    Trouble(Trouble),
+    ConsoleError(ConsoleError),
     /// Console: `Runner reconnected.`
     Reconnected,
 }
@@ -48,7 +48,7 @@ pub enum Sign {
 /// What the runner's console said about a problem. Ordered from the least to the most telling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Trouble {
+pub enum ConsoleError {
     /// `Runner connect error`: GitHub is not reached.
     Unreachable,
     /// `A session for this runner already exists.`
@@ -65,7 +65,7 @@ pub enum Trouble {
     VersionDeprecated,
 }
 
-impl Trouble {
+impl ConsoleError {
     /// Whether no job can come to a runner that listened and then said this.
     const fn is_final(self) -> bool {
         matches!(
@@ -161,7 +161,7 @@ pub struct Evidence {
     /// The result on the console; the worst, if several were printed.
     pub completed: Option<JobResult>,
     /// The most telling problem on the console.
-    pub trouble: Option<Trouble>,
+    pub console_error: Option<ConsoleError>,
     /// A self-update is under way.
     pub updating: bool,
     /// When the runner was first told to stop.
@@ -173,36 +173,38 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Takes one more sign in. Signs may be repeated (a re-attached agent reads the console again).
-    pub fn absorb(&mut self, sign: &Sign) {
-        match sign {
-            Sign::Listening => {
+    /// Takes one more observation in. Observations may be repeated (a re-attached agent reads the console again).
+    pub fn absorb(&mut self, observation: &Observation) {
+        match observation {
+            Observation::Listening => {
                 self.listening = true;
                 // Connected after all: what was said about the connection before no longer explains anything.
-                self.forget_connection_trouble();
+                self.forget_connection_error();
             }
-            Sign::Reconnected => self.forget_connection_trouble(),
-            Sign::JobMessage => self.message = true,
-            Sign::Running { job } => {
+            Observation::Reconnected => self.forget_connection_error(),
+            Observation::JobMessage => self.message = true,
+            Observation::Running { job } => {
                 // One job only: a second such line can only be a forgery by the job's name.
                 self.job_name.get_or_insert_with(|| job.clone());
             }
-            Sign::WorkerSeen if self.worker == Worker::Gone => {}
-            Sign::WorkerSeen => {
+            Observation::WorkerSeen if self.worker == Worker::Gone => {}
+            Observation::WorkerSeen => {
                 self.worker = Worker::Alive;
                 // The listener prints it after its worker's exit: one that was there before is forged by the job's name.
                 (self.completed, self.completed_before_stop) = (None, false);
             }
-            Sign::WorkerGone => self.worker = Worker::Gone,
+            Observation::WorkerGone => self.worker = Worker::Gone,
             // The runner makes the first call before any step; what calls later may be the job itself.
-            Sign::HookStarted(info) => {
+            Observation::HookStarted(info) => {
                 self.job.get_or_insert_with(|| info.fitting().0);
             }
-            Sign::HookCompleted => self.hook_completed = true,
-            Sign::Completed { job, result } => self.complete(job, *result),
-            Sign::UpdateStarted => self.updating = true,
-            Sign::UpdateFailed => self.updating = false,
-            Sign::Trouble(trouble) => self.trouble = self.trouble.max(Some(*trouble)),
+            Observation::HookCompleted => self.hook_completed = true,
+            Observation::Completed { job, result } => self.complete(job, *result),
+            Observation::UpdateStarted => self.updating = true,
+            Observation::UpdateFailed => self.updating = false,
+            Observation::ConsoleError(console_error) => {
+                self.console_error = self.console_error.max(Some(*console_error))
+            }
         }
     }
 
@@ -228,9 +230,12 @@ impl Evidence {
         self.stopped.get_or_insert(now);
     }
 
-    fn forget_connection_trouble(&mut self) {
-        if matches!(self.trouble, Some(Trouble::Unreachable | Trouble::SessionConflict | Trouble::ClockSkew)) {
-            self.trouble = None;
+    fn forget_connection_error(&mut self) {
+        if matches!(
+            self.console_error,
+            Some(ConsoleError::Unreachable | ConsoleError::SessionConflict | ConsoleError::ClockSkew)
+        ) {
+            self.console_error = None;
         }
     }
 
@@ -243,7 +248,7 @@ impl Evidence {
     /// Why no job can come any more, if the listener said so. It should have ended then.
     #[must_use]
     pub fn cut_off(&self) -> Option<Outcome> {
-        self.trouble.filter(|trouble| trouble.is_final()).map(Trouble::outcome)
+        self.console_error.filter(|console_error| console_error.is_final()).map(ConsoleError::outcome)
     }
 
     /// Whether anything says that a worker works, or has worked.
@@ -299,11 +304,11 @@ impl Evidence {
                 outcome => outcome,
             };
         }
-        match self.trouble {
+        match self.console_error {
             // A job was there: whatever the console said earlier, that job's end is not known.
             _ if self.assigned() && exit == Exit::Code(0) => Outcome::JobUnknown,
             _ if self.assigned() => Outcome::RunnerCrashed,
-            Some(trouble) => trouble.outcome(),
+            Some(console_error) => console_error.outcome(),
             None => Outcome::RunnerCrashed,
         }
     }
@@ -330,7 +335,7 @@ impl Evidence {
         match reason {
             // Whatever the reason was: nobody would run this job again if that alone were told.
             _ if self.stopped_without_job && (self.assigned() || reported.is_some()) => Outcome::IdleRaced,
-            Outcome::RunnerNotListening => self.trouble.map_or(reason, Trouble::outcome),
+            Outcome::RunnerNotListening => self.console_error.map_or(reason, ConsoleError::outcome),
             _ => reason,
         }
     }

@@ -20,22 +20,22 @@ mod testing;
 mod time;
 
 pub use event::{Begin, Effect, Event, Found, Identity, Notice, Stop, Target};
-pub use evidence::{Evidence, Exit, JobInfo, Sign, Trouble, Worker};
+pub use evidence::{ConsoleError, Evidence, Exit, JobInfo, Observation, Worker};
 pub use outcome::{End, JobResult, Outcome};
 pub use policy::{
-    CLOSE_LEAD, CLOSE_LEAST, Ending, KILL_GRACE, LOOK_GRACE, Limits, MAINTENANCE_LEAD, Policy, REPORT_LEAD,
+    CLOSE_LEAD, CLOSE_LEAST, Ending, KILL_GRACE, Limits, MAINTENANCE_LEAD, POLL_GRACE, Policy, REPORT_LEAD,
 };
-pub use state::{Interruption, Lifetime, Phase, Run, Rung, State, StepsLeft, Timer};
+pub use state::{Interruption, Lifetime, Phase, Runner, State, StepsLeft, TerminationMethod, Timer};
 pub use time::Time;
 
-/// One step of a life.
+/// One step of a run.
 ///
 /// Events that come too late for the state they find are ignored, so a caller never has to ask before it tells.
 #[must_use]
 pub fn step(policy: &Policy, state: &State, event: &Event, now: Time) -> (State, Vec<Effect>) {
     let mut step = Step { policy, now, state: state.clone(), effects: Vec::new() };
     step.take(event);
-    step.forget_look(&state.phase);
+    step.forget_poll(&state.phase);
     let armed = matches!(event, Event::Begin(_) | Event::Passed(_)) || step.state.next_timer() != state.next_timer();
     if let Some((timer, at)) = step.state.next_timer().filter(|_| armed) {
         step.effects.push(Effect::Arm { timer, at });
@@ -67,8 +67,8 @@ impl Step<'_> {
             Event::JitConfigFailed { outcome, detail } => self.jit_config_failed(*outcome, detail),
             Event::Started => self.started(),
             Event::NotStarted { outcome, detail } => self.not_started(*outcome, detail),
-            Event::Saw(sign) => self.saw(sign),
-            Event::Looked => self.looked(),
+            Event::Observed(observation) => self.saw(observation),
+            Event::Polled => self.polled(),
             Event::Exited(exit) => self.exited(*exit),
             Event::Passed(timer) => self.passed(*timer),
             Event::Stop(stop) => self.stop(*stop),
@@ -78,8 +78,8 @@ impl Step<'_> {
             Event::Release => self.release(),
             Event::Resumed => self.resumed(),
             Event::Closed => self.closed(),
-            Event::RungAccepted(rung) => self.rung_accepted(*rung),
-            Event::RungRefused { rung, at_min_size, .. } => self.rung_refused(*rung, *at_min_size),
+            Event::TerminationAccepted(method) => self.termination_accepted(*method),
+            Event::TerminationRefused { method, at_min_size, .. } => self.termination_refused(*method, *at_min_size),
         }
     }
 
@@ -88,7 +88,7 @@ impl Step<'_> {
         if !self.state.timers().any(|(running, at)| running == timer && at <= self.now) {
             return;
         }
-        if !self.looks_first(timer) {
+        if !self.poll_first(timer) {
             self.carry_out(timer);
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Exit, JobInfo};
-use super::state::Run;
+use super::state::Runner;
 
 /// Declares [`Outcome`] from one table, so that code, meaning, advice and exit code cannot drift apart.
 macro_rules! outcomes {
@@ -67,7 +67,7 @@ outcomes! {
     RunnerNotListening "runner-not-listening" 69 "The runner did not reach 'Listening for Jobs' within limits.listening." "Read the runner's console; try the connection to GitHub from this network.";
     RunnerUpdating "runner-updating" 69 "The runner left to update itself." "Build an image with the newest runner release; updates do not happen here.";
     JobTimeout "job-timeout" 75 "The job ran longer than limits.job and was stopped." "Raise limits.job, or set timeout-minutes in the workflow.";
-    Lifetime "lifetime" 75 "The instance reached limits.lifetime." "Raise limits.lifetime if the job was honest.";
+    Lifetime "lifetime" 75 "The instance reached limits.lifetime." "Raise limits.lifetime if the job needed the time.";
     JitConfigTimeout "jit-config-timeout" 75 "The JIT configuration did not appear in time." "Look at the launcher: did it write the parameter for this instance?";
     JitConfigDenied "jit-config-denied" 77 "Reading the JIT configuration was denied." "Compare the instance role with the policy in the documentation; look at the KMS key's policy.";
     JitConfigInvalid "jit-config-invalid" 65 "What was given as the JIT configuration is not one, not a safe one, or one that was used before." "See what wrote it; the record says what is wrong with it.";
@@ -198,7 +198,7 @@ impl JobResult {
     }
 }
 
-/// How a life ended; the record is written from it.
+/// How a run ended; the record is written from it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct End {
     /// The stable reason code.
@@ -223,17 +223,17 @@ pub struct End {
 }
 
 impl End {
-    /// The end of a life in which no runner was started.
+    /// The end of a run in which no runner was started.
     #[must_use]
     pub fn without_runner(outcome: Outcome, detail: impl Into<String>) -> Self {
         Self { outcome, detail: detail.into(), job_name: None, job: None, exit: None, ran: false, stopped_for: None }
     }
 
-    /// The end of a life after its runner.
+    /// The end of a run after its runner.
     #[must_use]
-    pub fn of_run(outcome: Outcome, run: Run, detail: impl Into<String>) -> Self {
-        let Evidence { job_name, job, .. } = run.evidence;
-        Self { outcome, detail: detail.into(), job_name, job, exit: run.exit, ran: true, stopped_for: None }
+    pub fn of_run(outcome: Outcome, runner: Runner, detail: impl Into<String>) -> Self {
+        let Evidence { job_name, job, .. } = runner.evidence;
+        Self { outcome, detail: detail.into(), job_name, job, exit: runner.exit, ran: true, stopped_for: None }
     }
 
     /// Whether the machine may be kept for a person afterwards.

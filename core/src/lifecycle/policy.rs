@@ -1,8 +1,8 @@
-//! What the configuration decides about a life.
+//! What the configuration decides about a run.
 
 use std::time::Duration;
 
-/// Everything the lifecycle needs to know of the configuration. It does not change during a life.
+/// Everything the lifecycle needs to know of the configuration. It does not change during a run.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The deadlines of the states.
@@ -15,7 +15,7 @@ pub struct Policy {
     pub drain_on_rebalance: bool,
     /// Whether every job needs Docker.
     pub docker_required: bool,
-    /// How long a machine whose life failed is kept for a person to look at; zero to not keep it.
+    /// How long a machine whose run failed is kept for a person to look at; zero to not keep it.
     pub hold_on_failure: Duration,
     /// Whether the Auto Scaling group waits for an answer when it launches an instance.
     pub launch_hook: bool,
@@ -50,9 +50,9 @@ pub struct Limits {
     pub draining: Duration,
     /// Flushing logs and writing the record.
     pub closing: Duration,
-    /// For each rung of the ladder that ends the machine.
+    /// For each termination method.
     pub terminating: Duration,
-    /// The whole life, from launch or from leaving the warm pool.
+    /// The whole run, from launch or from leaving the warm pool.
     pub lifetime: Duration,
 }
 
@@ -61,22 +61,22 @@ pub struct Limits {
 pub enum Ending {
     /// `platform = "local"`: the process ends and the machine stays.
     Process,
-    /// `platform = "ec2"`: the ladder of rungs ends the instance.
+    /// `platform = "ec2"`: the termination methods end the instance.
     Instance {
         /// Whether a termination through the Auto Scaling group lowers its desired capacity.
         decrement: bool,
     },
 }
 
-/// How long a killed tree may take to disappear before the life goes on without it.
+/// How long a killed tree may take to disappear before the run goes on without it.
 pub const KILL_GRACE: Duration = Duration::from_secs(5);
 
 /// What the worker may need to report once its steps were killed: 1.5 s, and 5 s more where a process that left its step
 /// holds the step's output (measured with runner 2.336.0).
 pub const REPORT_LEAD: Duration = Duration::from_secs(7);
 
-/// How long the last look at a runner may take before one of its limits ends it.
-pub const LOOK_GRACE: Duration = Duration::from_secs(5);
+/// How long the last poll of a runner may take before one of its limits ends it.
+pub const POLL_GRACE: Duration = Duration::from_secs(5);
 
 /// The same, where the machine goes away and every second counts.
 pub(super) const HURRIED_LOOK_GRACE: Duration = Duration::from_secs(1);

@@ -2,30 +2,30 @@
 
 use super::evidence::{Evidence, Worker};
 use super::policy::HURRIED_LOOK_GRACE;
-use super::{Effect, End, Exit, KILL_GRACE, LOOK_GRACE, Outcome, Phase, Run, Sign, Step, Time, Timer};
+use super::{Effect, End, Exit, KILL_GRACE, Observation, Outcome, POLL_GRACE, Phase, Runner, Step, Time, Timer};
 
 /// A job message puts its deadline off by at least this part of `limits.assigned`, or not at all: so often it can, and no
 /// more, however many there are.
 const RENEWALS: u32 = 10;
 
 impl Step<'_> {
-    pub(super) fn saw(&mut self, sign: &Sign) {
+    pub(super) fn saw(&mut self, observation: &Observation) {
         let listened = phase_listened(&self.state.phase);
-        let Some(run) = self.state.phase.run_mut() else { return };
-        let knew_job = run.evidence.job.is_some();
-        let named = run.evidence.job_name.is_some();
-        run.evidence.absorb(sign);
-        let learned_job = !knew_job && run.evidence.job.is_some();
+        let Some(runner) = self.state.phase.runner_mut() else { return };
+        let knew_job = runner.evidence.job.is_some();
+        let named = runner.evidence.job_name.is_some();
+        runner.evidence.absorb(observation);
+        let learned_job = !knew_job && runner.evidence.job.is_some();
         if !listened && phase_listened(&self.state.phase) {
             self.answer_launch(true);
         }
         if learned_job {
-            self.announce_again(); // now it is known whose job it is
+            self.publish_again(); // now it is known whose job it is
         }
         self.settle();
-        match sign {
-            Sign::JobMessage => self.await_worker(false),
-            Sign::Running { .. } if !named => self.await_worker(true),
+        match observation {
+            Observation::JobMessage => self.await_worker(false),
+            Observation::Running { .. } if !named => self.await_worker(true),
             _ => {}
         }
     }
@@ -42,10 +42,10 @@ impl Step<'_> {
 
     /// A message alone may be a ghost: GitHub refuses to hand the job out, and the runner says nothing and listens on. Only
     /// a runner that said that it runs a job is given up before its time without a job is over.
-    fn assigned_until(&self, run: &Run) -> Time {
+    fn assigned_until(&self, runner: &Runner) -> Time {
         let due = self.now + self.policy.limits.assigned;
         match &self.state.phase {
-            Phase::Idle { deadline: idle, .. } | Phase::Updating { idle, .. } if run.evidence.job_name.is_none() => {
+            Phase::Idle { deadline: idle, .. } | Phase::Updating { idle, .. } if runner.evidence.job_name.is_none() => {
                 due.max(*idle)
             }
             _ => due,
@@ -55,12 +55,13 @@ impl Step<'_> {
     /// Moves to the phase that the evidence asks for.
     fn settle(&mut self) {
         let limits = &self.policy.limits;
-        let Some(run) = self.state.phase.run().cloned() else { return };
-        let Evidence { listening, updating, .. } = run.evidence;
-        let (assigned, at_work, over) = (run.evidence.assigned(), run.evidence.at_work(), run.evidence.job_over());
+        let Some(runner) = self.state.phase.runner().cloned() else { return };
+        let Evidence { listening, updating, .. } = runner.evidence;
+        let (assigned, at_work, over) =
+            (runner.evidence.assigned(), runner.evidence.at_work(), runner.evidence.job_over());
         self.state.phase = match &self.state.phase {
-            Phase::Draining { .. } => return self.settle_draining(&run),
-            Phase::Finishing { .. } => return self.settle_finishing(run),
+            Phase::Draining { .. } => return self.conclude_draining(&runner),
+            Phase::Finishing { .. } => return self.conclude_finishing(runner),
             Phase::Starting { .. }
             | Phase::Idle { .. }
             | Phase::Updating { .. }
@@ -68,81 +69,81 @@ impl Step<'_> {
             | Phase::Busy { .. }
                 if over =>
             {
-                Phase::Finishing { deadline: self.now + limits.finishing, run }
+                Phase::Finishing { deadline: self.now + limits.finishing, runner }
             }
             Phase::Busy { .. } => return,
-            _ if at_work => Phase::Busy { deadline: self.now + limits.job, run },
+            _ if at_work => Phase::Busy { deadline: self.now + limits.job, runner },
             Phase::Assigned { .. } => return,
-            _ if assigned => Phase::Assigned { deadline: self.assigned_until(&run), run },
-            Phase::Starting { .. } if listening => Phase::Idle { deadline: self.now + limits.idle, run },
+            _ if assigned => Phase::Assigned { deadline: self.assigned_until(&runner), runner },
+            Phase::Starting { .. } if listening => Phase::Idle { deadline: self.now + limits.idle, runner },
             Phase::Starting { deadline, .. } if updating => {
-                Phase::Updating { deadline: self.now + limits.updating, idle: *deadline, run }
+                Phase::Updating { deadline: self.now + limits.updating, idle: *deadline, runner }
             }
             Phase::Idle { deadline, .. } if updating => {
-                Phase::Updating { deadline: self.now + limits.updating, idle: *deadline, run }
+                Phase::Updating { deadline: self.now + limits.updating, idle: *deadline, runner }
             }
             // No job can come, and the listener, which should end then, gets no longer than after a job.
             Phase::Idle { deadline, .. }
-                if run.evidence.cut_off().is_some() && *deadline > self.now + limits.finishing =>
+                if runner.evidence.cut_off().is_some() && *deadline > self.now + limits.finishing =>
             {
-                Phase::Idle { deadline: self.now + limits.finishing, run }
+                Phase::Idle { deadline: self.now + limits.finishing, runner }
             }
-            Phase::Updating { idle, .. } if !updating => Phase::Idle { deadline: *idle, run },
+            Phase::Updating { idle, .. } if !updating => Phase::Idle { deadline: *idle, runner },
             _ => return,
         };
     }
 
-    fn settle_draining(&mut self, run: &Run) {
-        if run.exit.is_some() && run.evidence.worker != Worker::Alive {
+    fn conclude_draining(&mut self, runner: &Runner) {
+        if runner.exit.is_some() && runner.evidence.worker != Worker::Alive {
             self.close_drained();
         }
     }
 
     /// The listener had ended before its worker, and now the worker is gone too.
-    fn settle_finishing(&mut self, run: Run) {
-        if let Some(exit) = run.exit
-            && run.evidence.worker != Worker::Alive
+    fn conclude_finishing(&mut self, runner: Runner) {
+        if let Some(exit) = runner.exit
+            && runner.evidence.worker != Worker::Alive
         {
-            self.close_run(run, exit);
+            self.close_run(runner, exit);
         }
     }
 
     pub(super) fn exited(&mut self, exit: Exit) {
         let now = self.now;
-        let Some(run) = self.state.phase.run_mut() else { return };
-        run.exit = Some(exit);
-        let run = run.clone();
+        let Some(runner) = self.state.phase.runner_mut() else { return };
+        runner.exit = Some(exit);
+        let runner = runner.clone();
         match &self.state.phase {
-            Phase::Draining { .. } => self.settle_draining(&run),
-            _ if run.evidence.worker == Worker::Alive => {
+            Phase::Draining { .. } => self.conclude_draining(&runner),
+            _ if runner.evidence.worker == Worker::Alive => {
                 // The worker goes on without its listener and reports to GitHub itself; GitHub waits for it as long as
                 // the job's lock lasts.
-                self.state.phase = Phase::Finishing { deadline: now + self.policy.limits.orphaned, run };
+                self.state.phase = Phase::Finishing { deadline: now + self.policy.limits.orphaned, runner };
             }
-            _ => self.close_run(run, exit),
+            _ => self.close_run(runner, exit),
         }
     }
 
-    fn close_run(&mut self, run: Run, exit: Exit) {
-        let outcome = run.evidence.verdict(exit);
-        self.close(End::of_run(outcome, run, explain(outcome, exit)));
+    fn close_run(&mut self, runner: Runner, exit: Exit) {
+        let outcome = runner.evidence.verdict(exit);
+        self.close(End::of_run(outcome, runner, explain(outcome, exit)));
     }
 
     /// No limit ends a runner that was not looked at: an agent that was dead or stood still when it passed does not know yet
-    /// what happened meanwhile. Says whether a look was begun; a look that takes too long is not waited for.
-    pub(super) fn looks_first(&mut self, timer: Timer) -> bool {
-        if self.state.look.take().is_some() || !self.state.phase.is_at_work() {
+    /// what happened meanwhile. Says whether a poll was begun; a poll that takes too long is not waited for.
+    pub(super) fn poll_first(&mut self, timer: Timer) -> bool {
+        if self.state.poll.take().is_some() || !self.state.phase.is_at_work() {
             return false;
         }
-        let grace = if timer == Timer::Interruption { HURRIED_LOOK_GRACE } else { LOOK_GRACE };
-        self.state.look = Some(self.now + grace);
-        self.want(Effect::Look);
+        let grace = if timer == Timer::Interruption { HURRIED_LOOK_GRACE } else { POLL_GRACE };
+        self.state.poll = Some(self.now + grace);
+        self.want(Effect::Poll);
         true
     }
 
     /// The limit is carried out if nothing that was seen has put it off.
-    pub(super) fn looked(&mut self) {
-        if self.state.look.take().is_none() {
+    pub(super) fn polled(&mut self) {
+        if self.state.poll.take().is_none() {
             return;
         }
         let due = self.state.limits().filter(|(_, at)| *at <= self.now).min_by_key(|(timer, at)| (*at, *timer));
@@ -151,15 +152,15 @@ impl Step<'_> {
         }
     }
 
-    /// A look is for a limit of one phase.
-    pub(super) fn forget_look(&mut self, before: &Phase) {
+    /// A poll is for a limit of one phase.
+    pub(super) fn forget_poll(&mut self, before: &Phase) {
         if self.state.phase.name() != before.name() {
-            self.state.look = None;
+            self.state.poll = None;
         }
     }
 
     fn stop_idle(&mut self) {
-        let cut_off = self.state.phase.run().and_then(|run| run.evidence.cut_off());
+        let cut_off = self.state.phase.runner().and_then(|runner| runner.evidence.cut_off());
         self.drain(cut_off.unwrap_or(Outcome::IdleTimeout));
     }
 
@@ -171,34 +172,34 @@ impl Step<'_> {
             Phase::Busy { .. } => self.drain(Outcome::JobTimeout),
             Phase::Updating { .. } => self.drain(Outcome::RunnerUpdating),
             // Nothing is left that a polite signal could save: the job is over, or its listener is dead.
-            Phase::Finishing { run, .. } => {
-                let reason = run.evidence.result().map_or(Outcome::RunnerWedged, super::JobResult::outcome);
-                self.kill(reason, run);
+            Phase::Finishing { runner, .. } => {
+                let reason = runner.evidence.result().map_or(Outcome::RunnerWedged, super::JobResult::outcome);
+                self.kill(reason, runner);
             }
-            Phase::Draining { reason, killed: false, run, .. } => self.kill(reason, run),
+            Phase::Draining { reason, killed: false, runner, .. } => self.kill(reason, runner),
             Phase::Draining { .. } => self.close_drained(),
             _ => {}
         }
     }
 
     /// Kills the whole tree and waits a moment for the news of its end.
-    pub(super) fn kill(&mut self, reason: Outcome, run: Run) {
-        self.state.phase = Phase::Draining { deadline: self.now + KILL_GRACE, reason, killed: true, run };
+    pub(super) fn kill(&mut self, reason: Outcome, runner: Runner) {
+        self.state.phase = Phase::Draining { deadline: self.now + KILL_GRACE, reason, killed: true, runner };
         self.want(Effect::Kill);
     }
 
     pub(super) fn close_drained(&mut self) {
-        let Phase::Draining { reason, run, .. } = self.state.phase.clone() else { return };
-        let outcome = run.evidence.verdict_stopped(reason, run.exit);
+        let Phase::Draining { reason, runner, .. } = self.state.phase.clone() else { return };
+        let outcome = runner.evidence.verdict_stopped(reason, runner.exit);
         let stopped_for = (outcome == Outcome::IdleRaced).then_some(reason);
         let detail = stopped_for.map(|reason| format!("the runner was being stopped: {reason}")).unwrap_or_default();
-        self.close(End { stopped_for, ..End::of_run(outcome, run, detail) });
+        self.close(End { stopped_for, ..End::of_run(outcome, runner, detail) });
     }
 }
 
 /// The runner was of use: it listened, or got a job.
 pub(super) fn phase_listened(phase: &Phase) -> bool {
-    phase.run().is_some_and(|run| run.evidence.listening || run.evidence.assigned())
+    phase.runner().is_some_and(|runner| runner.evidence.listening || runner.evidence.assigned())
 }
 
 /// What an exit code says beyond the outcome.
@@ -214,12 +215,14 @@ mod tests {
     use std::time::Duration;
 
     use crate::lifecycle::testing::{after, policy};
-    use crate::lifecycle::{Effect, Event, Exit, Outcome, Phase, Policy, Sign, State, Time, Timer, Trouble, step};
+    use crate::lifecycle::{
+        ConsoleError, Effect, Event, Exit, Observation, Outcome, Phase, Policy, State, Time, Timer, step,
+    };
 
-    /// Lives on by the timers alone, and says how it ended and when.
+    /// Goes on by the timers alone, and says how it ended and when.
     fn by_itself(policy: &Policy, mut state: State) -> (Option<Outcome>, Time) {
         let mut now = Time(1);
-        while state.phase.run().is_some() {
+        while state.phase.runner().is_some() {
             let Some((timer, at)) = state.next_timer() else { break };
             now = at;
             state = step(policy, &state, &Event::Passed(timer), now).0;
@@ -228,7 +231,7 @@ mod tests {
     }
 
     fn listening() -> Vec<Event> {
-        vec![Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)]
+        vec![Event::JitConfigReady, Event::Started, Event::Observed(Observation::Listening)]
     }
 
     fn long_idle() -> Policy {
@@ -240,10 +243,10 @@ mod tests {
     #[test]
     fn a_listener_that_stays_without_its_registration_is_not_waited_for_as_if_idle() {
         for (trouble, outcome) in [
-            (Trouble::RegistrationRemoved, Outcome::RegistrationRemoved),
-            (Trouble::VersionDeprecated, Outcome::RunnerVersionDeprecated),
+            (ConsoleError::RegistrationRemoved, Outcome::RegistrationRemoved),
+            (ConsoleError::VersionDeprecated, Outcome::RunnerVersionDeprecated),
         ] {
-            let gone = Event::Saw(Sign::Trouble(trouble));
+            let gone = Event::Observed(Observation::ConsoleError(trouble));
             let state = after(&long_idle(), &[listening(), vec![gone.clone(), gone]].concat());
             let (end, at) = by_itself(&long_idle(), state);
             assert_eq!(end, Some(outcome));
@@ -253,7 +256,10 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_lost_while_idle_may_come_back() {
-        let state = after(&long_idle(), &[listening(), vec![Event::Saw(Sign::Trouble(Trouble::Unreachable))]].concat());
+        let state = after(
+            &long_idle(),
+            &[listening(), vec![Event::Observed(Observation::ConsoleError(ConsoleError::Unreachable))]].concat(),
+        );
         let (end, at) = by_itself(&long_idle(), state);
         assert_eq!(end, Some(Outcome::IdleTimeout));
         assert!(at.since(Time(1)) >= Duration::from_secs(1800), "a runner that retries was given up: {at}");
@@ -262,13 +268,16 @@ mod tests {
     #[test]
     fn a_job_that_comes_to_a_listener_given_up_is_told_as_lost() {
         let policy = long_idle();
-        let state =
-            after(&policy, &[listening(), vec![Event::Saw(Sign::Trouble(Trouble::RegistrationRemoved))]].concat());
+        let state = after(
+            &policy,
+            &[listening(), vec![Event::Observed(Observation::ConsoleError(ConsoleError::RegistrationRemoved))]]
+                .concat(),
+        );
         let due = state.phase.deadline().unwrap_or(Time(1));
         let (state, looked) = step(&policy, &state, &Event::Passed(Timer::Phase), due);
-        assert!(looked.contains(&Effect::Look), "it was stopped without a last look for a job");
-        let (state, _) = step(&policy, &state, &Event::Looked, due);
-        let (state, _) = step(&policy, &state, &Event::Saw(Sign::JobMessage), due);
+        assert!(looked.contains(&Effect::Poll), "it was stopped without a last poll for a job");
+        let (state, _) = step(&policy, &state, &Event::Polled, due);
+        let (state, _) = step(&policy, &state, &Event::Observed(Observation::JobMessage), due);
         let (state, _) = step(&policy, &state, &Event::Exited(Exit::Code(0)), due);
         assert_eq!(state.phase.end().map(|end| end.outcome), Some(Outcome::IdleRaced));
     }
@@ -277,7 +286,7 @@ mod tests {
     fn a_worker_without_its_listener_is_killed_once_github_gave_its_job_up() {
         let mut policy = policy();
         policy.limits.orphaned = Duration::from_secs(600);
-        let job = [Event::Saw(Sign::WorkerSeen), Event::Exited(Exit::Signal(9))];
+        let job = [Event::Observed(Observation::WorkerSeen), Event::Exited(Exit::Signal(9))];
         let state = after(&policy, &[listening(), job.to_vec()].concat());
         assert!(
             matches!(state.phase, Phase::Finishing { deadline, .. } if deadline == Time(1) + Duration::from_secs(600))

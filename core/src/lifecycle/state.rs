@@ -1,4 +1,4 @@
-//! The states of a life. Every variant owns its data; every deadline is in the state, so that it survives the agent.
+//! The states of a run. Every variant owns its data; every deadline is in the state, so that it survives the agent.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use super::outcome::{End, Outcome};
 use super::policy::Policy;
 use super::time::Time;
 
-/// Where a life is.
+/// Where a run is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct State {
     /// The phase and its data.
@@ -34,7 +34,7 @@ pub struct State {
     pub shutdown: bool,
     /// A limit of the runner has passed, and what happened meanwhile is looked at: until then nothing ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub look: Option<Time>,
+    pub poll: Option<Time>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -48,9 +48,9 @@ const fn is_false(flag: &bool) -> bool {
 pub enum Lifetime {
     /// In a warm pool: time does not count.
     Paused,
-    /// The life ends at this moment at the latest.
+    /// The run ends at this moment at the latest.
     Until(Time),
-    /// It has passed; the life is ending.
+    /// It has passed; the run is ending.
     Passed,
 }
 
@@ -75,35 +75,35 @@ pub enum Phase {
         /// Then it never will.
         deadline: Time,
         /// What is known of the runner.
-        run: Run,
+        runner: Runner,
     },
     /// Listening; nothing is assigned.
     Idle {
         /// Then no job comes.
         deadline: Time,
         /// What is known of the runner.
-        run: Run,
+        runner: Runner,
     },
     /// A job request was seen; no worker yet.
     Assigned {
         /// Then the listener is wedged.
         deadline: Time,
         /// What is known of the runner.
-        run: Run,
+        runner: Runner,
     },
     /// A worker is at work.
     Busy {
         /// Then the job takes too long.
         deadline: Time,
         /// What is known of the runner.
-        run: Run,
+        runner: Runner,
     },
     /// The job is done and the listener still there; or the listener is gone and the worker still there.
     Finishing {
         /// Then what is left is killed.
         deadline: Time,
         /// What is known of the runner.
-        run: Run,
+        runner: Runner,
     },
     /// The listener is replacing itself.
     Updating {
@@ -112,22 +112,22 @@ pub enum Phase {
         /// The idle deadline that goes on if the update fails.
         idle: Time,
         /// What is known of the runner.
-        run: Run,
+        runner: Runner,
     },
     /// The runner was told to stop.
     Draining {
-        /// Then its tree is killed; after the kill, then the life goes on without it.
+        /// Then its tree is killed; after the kill, then the run goes on without it.
         deadline: Time,
         /// Why.
         reason: Outcome,
         /// The tree was killed.
         killed: bool,
         /// What is known of the runner.
-        run: Run,
+        runner: Runner,
     },
     /// The runner is gone: flush logs, write the record, tag.
     Closing {
-        /// Then the life goes on without.
+        /// Then the run goes on without.
         deadline: Time,
         /// How it ended.
         end: End,
@@ -141,10 +141,10 @@ pub enum Phase {
     },
     /// The machine is being ended.
     Terminating {
-        /// Then the next rung is tried.
+        /// Then the next method is tried.
         deadline: Time,
-        /// The rung being tried.
-        rung: Rung,
+        /// The method being tried.
+        method: TerminationMethod,
         /// It was accepted: the machine goes away.
         accepted: bool,
         /// How it ended.
@@ -159,7 +159,7 @@ pub enum Phase {
 
 /// What is known of a runner that was started, or is about to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Run {
+pub struct Runner {
     /// What was seen of it.
     pub evidence: Evidence,
     /// The listener has ended this way.
@@ -197,7 +197,7 @@ pub struct Interruption {
 /// One way to end the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rung {
+pub enum TerminationMethod {
     /// Let the Auto Scaling group go on with the termination that waits for its hook.
     LifecycleAction,
     /// `TerminateInstanceInAutoScalingGroup`
@@ -228,7 +228,7 @@ pub enum Timer {
 }
 
 impl State {
-    /// The first state of a life that begins at `now`.
+    /// The first state of a run that begins at `now`.
     #[must_use]
     pub fn new(policy: &Policy, now: Time) -> Self {
         Self {
@@ -240,11 +240,11 @@ impl State {
             docker_restarted: false,
             renewal: None,
             shutdown: false,
-            look: None,
+            poll: None,
         }
     }
 
-    /// Until when the machine is kept for a person, or will be if its life ends before.
+    /// Until when the machine is kept for a person, or will be if its run ends before.
     #[must_use]
     pub const fn held_until(&self) -> Option<Time> {
         match &self.phase {
@@ -255,10 +255,10 @@ impl State {
 
     /// Every timer this state has running.
     pub fn timers(&self) -> impl Iterator<Item = (Timer, Time)> + '_ {
-        self.limits().map(|(timer, at)| (timer, self.look.map_or(at, |until| at.max(until))))
+        self.limits().map(|(timer, at)| (timer, self.poll.map_or(at, |until| at.max(until))))
     }
 
-    /// The moments of the timers, whether or not a look puts them off.
+    /// The moments of the timers, whether or not a poll puts them off.
     pub(super) fn limits(&self) -> impl Iterator<Item = (Timer, Time)> + '_ {
         let lifetime = match self.lifetime {
             Lifetime::Until(at) if !self.phase.is_ending() => Some((Timer::Lifetime, at)),
@@ -322,28 +322,28 @@ impl Phase {
 
     /// What is known of the runner, in the phases that have one.
     #[must_use]
-    pub const fn run(&self) -> Option<&Run> {
+    pub const fn runner(&self) -> Option<&Runner> {
         match self {
-            Self::Starting { run, .. }
-            | Self::Idle { run, .. }
-            | Self::Assigned { run, .. }
-            | Self::Busy { run, .. }
-            | Self::Finishing { run, .. }
-            | Self::Updating { run, .. }
-            | Self::Draining { run, .. } => Some(run),
+            Self::Starting { runner, .. }
+            | Self::Idle { runner, .. }
+            | Self::Assigned { runner, .. }
+            | Self::Busy { runner, .. }
+            | Self::Finishing { runner, .. }
+            | Self::Updating { runner, .. }
+            | Self::Draining { runner, .. } => Some(runner),
             _ => None,
         }
     }
 
-    pub(super) const fn run_mut(&mut self) -> Option<&mut Run> {
+    pub(super) const fn runner_mut(&mut self) -> Option<&mut Runner> {
         match self {
-            Self::Starting { run, .. }
-            | Self::Idle { run, .. }
-            | Self::Assigned { run, .. }
-            | Self::Busy { run, .. }
-            | Self::Finishing { run, .. }
-            | Self::Updating { run, .. }
-            | Self::Draining { run, .. } => Some(run),
+            Self::Starting { runner, .. }
+            | Self::Idle { runner, .. }
+            | Self::Assigned { runner, .. }
+            | Self::Busy { runner, .. }
+            | Self::Finishing { runner, .. }
+            | Self::Updating { runner, .. }
+            | Self::Draining { runner, .. } => Some(runner),
             _ => None,
         }
     }
@@ -364,8 +364,8 @@ impl Phase {
     const fn interruption(&self) -> Option<Interruption> {
         match self {
             Self::Draining { .. } => None,
-            _ => match self.run() {
-                Some(run) => run.interruption,
+            _ => match self.runner() {
+                Some(runner) => runner.interruption,
                 None => None,
             },
         }
@@ -374,8 +374,10 @@ impl Phase {
     /// When the steps of a job that is being stopped are killed, if they can still be there.
     fn steps_until(&self) -> Option<Time> {
         match self {
-            Self::Draining { killed: false, run, .. } if run.evidence.assigned() && !run.evidence.job_over() => {
-                run.steps.filter(|steps| !steps.killed).map(|steps| steps.until)
+            Self::Draining { killed: false, runner, .. }
+                if runner.evidence.assigned() && !runner.evidence.job_over() =>
+            {
+                runner.steps.filter(|steps| !steps.killed).map(|steps| steps.until)
             }
             _ => None,
         }
@@ -383,7 +385,7 @@ impl Phase {
 
     /// Whether there is a runner that its limits can still end.
     pub(super) const fn is_at_work(&self) -> bool {
-        self.run().is_some() && !matches!(self, Self::Draining { .. })
+        self.runner().is_some() && !matches!(self, Self::Draining { .. })
     }
 
     /// Closing and Terminating are bounded by themselves; the lifetime adds nothing there.

@@ -5,16 +5,16 @@ use super::{Effect, Phase, REPORT_LEAD, Step, StepsLeft};
 impl Step<'_> {
     /// Steps have until the worker's report would no longer fit before the kill; of a short drain, half of it.
     pub(super) fn leave_time_to_report(&mut self) {
-        if let Phase::Draining { deadline, killed: false, run, .. } = &mut self.state.phase {
+        if let Phase::Draining { deadline, killed: false, runner, .. } = &mut self.state.phase {
             let left = deadline.since(self.now);
-            let killed = run.steps.is_some_and(|steps| steps.killed);
-            run.steps = Some(StepsLeft { until: deadline.before(REPORT_LEAD.min(left / 2)), killed });
+            let killed = runner.steps.is_some_and(|steps| steps.killed);
+            runner.steps = Some(StepsLeft { until: deadline.before(REPORT_LEAD.min(left / 2)), killed });
         }
     }
 
     pub(super) fn steps_due(&mut self) {
-        if let Phase::Draining { killed: false, run, .. } = &mut self.state.phase
-            && let Some(steps) = &mut run.steps
+        if let Phase::Draining { killed: false, runner, .. } = &mut self.state.phase
+            && let Some(steps) = &mut runner.steps
         {
             steps.killed = true;
             self.want(Effect::KillSteps);
@@ -23,8 +23,8 @@ impl Step<'_> {
 
     /// Whether an agent process that is dead came to it, nobody knows; what is dead dies no second time.
     pub(super) fn kill_steps_again(&mut self) {
-        if let Phase::Draining { killed: false, run, .. } = &self.state.phase
-            && run.steps.is_some_and(|steps| steps.killed)
+        if let Phase::Draining { killed: false, runner, .. } = &self.state.phase
+            && runner.steps.is_some_and(|steps| steps.killed)
         {
             self.want(Effect::KillSteps);
         }
@@ -50,20 +50,25 @@ mod tests {
         policy.limits.job = seconds(3000);
         let state = after(
             &policy,
-            &[Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening), Event::Saw(Sign::WorkerSeen)],
+            &[
+                Event::JitConfigReady,
+                Event::Started,
+                Event::Observed(Observation::Listening),
+                Event::Observed(Observation::WorkerSeen),
+            ],
         );
         (policy, state)
     }
 
-    /// Lives on by the timers alone; every moment at which something was wanted of the runner.
+    /// Goes on by the timers alone; every moment at which something was wanted of the runner.
     fn by_itself(policy: &Policy, mut state: State) -> Vec<(Time, Effect)> {
         let mut wanted = Vec::new();
-        while state.phase.run().is_some() {
+        while state.phase.runner().is_some() {
             let (timer, at) = state.next_timer().unwrap();
             let (mut next, mut effects) = step(policy, &state, &Event::Passed(timer), at);
-            // A look is answered at once.
-            if effects.contains(&Effect::Look) {
-                let (looked, further) = step(policy, &next, &Event::Looked, at);
+            // A poll is answered at once.
+            if effects.contains(&Effect::Poll) {
+                let (looked, further) = step(policy, &next, &Event::Polled, at);
                 (next, effects) = (looked, further);
             }
             let of_the_runner = |effect: &Effect| {
@@ -133,7 +138,7 @@ mod tests {
     #[test]
     fn without_a_job_there_are_no_steps_to_kill() {
         let (policy, _) = at_work();
-        let state = after(&policy, &[Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)]);
+        let state = after(&policy, &[Event::JitConfigReady, Event::Started, Event::Observed(Observation::Listening)]);
         let (state, _) = step(&policy, &state, &Event::Stop(Stop::Drain), Time(1000));
         assert_eq!(state.next_timer(), Some((Timer::Phase, Time(1000) + seconds(45))));
     }

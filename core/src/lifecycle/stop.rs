@@ -1,9 +1,9 @@
-//! Everything that wants a life to end before its time: people, notices, the lifetime.
+//! Everything that wants a run to end before its time: people, notices, the lifetime.
 //!
 //! The rule behind all of it: nothing assigned, end at once; a job at work, use the time that is left.
 
 use super::policy::{LATE_GRACE, MAINTENANCE_LEAD};
-use super::{Effect, End, Ending, Interruption, Lifetime, Notice, Outcome, Phase, Run, Step, Stop, Time};
+use super::{Effect, End, Ending, Interruption, Lifetime, Notice, Outcome, Phase, Runner, Step, Stop, Time};
 
 impl Step<'_> {
     pub(super) fn stop(&mut self, stop: Stop) {
@@ -19,16 +19,18 @@ impl Step<'_> {
             self.state.hold = None; // the last word counts
         }
         match self.state.phase.clone() {
-            Phase::Draining { killed: false, reason, run, .. } if stop == Stop::Shutdown => self.kill(reason, run),
+            Phase::Draining { killed: false, reason, runner, .. } if stop == Stop::Shutdown => {
+                self.kill(reason, runner)
+            }
             Phase::Draining { .. } => {}
             // The job is over and its result known: what is left has its own, short deadline.
-            Phase::Finishing { run, .. } if stop == Stop::Shutdown && run.exit.is_none() => {
-                let reason = run.evidence.result().map_or(outcome, super::JobResult::outcome);
-                self.kill(reason, run);
+            Phase::Finishing { runner, .. } if stop == Stop::Shutdown && runner.exit.is_none() => {
+                let reason = runner.evidence.result().map_or(outcome, super::JobResult::outcome);
+                self.kill(reason, runner);
             }
             Phase::Finishing { .. } if job_may_finish => {}
-            phase if phase.run().is_some_and(has_job) && job_may_finish => {}
-            phase if phase.run().is_some() => self.drain(outcome),
+            phase if phase.runner().is_some_and(has_job) && job_may_finish => {}
+            phase if phase.runner().is_some() => self.drain(outcome),
             phase if stop == Stop::Shutdown && self.may_be_in_pool(&phase) => self.ask_before_the_end(&phase),
             phase if phase.end().is_none() => self.close(End::without_runner(outcome, "")),
             Phase::Held { end, .. } => {
@@ -52,10 +54,10 @@ impl Step<'_> {
         if matches!(self.state.phase, Phase::Draining { .. }) {
             return; // the unit is stopped for the reason that is known
         }
-        let Some(mut run) = self.state.phase.run().cloned() else { return };
-        run.evidence.stop(self.now);
+        let Some(mut runner) = self.state.phase.runner().cloned() else { return };
+        runner.evidence.stop(self.now);
         let deadline = self.now + self.policy.limits.draining;
-        self.state.phase = Phase::Draining { deadline, reason: Outcome::RunnerStopped, killed: false, run };
+        self.state.phase = Phase::Draining { deadline, reason: Outcome::RunnerStopped, killed: false, runner };
         self.leave_time_to_report();
     }
 
@@ -69,7 +71,7 @@ impl Step<'_> {
         let phase = self.state.phase.clone();
         match &phase {
             _ if phase.end().is_some() => self.notice_while_ending(notice),
-            Phase::Draining { deadline, reason, killed: false, run } => {
+            Phase::Draining { deadline, reason, killed: false, runner } => {
                 // A drain under way must still be over before the machine goes.
                 if let Some(interruption) = self.interruption(notice)
                     && interruption.kill < *deadline
@@ -78,14 +80,14 @@ impl Step<'_> {
                         deadline: interruption.kill,
                         reason: *reason,
                         killed: false,
-                        run: run.clone(),
+                        runner: runner.clone(),
                     };
                     self.leave_time_to_report();
                 }
             }
             Phase::Draining { .. } => {}
-            _ => match phase.run() {
-                Some(run) if has_job(run) => self.notice_with_job(notice, run.clone()),
+            _ => match phase.runner() {
+                Some(runner) if has_job(runner) => self.notice_with_job(notice, runner.clone()),
                 Some(_) if self.ends_idle(notice) => {
                     self.drain(notice.outcome());
                     self.hurry(notice);
@@ -105,34 +107,34 @@ impl Step<'_> {
         }
     }
 
-    fn notice_with_job(&mut self, notice: Notice, mut run: Run) {
+    fn notice_with_job(&mut self, notice: Notice, mut runner: Runner) {
         let outcome = notice.outcome();
         match notice {
             Notice::SpotHibernate => {
-                self.want(Effect::Announce { outcome, at: self.now });
+                self.want(Effect::Publish { outcome, at: self.now });
                 return self.drain(outcome);
             }
             // With a hook the job has its time; without one the machine goes any moment.
             Notice::GroupTerminates if self.policy.termination_hook => return,
-            Notice::GroupTerminates => return self.want(Effect::Announce { outcome, at: self.now }),
+            Notice::GroupTerminates => return self.want(Effect::Publish { outcome, at: self.now }),
             Notice::Rebalance => return,
             Notice::Spot { .. } | Notice::Scheduled { .. } => {}
         }
-        let (known, told) = (run.interruption, self.interruption(notice));
-        run.interruption = match (known, told) {
+        let (known, told) = (runner.interruption, self.interruption(notice));
+        runner.interruption = match (known, told) {
             // Told once more: the newest time counts, sooner or later than the last.
             (Some(known), told) if known.outcome == outcome => told,
             (Some(known), Some(told)) if told.kill < known.kill => Some(told),
             (Some(known), _) => Some(known),
             (None, told) => told,
         };
-        let interruption = run.interruption;
-        if let Some(held) = self.state.phase.run_mut() {
-            *held = run;
+        let interruption = runner.interruption;
+        if let Some(held) = self.state.phase.runner_mut() {
+            *held = runner;
         }
         match interruption {
-            Some(_) => self.announce_again(),
-            None if known.is_some() => self.want(Effect::Retract),
+            Some(_) => self.publish_again(),
+            None if known.is_some() => self.want(Effect::Clear),
             None => {}
         }
         if interruption.is_some_and(|interruption| interruption.stop <= self.now) {
@@ -141,9 +143,10 @@ impl Step<'_> {
     }
 
     /// Says what is known to take the machine away; may be said any number of times.
-    pub(super) fn announce_again(&mut self) {
-        if let Some(Interruption { outcome, at, .. }) = self.state.phase.run().and_then(|run| run.interruption) {
-            self.want(Effect::Announce { outcome, at });
+    pub(super) fn publish_again(&mut self) {
+        if let Some(Interruption { outcome, at, .. }) = self.state.phase.runner().and_then(|runner| runner.interruption)
+        {
+            self.want(Effect::Publish { outcome, at });
         }
     }
 
@@ -156,11 +159,11 @@ impl Step<'_> {
         if notice == Notice::GroupTerminates {
             self.state.leaving_group = false;
         }
-        if let Some(run) = self.state.phase.run_mut()
-            && run.interruption.is_some_and(|known| known.outcome == notice.outcome())
+        if let Some(runner) = self.state.phase.runner_mut()
+            && runner.interruption.is_some_and(|known| known.outcome == notice.outcome())
         {
-            run.interruption = None;
-            self.want(Effect::Retract);
+            runner.interruption = None;
+            self.want(Effect::Clear);
         }
     }
 
@@ -181,7 +184,7 @@ impl Step<'_> {
         Some(Interruption { outcome: notice.outcome(), at, stop, kill })
     }
 
-    /// Whether this notice ends a life that has no job.
+    /// Whether this notice ends a run that has no job.
     fn ends_idle(&self, notice: Notice) -> bool {
         match notice {
             Notice::Rebalance => self.policy.drain_on_rebalance,
@@ -207,7 +210,8 @@ impl Step<'_> {
     }
 
     pub(super) fn interruption_due(&mut self) {
-        let Some(Interruption { outcome, kill, .. }) = self.state.phase.run().and_then(|run| run.interruption) else {
+        let Some(Interruption { outcome, kill, .. }) = self.state.phase.runner().and_then(|runner| runner.interruption)
+        else {
             return;
         };
         self.drain(outcome);
@@ -220,10 +224,12 @@ impl Step<'_> {
     pub(super) fn lifetime_passed(&mut self) {
         self.state.lifetime = Lifetime::Passed;
         match self.state.phase.clone() {
-            Phase::Draining { killed: false, reason, run, .. } => self.kill(reason, run),
+            Phase::Draining { killed: false, reason, runner, .. } => self.kill(reason, runner),
             Phase::Held { end, .. } => self.terminate(end),
-            phase if phase.run().is_some() && !matches!(phase, Phase::Draining { .. }) => self.drain(Outcome::Lifetime),
-            phase if phase.run().is_none() && phase.end().is_none() => {
+            phase if phase.runner().is_some() && !matches!(phase, Phase::Draining { .. }) => {
+                self.drain(Outcome::Lifetime)
+            }
+            phase if phase.runner().is_none() && phase.end().is_none() => {
                 self.close(End::without_runner(Outcome::Lifetime, ""));
             }
             _ => {}
@@ -233,7 +239,7 @@ impl Step<'_> {
     pub(super) fn resumed(&mut self) {
         match &self.state.phase {
             Phase::Warm | Phase::Draining { .. } => {}
-            phase if phase.run().is_some() => self.drain(Outcome::Resumed),
+            phase if phase.runner().is_some() => self.drain(Outcome::Resumed),
             phase if phase.end().is_none() => self.close(End::without_runner(Outcome::Resumed, "")),
             _ => {}
         }
@@ -241,13 +247,13 @@ impl Step<'_> {
 
     /// Tells the listener to stop, and gives it until the drain deadline.
     pub(super) fn drain(&mut self, reason: Outcome) {
-        let Some(mut run) = self.state.phase.run().cloned() else { return };
-        run.evidence.stop(self.now);
-        if run.exit.is_some() {
-            return self.kill(reason, run); // only a worker is left, and it does not know these signals
+        let Some(mut runner) = self.state.phase.runner().cloned() else { return };
+        runner.evidence.stop(self.now);
+        if runner.exit.is_some() {
+            return self.kill(reason, runner); // only a worker is left, and it does not know these signals
         }
         let deadline = self.now + self.policy.limits.draining;
-        self.state.phase = Phase::Draining { deadline, reason, killed: false, run };
+        self.state.phase = Phase::Draining { deadline, reason, killed: false, runner };
         self.leave_time_to_report();
         self.want(Effect::Interrupt { machine_goes: self.machine_goes(reason) });
         // Here and nowhere else: a second SIGINT means "give up at once" to terraform, npm and docker compose.
@@ -283,26 +289,28 @@ impl Step<'_> {
 }
 
 /// A job is assigned or at work, or its worker is.
-fn has_job(run: &Run) -> bool {
-    run.evidence.assigned()
+fn has_job(runner: &Runner) -> bool {
+    runner.evidence.assigned()
 }
 
 #[cfg(test)]
 mod tests {
     use crate::lifecycle::testing::{after, policy};
     use crate::lifecycle::{
-        Effect, Event, Exit, JobResult, Notice, Outcome, Phase, Policy, Sign, Stop, Time, Timer, Trouble, step,
+        ConsoleError, Effect, Event, Exit, JobResult, Notice, Observation, Outcome, Phase, Policy, Stop, Time, Timer,
+        step,
     };
 
     const STOPPED: Event = Event::Stop(Stop::RunnerUnit);
 
     fn at_work() -> Vec<Event> {
-        let signs = [Sign::Listening, Sign::Running { job: "build".to_owned() }, Sign::WorkerSeen];
-        [Event::JitConfigReady, Event::Started].into_iter().chain(signs.map(Event::Saw)).collect()
+        let observations =
+            [Observation::Listening, Observation::Running { job: "build".to_owned() }, Observation::WorkerSeen];
+        [Event::JitConfigReady, Event::Started].into_iter().chain(observations.map(Event::Observed)).collect()
     }
 
     fn completed(result: JobResult) -> Event {
-        Event::Saw(Sign::Completed { job: "build".to_owned(), result })
+        Event::Observed(Observation::Completed { job: "build".to_owned(), result })
     }
 
     fn ends(events: &[Event]) -> Option<Outcome> {
@@ -311,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_unit_that_somebody_else_stopped_is_not_told_as_a_cancelled_job() {
-        let gone = Event::Saw(Sign::WorkerGone);
+        let gone = Event::Observed(Observation::WorkerGone);
         for (result, code) in [(JobResult::Canceled, 103), (JobResult::Failed, 102)] {
             let end = [gone.clone(), completed(result), Event::Exited(Exit::Code(code))];
             let told = ends(&[at_work(), vec![STOPPED], end.to_vec()].concat());
@@ -323,8 +331,12 @@ mod tests {
 
     #[test]
     fn a_job_that_was_over_before_its_unit_was_stopped_keeps_its_result() {
-        let over =
-            [Event::Saw(Sign::WorkerGone), completed(JobResult::Failed), STOPPED, Event::Exited(Exit::Code(102))];
+        let over = [
+            Event::Observed(Observation::WorkerGone),
+            completed(JobResult::Failed),
+            STOPPED,
+            Event::Exited(Exit::Code(102)),
+        ];
         assert_eq!(ends(&[at_work(), over.to_vec()].concat()), Some(Outcome::JobFailed));
     }
 
@@ -335,7 +347,7 @@ mod tests {
         let signals = |effect: &Effect| matches!(effect, Effect::Interrupt { .. } | Effect::Kill);
         assert!(!effects.iter().any(signals), "a second signal makes the runner give up at once: {effects:?}");
         let drained = [at_work(), vec![Event::Stop(Stop::DrainNow), STOPPED, Event::Exited(Exit::Signal(9))]].concat();
-        let gone = vec![Event::Saw(Sign::WorkerGone)];
+        let gone = vec![Event::Observed(Observation::WorkerGone)];
         assert_eq!(ends(&[drained, gone].concat()), Some(Outcome::OperatorDrain));
     }
 
@@ -343,8 +355,8 @@ mod tests {
     fn a_job_that_comes_to_a_runner_stopped_without_one_is_told_as_lost_whatever_the_reason() {
         let policy = Policy { docker_required: true, ..policy() };
         let down = || Event::DockerDown { detail: String::new() };
-        let removed = Event::Saw(Sign::Trouble(Trouble::RegistrationRemoved));
-        let passed = || vec![Event::Passed(Timer::Phase), Event::Looked];
+        let removed = Event::Observed(Observation::ConsoleError(ConsoleError::RegistrationRemoved));
+        let passed = || vec![Event::Passed(Timer::Phase), Event::Polled];
         let stops = [
             (Outcome::OperatorDrain, vec![Event::Stop(Stop::Drain)]),
             (Outcome::OperatorDrain, vec![Event::Stop(Stop::DrainNow)]),
@@ -358,8 +370,13 @@ mod tests {
             (Outcome::RegistrationRemoved, [vec![removed], passed()].concat()),
         ];
         for (reason, stop) in stops {
-            let mut state = after(&policy, &[Event::JitConfigReady, Event::Started, Event::Saw(Sign::Listening)]);
-            let job = [Event::Saw(Sign::JobMessage), Event::Saw(Sign::WorkerSeen), Event::Saw(Sign::WorkerGone)];
+            let mut state =
+                after(&policy, &[Event::JitConfigReady, Event::Started, Event::Observed(Observation::Listening)]);
+            let job = [
+                Event::Observed(Observation::JobMessage),
+                Event::Observed(Observation::WorkerSeen),
+                Event::Observed(Observation::WorkerGone),
+            ];
             let late = Time(70_000); // late enough for the limit
             for event in stop.iter().chain(&job).chain(&[Event::Exited(Exit::Code(103))]) {
                 state = step(&policy, &state, event, late).0;
@@ -372,8 +389,13 @@ mod tests {
     #[test]
     fn a_job_that_was_there_before_the_stop_keeps_the_reason_of_the_stop() {
         let policy = policy();
-        let job = [Event::Saw(Sign::Listening), Event::Saw(Sign::JobMessage), Event::Saw(Sign::WorkerSeen)];
-        let stop = [Event::Stop(Stop::DrainNow), Event::Saw(Sign::WorkerGone), Event::Exited(Exit::Code(103))];
+        let job = [
+            Event::Observed(Observation::Listening),
+            Event::Observed(Observation::JobMessage),
+            Event::Observed(Observation::WorkerSeen),
+        ];
+        let stop =
+            [Event::Stop(Stop::DrainNow), Event::Observed(Observation::WorkerGone), Event::Exited(Exit::Code(103))];
         let state = after(&policy, &[&[Event::JitConfigReady, Event::Started], &job[..], &stop[..]].concat());
         let end = state.phase.end().map(|end| (end.outcome, end.stopped_for));
         assert_eq!(end, Some((Outcome::OperatorDrain, None)));
@@ -384,9 +406,9 @@ mod tests {
         let policy = Policy { hold_on_failure: std::time::Duration::from_secs(600), ..policy() };
         let events = [
             Event::JitConfigReady,
-            Event::Saw(Sign::Listening),
+            Event::Observed(Observation::Listening),
             Event::Notice(Notice::SpotHibernate),
-            Event::Saw(Sign::JobMessage),
+            Event::Observed(Observation::JobMessage),
             Event::Exited(Exit::Code(0)),
             Event::Closed,
         ];

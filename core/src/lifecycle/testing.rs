@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Begin, Ending, Event, Identity, Limits, Policy, State, Target, Time, step};
 
-/// A minute for everything, and an hour for the life.
+/// A minute for everything, and an hour for the run.
 pub(super) fn policy() -> Policy {
     let minute = Duration::from_secs(60);
     Policy {

@@ -1,4 +1,4 @@
-//! What EC2 and the Auto Scaling group announce during a life: where it is looked for, and what is news.
+//! What EC2 and the Auto Scaling group announce during a run: where it is looked for, and what is news.
 //!
 //! Pure: answers of the metadata service in, events out. "No notice" (404) and "no answer" are different things, and the
 //! latter changes nothing.
@@ -11,13 +11,13 @@ use super::bodies::{
 };
 use crate::lifecycle::{Event, Notice, Time};
 
-/// A notice is gone when this many looks in a row did not find it: one strange answer does not call back a warning.
+/// A notice is gone when this many polls in a row did not find it: one strange answer does not call back a warning.
 const GONE_AFTER: u32 = 2;
 
 /// EC2 promises two minutes. Of a notice without a readable time it is not known how many seconds of them have passed.
 const UNREADABLE_LEAD: Duration = Duration::from_secs(90);
 
-/// What a look at a source found.
+/// What a poll of a source found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading<'a> {
     /// This stands there.
@@ -84,7 +84,7 @@ struct Standing {
     /// As it was announced: another text is another notice.
     text: String,
     notice: Notice,
-    /// How many looks in a row did not find it.
+    /// How many polls in a row did not find it.
     missed: u32,
 }
 
@@ -96,7 +96,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Takes in what a look at a source found just now, and says what is news. `boot_time` puts an announced moment on
+    /// Takes in what a poll of a source found just now, and says what is news. `boot_time` puts an announced moment on
     /// the boot clock.
     pub fn observe(
         &mut self,
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_told_once_again_when_it_changes_and_withdrawn_after_two_looks() {
+    fn a_notice_is_told_once_again_when_it_changes_and_withdrawn_after_two_polls() {
         let mut known = Known::default();
         let mut see = |found: Reading<'_>| known.observe(Source::Spot, found, NOW, boot_time);
         let (first, told) = spot("2026-01-01T00:02:00Z");
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(see(first), [], "the same notice is told again and again");
         assert_eq!(see(later), [Event::Notice(told_later)]);
         for found in [unknown, Reading::Absent, unknown, later, Reading::Absent, unknown] {
-            assert_eq!(see(found), [], "one look in vain, or none, calls a warning back");
+            assert_eq!(see(found), [], "one poll in vain, or none, calls a warning back");
         }
         assert_eq!(see(Reading::Absent), [Event::Withdrawn(told_later)]);
         assert_eq!(see(later), [Event::Notice(told_later)]);

@@ -47,7 +47,7 @@ impl Stopping {
     pub(super) fn noted(known: Option<Self>, at: Time, phase: &Phase) -> Option<Self> {
         let begun = matches!(phase, Phase::Draining { .. }).then(|| Self { signal: at, ..Self::default() });
         let mut stop = known.or(begun)?;
-        let run = phase.run();
+        let run = phase.runner();
         if run.and_then(|run| run.steps).is_some_and(|steps| steps.killed) {
             stop.steps_killed.get_or_insert(at);
         }

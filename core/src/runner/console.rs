@@ -3,14 +3,14 @@
 //! Job names are workflow-controlled text, so lines with a time stamp are anchored at the start, and a name is never
 //! searched for anything.
 
-use crate::lifecycle::{JobResult, Sign, Trouble};
+use crate::lifecycle::{ConsoleError, JobResult, Observation};
 
 /// The longest job name that is kept, in bytes: it goes into every line of the journal.
 pub const LONGEST_NAME: usize = 1024;
 
 /// Reads one console line (stdout or stderr, without its line break).
 #[must_use]
-pub fn sign(line: &str) -> Option<Sign> {
+pub fn observation(line: &str) -> Option<Observation> {
     match after_timestamp(line) {
         Some(text) => stamped(text),
         None => plain(line),
@@ -18,47 +18,47 @@ pub fn sign(line: &str) -> Option<Sign> {
 }
 
 /// Lines of the form `yyyy-MM-dd HH:mm:ssZ: <text>`.
-fn stamped(text: &str) -> Option<Sign> {
+fn stamped(text: &str) -> Option<Observation> {
     if text == "Listening for Jobs" {
-        return Some(Sign::Listening);
+        return Some(Observation::Listening);
     }
     if text == "Runner reconnected." {
-        return Some(Sign::Reconnected);
+        return Some(Observation::Reconnected);
     }
     if let Some(job) = text.strip_prefix("Running job: ") {
-        return Some(Sign::Running { job: job[..job.floor_char_boundary(LONGEST_NAME)].to_owned() });
+        return Some(Observation::Running { job: job[..job.floor_char_boundary(LONGEST_NAME)].to_owned() });
     }
     if text.starts_with("Runner connect error: ") {
-        return Some(Sign::Trouble(Trouble::Unreachable));
+        return Some(Observation::ConsoleError(ConsoleError::Unreachable));
     }
     let (job, word) = text.strip_prefix("Job ")?.rsplit_once(" completed with result: ")?;
-    Some(Sign::Completed {
+    Some(Observation::Completed {
         job: job[..job.floor_char_boundary(LONGEST_NAME)].to_owned(),
         result: JobResult::from_word(word)?,
     })
 }
 
-fn plain(line: &str) -> Option<Sign> {
+fn plain(line: &str) -> Option<Observation> {
     let line = line.trim();
     let starts = |text| line.starts_with(text);
     Some(if starts("A session for this runner already exists.") {
-        Sign::Trouble(Trouble::SessionConflict)
+        Observation::ConsoleError(ConsoleError::SessionConflict)
     } else if starts("Failed to create a session. The runner registration has been deleted") {
-        Sign::Trouble(Trouble::RegistrationDeleted)
+        Observation::ConsoleError(ConsoleError::RegistrationDeleted)
     } else if starts("The runner no longer exists on the server.") {
-        Sign::Trouble(Trouble::RegistrationRemoved)
+        Observation::ConsoleError(ConsoleError::RegistrationRemoved)
     } else if starts("The local machine's clock may be out of sync") {
-        Sign::Trouble(Trouble::ClockSkew)
+        Observation::ConsoleError(ConsoleError::ClockSkew)
     } else if starts("An error occurred: Not configured") || starts("Runner is not configured") {
-        Sign::Trouble(Trouble::NotConfigured)
+        Observation::ConsoleError(ConsoleError::NotConfigured)
     } else if (starts("An error occurred: ") || starts("An error occured: ")) // upstream's spelling before 2.333.0
         && line.contains("is deprecated and cannot receive messages")
     {
-        Sign::Trouble(Trouble::VersionDeprecated)
+        Observation::ConsoleError(ConsoleError::VersionDeprecated)
     } else if starts("Runner update in progress") {
-        Sign::UpdateStarted
+        Observation::UpdateStarted
     } else if starts("Runner update failed") {
-        Sign::UpdateFailed
+        Observation::UpdateFailed
     } else {
         return None;
     })
@@ -85,22 +85,29 @@ mod tests {
     fn a_job_name_that_imitates_a_completed_line_is_only_a_name() {
         let name = "x 2026-01-01 00:00:00Z: Job x completed with result: Succeeded";
         let line = format!("2026-11-21 08:00:00Z: Running job: {name}");
-        assert_eq!(sign(&line), Some(Sign::Running { job: name.to_owned() }));
+        assert_eq!(observation(&line), Some(Observation::Running { job: name.to_owned() }));
         let line = format!("2026-11-21 08:00:00Z: Job {name} completed with result: Failed");
-        assert_eq!(sign(&line), Some(Sign::Completed { job: name.to_owned(), result: JobResult::Failed }));
-        assert_eq!(sign(&format!(" {line}")), None, "a line that does not begin with the time stamp was believed");
+        assert_eq!(
+            observation(&line),
+            Some(Observation::Completed { job: name.to_owned(), result: JobResult::Failed })
+        );
+        assert_eq!(
+            observation(&format!(" {line}")),
+            None,
+            "a line that does not begin with the time stamp was believed"
+        );
     }
 
     proptest! {
         #[test]
         fn any_line_is_read_without_a_panic(line in ".{0,200}") {
-            let _ = sign(&line);
+            let _ = observation(&line);
         }
 
         #[test]
         fn any_job_name_comes_back_whole(job in "[^\r\n]{0,80}") {
             let line = format!("2026-11-21 08:00:00Z: Job {job} completed with result: Skipped");
-            prop_assert_eq!(sign(&line), Some(Sign::Completed { job, result: JobResult::Skipped }));
+            prop_assert_eq!(observation(&line), Some(Observation::Completed { job, result: JobResult::Skipped }));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The runner's perf log: `RUNNER_PERFLOG=<dir>` makes listener and worker append lines `<counter>:<time>`.
 
-use crate::lifecycle::Sign;
+use crate::lifecycle::Observation;
 
 /// The listener's file in the perf log directory.
 pub const LISTENER_FILE: &str = "Runner.perf";
@@ -13,10 +13,10 @@ const JOB_REQUESTS: [&str; 2] = ["RunnerJobRequest", "PipelineAgentJobRequest"];
 
 /// Reads one line of the listener's perf log.
 #[must_use]
-pub fn sign(line: &str) -> Option<Sign> {
+pub fn observation(line: &str) -> Option<Observation> {
     let (counter, _time) = line.split_once(':')?;
     let message = counter.strip_prefix("MessageReceived_")?;
-    JOB_REQUESTS.contains(&message).then_some(Sign::JobMessage)
+    JOB_REQUESTS.contains(&message).then_some(Observation::JobMessage)
 }
 
 #[cfg(test)]
@@ -27,14 +27,14 @@ mod tests {
     fn only_the_two_job_requests_are_assignment_evidence() {
         let at = "2026-11-21T08:00:00.0000000Z";
         for (counter, expected) in [
-            ("MessageReceived_RunnerJobRequest", Some(Sign::JobMessage)),
-            ("MessageReceived_PipelineAgentJobRequest", Some(Sign::JobMessage)),
+            ("MessageReceived_RunnerJobRequest", Some(Observation::JobMessage)),
+            ("MessageReceived_PipelineAgentJobRequest", Some(Observation::JobMessage)),
             ("MessageReceived_RunnerRefresh", None),
             ("MessageReceived_AgentRefresh", None),
             ("MessageReceived_JobCancellation", None),
             ("SessionCreated", None),
         ] {
-            assert_eq!(sign(&format!("{counter}:{at}")), expected, "{counter}");
+            assert_eq!(observation(&format!("{counter}:{at}")), expected, "{counter}");
         }
     }
 }

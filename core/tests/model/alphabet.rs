@@ -6,7 +6,7 @@
 
 use mayfly_core::lifecycle::*;
 
-use crate::variants::{EventKind, NoticeKind, SignKind, StopKind};
+use crate::variants::{EventKind, NoticeKind, ObservationKind, StopKind};
 use crate::world::{NOW, seconds};
 
 /// What is let happen in one model.
@@ -28,9 +28,10 @@ pub(crate) struct Alphabet {
 }
 
 impl Alphabet {
-    pub(crate) fn of(kinds: &[EventKind], signs: &[SignKind], exits: &[Exit]) -> Self {
+    pub(crate) fn of(kinds: &[EventKind], observations: &[ObservationKind], exits: &[Exit]) -> Self {
         let events = kinds.iter().flat_map(|kind| samples(*kind)).collect();
-        let mut runner: Vec<Event> = signs.iter().flat_map(|kind| sights(*kind)).map(Event::Saw).collect();
+        let mut runner: Vec<Event> =
+            observations.iter().flat_map(|kind| observed(*kind)).map(Event::Observed).collect();
         runner.extend(exits.iter().copied().map(Event::Exited));
         runner.push(Event::Started);
         let not_started = vec![Event::NotStarted { outcome: Outcome::RunnerMissing, detail: String::new() }];
@@ -56,7 +57,7 @@ fn samples(kind: EventKind) -> Vec<Event> {
     match kind {
         EventKind::Begin
         | EventKind::Passed
-        | EventKind::Saw
+        | EventKind::Observed
         | EventKind::Exited
         | EventKind::Started
         | EventKind::NotStarted => Vec::new(),
@@ -79,7 +80,7 @@ fn samples(kind: EventKind) -> Vec<Event> {
         EventKind::JitConfigFailed => {
             vec![Event::JitConfigFailed { outcome: Outcome::JitConfigDenied, detail: detail() }]
         }
-        EventKind::Looked => vec![Event::Looked],
+        EventKind::Polled => vec![Event::Polled],
         EventKind::Stop => StopKind::ALL.iter().map(|kind| Event::Stop(stop(*kind))).collect(),
         EventKind::Notice => NoticeKind::ALL.iter().flat_map(|kind| notices(*kind)).map(Event::Notice).collect(),
         EventKind::Withdrawn => {
@@ -89,40 +90,47 @@ fn samples(kind: EventKind) -> Vec<Event> {
         EventKind::Release => vec![Event::Release],
         EventKind::Resumed => vec![Event::Resumed],
         EventKind::Closed => vec![Event::Closed],
-        EventKind::RungAccepted => RUNGS.map(Event::RungAccepted).to_vec(),
-        EventKind::RungRefused => RUNGS
+        EventKind::TerminationAccepted => METHODS.map(Event::TerminationAccepted).to_vec(),
+        EventKind::TerminationRefused => METHODS
             .into_iter()
-            .flat_map(|rung| {
-                [true, false].map(|at_min_size| Event::RungRefused { rung, at_min_size, detail: String::new() })
+            .flat_map(|method| {
+                [true, false].map(|at_min_size| Event::TerminationRefused {
+                    method,
+                    at_min_size,
+                    detail: String::new(),
+                })
             })
             .collect(),
     }
 }
 
 /// Two job names, two results and two troubles are enough for every branch of the core.
-fn sights(kind: SignKind) -> Vec<Sign> {
+fn observed(kind: ObservationKind) -> Vec<Observation> {
     let job = || "build".to_owned();
     match kind {
-        SignKind::Listening => vec![Sign::Listening],
-        SignKind::JobMessage => vec![Sign::JobMessage],
-        SignKind::Running => vec![Sign::Running { job: job() }],
-        SignKind::WorkerSeen => vec![Sign::WorkerSeen],
-        SignKind::WorkerGone => vec![Sign::WorkerGone],
-        SignKind::HookStarted => vec![Sign::HookStarted(JobInfo::default())],
-        SignKind::HookCompleted => vec![Sign::HookCompleted],
-        SignKind::Completed => vec![
-            Sign::Completed { job: job(), result: JobResult::Succeeded },
-            Sign::Completed { job: job(), result: JobResult::Failed },
-            Sign::Completed { job: "forged".to_owned(), result: JobResult::Succeeded },
+        ObservationKind::Listening => vec![Observation::Listening],
+        ObservationKind::JobMessage => vec![Observation::JobMessage],
+        ObservationKind::Running => vec![Observation::Running { job: job() }],
+        ObservationKind::WorkerSeen => vec![Observation::WorkerSeen],
+        ObservationKind::WorkerGone => vec![Observation::WorkerGone],
+        ObservationKind::HookStarted => vec![Observation::HookStarted(JobInfo::default())],
+        ObservationKind::HookCompleted => vec![Observation::HookCompleted],
+        ObservationKind::Completed => vec![
+            Observation::Completed { job: job(), result: JobResult::Succeeded },
+            Observation::Completed { job: job(), result: JobResult::Failed },
+            Observation::Completed { job: "forged".to_owned(), result: JobResult::Succeeded },
         ],
-        SignKind::UpdateStarted => vec![Sign::UpdateStarted],
-        SignKind::UpdateFailed => vec![Sign::UpdateFailed],
-        SignKind::Trouble => vec![Sign::Trouble(Trouble::Unreachable), Sign::Trouble(Trouble::RegistrationRemoved)],
-        SignKind::Reconnected => vec![Sign::Reconnected],
+        ObservationKind::UpdateStarted => vec![Observation::UpdateStarted],
+        ObservationKind::UpdateFailed => vec![Observation::UpdateFailed],
+        ObservationKind::ConsoleError => vec![
+            Observation::ConsoleError(ConsoleError::Unreachable),
+            Observation::ConsoleError(ConsoleError::RegistrationRemoved),
+        ],
+        ObservationKind::Reconnected => vec![Observation::Reconnected],
     }
 }
 
-/// Near and far, before the life's own deadlines and after them.
+/// Near and far, before the run's own deadlines and after them.
 fn notices(kind: NoticeKind) -> Vec<Notice> {
     match kind {
         NoticeKind::Spot => [1, 4].map(|lead| Notice::Spot { at: NOW + seconds(lead) }).to_vec(),
@@ -142,26 +150,26 @@ fn stop(kind: StopKind) -> Stop {
     }
 }
 
-const RUNGS: [Rung; 5] = [
-    Rung::AutoScaling { decrement: true },
-    Rung::AutoScaling { decrement: false },
-    Rung::LifecycleAction,
-    Rung::Ec2,
-    Rung::PowerOff,
+const METHODS: [TerminationMethod; 5] = [
+    TerminationMethod::AutoScaling { decrement: true },
+    TerminationMethod::AutoScaling { decrement: false },
+    TerminationMethod::LifecycleAction,
+    TerminationMethod::Ec2,
+    TerminationMethod::PowerOff,
 ];
 
-/// What every model needs to get through a whole life.
+/// What every model needs to get through a whole run.
 const PLAIN: [EventKind; 5] = [
     EventKind::Identified,
     EventKind::JitConfigReady,
     EventKind::JitConfigFailed,
-    EventKind::Looked,
+    EventKind::Polled,
     EventKind::Closed,
 ];
 
-/// The shortest list of signs that reaches every phase but Updating.
-const SIGNS_OF_A_JOB: [SignKind; 4] =
-    [SignKind::Listening, SignKind::JobMessage, SignKind::WorkerSeen, SignKind::WorkerGone];
+/// The shortest list of observations that reaches every phase but Updating.
+const SIGNS_OF_A_JOB: [ObservationKind; 4] =
+    [ObservationKind::Listening, ObservationKind::JobMessage, ObservationKind::WorkerSeen, ObservationKind::WorkerGone];
 
 fn is_plain_identity(event: &Event) -> bool {
     !matches!(event, Event::Identified(identity)
@@ -170,33 +178,41 @@ fn is_plain_identity(event: &Event) -> bool {
 
 /// Everything a runner that gets on with it can show, in any order; of the rest only what stops it.
 pub(crate) fn runner() -> Alphabet {
-    let signs: Vec<SignKind> = SignKind::ALL
+    let observations: Vec<ObservationKind> = ObservationKind::ALL
         .iter()
         .copied()
-        .filter(|kind| !matches!(kind, SignKind::HookCompleted | SignKind::Trouble | SignKind::Reconnected))
+        .filter(|kind| {
+            !matches!(
+                kind,
+                ObservationKind::HookCompleted | ObservationKind::ConsoleError | ObservationKind::Reconnected
+            )
+        })
         .collect();
-    with_a_runner(&signs, &[Exit::Code(0), Exit::Code(100), Exit::Code(102)])
+    with_a_runner(&observations, &[Exit::Code(0), Exit::Code(100), Exit::Code(102)])
 }
 
 /// A runner in trouble, and the less likely ways to end.
 pub(crate) fn troubles() -> Alphabet {
-    use SignKind as Is;
-    let signs = [
+    use ObservationKind as Is;
+    let observations = [
         Is::Listening,
         Is::WorkerSeen,
         Is::WorkerGone,
         Is::HookStarted,
         Is::HookCompleted,
-        Is::Trouble,
+        Is::ConsoleError,
         Is::Reconnected,
         Is::UpdateStarted,
     ];
-    with_a_runner(&signs, &[Exit::Code(3), Exit::Code(5), Exit::Code(7), Exit::Code(104), Exit::Signal(9), Exit::Lost])
+    with_a_runner(
+        &observations,
+        &[Exit::Code(3), Exit::Code(5), Exit::Code(7), Exit::Code(104), Exit::Signal(9), Exit::Lost],
+    )
 }
 
-fn with_a_runner(signs: &[SignKind], exits: &[Exit]) -> Alphabet {
+fn with_a_runner(observations: &[ObservationKind], exits: &[Exit]) -> Alphabet {
     let kinds = [&PLAIN[..], &[EventKind::Stop, EventKind::Notice]].concat();
-    Alphabet::of(&kinds, signs, exits).without(|event| match event {
+    Alphabet::of(&kinds, observations, exits).without(|event| match event {
         Event::Identified(_) => !is_plain_identity(event),
         Event::Stop(stop) => *stop == Stop::Drain,
         Event::Notice(notice) => *notice != Notice::Spot { at: NOW + seconds(4) } && *notice != Notice::Rebalance,
@@ -245,12 +261,12 @@ pub(crate) fn beginning() -> Alphabet {
         ],
     ]
     .concat();
-    let signs = [SignKind::Listening, SignKind::WorkerSeen];
-    let alphabet = Alphabet::of(&kinds, &signs, &[Exit::Code(102)]).without(|event| *event == Event::Hold(NOW));
+    let observations = [ObservationKind::Listening, ObservationKind::WorkerSeen];
+    let alphabet = Alphabet::of(&kinds, &observations, &[Exit::Code(102)]).without(|event| *event == Event::Hold(NOW));
     Alphabet { reboots: true, any_time: true, ..alphabet }
 }
 
-/// Everything from a life's end to the machine's: the ladder, and people who want to look.
+/// Everything from a run's end to the machine's: the termination methods, and people who want to look.
 pub(crate) fn ending() -> Alphabet {
     let kinds = [
         &PLAIN[..],
@@ -261,12 +277,12 @@ pub(crate) fn ending() -> Alphabet {
             EventKind::Hold,
             EventKind::Release,
             EventKind::Resumed,
-            EventKind::RungAccepted,
-            EventKind::RungRefused,
+            EventKind::TerminationAccepted,
+            EventKind::TerminationRefused,
         ],
     ]
     .concat();
-    let alphabet = Alphabet::of(&kinds, &[SignKind::WorkerSeen], &[Exit::Code(102)])
+    let alphabet = Alphabet::of(&kinds, &[ObservationKind::WorkerSeen], &[Exit::Code(102)])
         .without(|event| matches!(event, Event::Identified(_)) && !is_plain_identity(event));
     Alphabet { reboots: true, any_time: true, ..alphabet }
 }

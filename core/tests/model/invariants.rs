@@ -3,7 +3,7 @@
 use mayfly_core::lifecycle::*;
 use stateright::Property;
 
-use crate::world::{Asked, Life, World, seconds};
+use crate::world::{Asked, Run, World, seconds};
 
 macro_rules! invariants {
     ($($name:ident $says:literal;)*) => {
@@ -18,10 +18,10 @@ macro_rules! invariants {
                 match self { $(Self::$name => $says),* }
             }
 
-            pub(crate) fn properties() -> Vec<Property<Life>> {
+            pub(crate) fn properties() -> Vec<Property<Run>> {
                 vec![
                     $(Property::always($says, |_, world: &World| world.broken != Some(Self::$name)),)*
-                    Property::sometimes("a life ends", |_, world: &World| matches!(world.life.phase, Phase::Ended { .. })),
+                    Property::sometimes("a run ends", |_, world: &World| matches!(world.run.phase, Phase::Ended { .. })),
                 ]
             }
         }
@@ -32,7 +32,7 @@ invariants! {
     OneStart "at most one start";
     HasDeadline "every state but Warm has a deadline within its limit";
     AlarmIsNextDeadline "the loop's alarm is set to the next deadline";
-    TimerMovesOn "a timer that fires brings the life on";
+    TimerMovesOn "a timer that fires brings the run on";
     LifetimeBounds "the lifetime bounds all";
     EndGoesOn "an end that has begun is neither taken back nor put off";
     NoWorkAfterStop "stopping never starts work";
@@ -42,18 +42,18 @@ invariants! {
     AssignedIsNotIdle "a runner with a job is not ended as idle";
     ExitEndsRun "the end of the listener is the end of the run";
     FlushedFirst "the machine is kept or ended only after the flush or its deadline";
-    RebootEndsRun "a reboot after a start ends the life";
-    IdentityIsEnough "a life that learns who it is goes on";
+    RebootEndsRun "a reboot after a start ends the run";
+    IdentityIsEnough "a run that learns who it is goes on";
     AskedBeforeKilled "a listener is asked to stop before it is killed";
     StepsInterruptedOnce "the steps of a job are interrupted once, with their listener";
     ReportBeforeKill "the steps of a job are killed in time for its report, and only in a stop";
     DeadlineRenewed "the timer of the lifetime is renewed in the warm pool and on leaving it, and never else";
     PoolIsStopped "a shutdown ends no instance that may be in its warm pool";
-    LeavesWithNothing "an agent process leaves only a life in which nothing was started";
+    LeavesWithNothing "an agent process leaves only a run in which nothing was started";
     TargetCounts "what the group wants counts whenever it is told, and nothing else does";
     JobHasItsTime "a job on its way has its whole time, whatever came to nothing before it";
     LostJobIsTold "a job that came to a runner stopped without one is told as lost";
-    LookedFirst "no limit ends a runner that was not looked at";
+    PolledFirst "no limit ends a runner that was not looked at";
 }
 
 /// A step and its surroundings.
@@ -97,10 +97,14 @@ impl Transition<'_> {
             Invariant::JobIsSafe => self.job_is_safe(),
             Invariant::AssignedIsNotIdle => {
                 let idle = matches!(self.to.phase, Phase::Draining { reason: Outcome::IdleTimeout, .. });
-                !idle || is_stopping(self.from) || !self.from.phase.run().is_some_and(|run| run.evidence.assigned())
+                !idle
+                    || is_stopping(self.from)
+                    || !self.from.phase.runner().is_some_and(|runner| runner.evidence.assigned())
             }
-            Invariant::ExitEndsRun => match (self.event, self.from.phase.run()) {
-                (Event::Exited(_), Some(run)) => run.evidence.worker == Worker::Alive || self.to.phase.end().is_some(),
+            Invariant::ExitEndsRun => match (self.event, self.from.phase.runner()) {
+                (Event::Exited(_), Some(runner)) => {
+                    runner.evidence.worker == Worker::Alive || self.to.phase.end().is_some()
+                }
                 _ => true,
             },
             Invariant::FlushedFirst => self.flushed_first(),
@@ -113,7 +117,7 @@ impl Transition<'_> {
                     || self.wants(|effect| *effect == Effect::Leave)
             }
             Invariant::AskedBeforeKilled => {
-                let exited = self.from.phase.run().is_some_and(|run| run.exit.is_some());
+                let exited = self.from.phase.runner().is_some_and(|runner| runner.exit.is_some());
                 !self.wants(|effect| *effect == Effect::Kill)
                     || exited
                     || matches!(self.from.phase, Phase::Draining { .. } | Phase::Finishing { .. })
@@ -138,15 +142,15 @@ impl Transition<'_> {
             }
             Invariant::PoolIsStopped => self.pool_is_stopped(),
             Invariant::LeavesWithNothing => {
-                let nothing = self.to.phase.run().is_none() && self.to.phase.end().is_none() && self.to.shutdown;
+                let nothing = self.to.phase.runner().is_none() && self.to.phase.end().is_none() && self.to.shutdown;
                 nothing || !self.wants(|effect| *effect == Effect::Leave)
             }
             Invariant::TargetCounts => self.target_counts(),
             Invariant::JobHasItsTime => self.job_has_its_time(),
             Invariant::LostJobIsTold => self.lost_job_is_told(),
-            Invariant::LookedFirst => {
-                let by_limit = matches!(self.event, Event::Passed(_) | Event::Looked);
-                let was_at_work = self.from.phase.run().is_some() && !is_stopping(self.from);
+            Invariant::PolledFirst => {
+                let by_limit = matches!(self.event, Event::Passed(_) | Event::Polled);
+                let was_at_work = self.from.phase.runner().is_some() && !is_stopping(self.from);
                 !(by_limit && was_at_work && is_stopping(self.to)) || self.world.looked
             }
         }
@@ -155,7 +159,7 @@ impl Transition<'_> {
     /// Before anything was started, a shutdown is an end only where somebody has said that this is no warm pool.
     fn pool_is_stopped(&self) -> bool {
         let shuts_down = self.from.shutdown || *self.event == Event::Stop(Stop::Shutdown);
-        let before = self.from.phase.run().is_none() && self.from.phase.end().is_none();
+        let before = self.from.phase.runner().is_none() && self.from.phase.end().is_none();
         if !shuts_down || !before || self.to.phase.end().is_none() || self.policy.ending == Ending::Process {
             return true;
         }
@@ -186,29 +190,29 @@ impl Transition<'_> {
     }
 
     fn job_has_its_time(&self) -> bool {
-        let Phase::Assigned { deadline, run } = &self.to.phase else { return true };
-        let named = self.from.phase.run().is_some_and(|run| run.evidence.job_name.is_some());
+        let Phase::Assigned { deadline, runner } = &self.to.phase else { return true };
+        let named = self.from.phase.runner().is_some_and(|runner| runner.evidence.job_name.is_some());
         let newer = match self.event {
-            Event::Saw(Sign::JobMessage) => true,
-            Event::Saw(Sign::Running { .. }) => !named,
+            Event::Observed(Observation::JobMessage) => true,
+            Event::Observed(Observation::Running { .. }) => !named,
             _ => false,
         };
         let whole = !newer || *deadline >= self.now + self.policy.limits.assigned;
         // A message alone may be a ghost, and the runner waits for a job as before.
         match self.from.phase {
-            Phase::Idle { deadline: idle, .. } if run.evidence.job_name.is_none() => whole && *deadline >= idle,
+            Phase::Idle { deadline: idle, .. } if runner.evidence.job_name.is_none() => whole && *deadline >= idle,
             _ => whole,
         }
     }
 
     fn lost_job_is_told(&self) -> bool {
-        let (Phase::Draining { reason, run, .. }, Some(end)) = (&self.from.phase, self.to.phase.end()) else {
+        let (Phase::Draining { reason, runner, .. }, Some(end)) = (&self.from.phase, self.to.phase.end()) else {
             return true;
         };
-        let mut evidence = run.evidence.clone();
-        let mut exit = run.exit;
+        let mut evidence = runner.evidence.clone();
+        let mut exit = runner.exit;
         match self.event {
-            Event::Saw(sign) => evidence.absorb(sign),
+            Event::Observed(observation) => evidence.absorb(observation),
             Event::Exited(code) => exit = Some(*code),
             Event::Begin(_) | Event::NotStarted { .. } => return true,
             _ => {}
@@ -222,11 +226,11 @@ impl Transition<'_> {
     /// A worker that is killed by a deadline lost its steps before it.
     fn report_before_kill(&self) -> bool {
         let due = matches!((self.event, &self.from.phase), (Event::Passed(Timer::Phase), Phase::Draining { .. }));
-        let run = self.from.phase.run();
-        let at_work = run.is_some_and(|run| run.evidence.assigned() && !run.evidence.job_over());
+        let run = self.from.phase.runner();
+        let at_work = run.is_some_and(|runner| runner.evidence.assigned() && !runner.evidence.job_over());
         // No time at all is nobody's to divide.
         let in_time = |steps: StepsLeft| steps.killed || Some(steps.until) >= self.from.phase.deadline();
-        let steps_killed = run.is_some_and(|run| run.steps.is_some_and(in_time));
+        let steps_killed = run.is_some_and(|runner| runner.steps.is_some_and(in_time));
         let in_a_stop = matches!(self.from.phase, Phase::Draining { killed: false, .. });
         let kills = |effect: &Effect| *effect == Effect::Kill;
         (!self.wants(|effect| *effect == Effect::KillSteps) || in_a_stop)
@@ -238,7 +242,7 @@ impl Transition<'_> {
     }
 
     /// Asked for once by an agent process, and by none that knows of a start. (Of two that do not know of each other,
-    /// the marker lets one start: that is the shim's and the unit's promise.)
+    /// the marker lets one start: that is the supervisor process's and the unit's promise.)
     fn one_start(&self) -> bool {
         let starts = self.effects.iter().filter(|effect| **effect == Effect::StartRunner).count();
         starts == 0 || (starts == 1 && self.world.asked != Asked::Now && !self.world.told)
@@ -267,7 +271,7 @@ impl Transition<'_> {
         self.to.phase.deadline().is_some_and(|deadline| deadline <= self.now + limit)
     }
 
-    /// With [`Invariant::LifetimeBounds`] and [`Invariant::EndGoesOn`], this is why every life ends: see `main.rs`.
+    /// With [`Invariant::LifetimeBounds`] and [`Invariant::EndGoesOn`], this is why every run ends: see `main.rs`.
     fn timer_moves_on(&self) -> bool {
         let Event::Passed(timer) = self.event else { return true };
         let due = |state: &State| state.timers().any(|(running, at)| running == *timer && at <= self.now);
@@ -310,8 +314,8 @@ impl Transition<'_> {
     }
 
     fn stop_is_obeyed(&self) -> bool {
-        let run = self.from.phase.run();
-        let has_job = run.is_some_and(|run| run.evidence.assigned());
+        let run = self.from.phase.runner();
+        let has_job = run.is_some_and(|runner| runner.evidence.assigned());
         let obeyed = match self.event {
             Event::Stop(Stop::Shutdown | Stop::DrainNow) | Event::Resumed => true,
             Event::Stop(Stop::Drain)
@@ -325,9 +329,9 @@ impl Transition<'_> {
     }
 
     fn job_is_safe(&self) -> bool {
-        let run = self.from.phase.run();
-        let worker_alive =
-            run.is_some_and(|run| run.evidence.worker == Worker::Alive) && *self.event != Event::Saw(Sign::WorkerGone);
+        let run = self.from.phase.runner();
+        let worker_alive = run.is_some_and(|runner| runner.evidence.worker == Worker::Alive)
+            && *self.event != Event::Observed(Observation::WorkerGone);
         let stops = |effect: &Effect| {
             matches!(
                 effect,
@@ -364,14 +368,14 @@ impl Transition<'_> {
         let cause = matches!(
             self.event,
             Event::Passed(_)
-                | Event::Looked
+                | Event::Polled
                 | Event::Stop(Stop::Shutdown | Stop::DrainNow)
                 | Event::Notice(Notice::Spot { .. } | Notice::SpotHibernate | Notice::Scheduled { .. })
                 | Event::Resumed
                 | Event::Begin(Begin::SecondBoot { .. })
         );
         // A worker without its listener can lose only what it has left to report.
-        let orphan = run.is_some_and(|run| run.exit.is_some());
+        let orphan = run.is_some_and(|runner| runner.exit.is_some());
         told_before || (cause && (listed || orphan))
     }
 
@@ -389,12 +393,12 @@ impl Transition<'_> {
     }
 }
 
-/// The life is on its way out, and nothing turns it around.
+/// The run is on its way out, and nothing turns it around.
 fn is_stopping(state: &State) -> bool {
     position(&state.phase) > (0, 0)
 }
 
-/// How far on its way out a life is. There are 16 positions.
+/// How far on its way out a run is. There are 16 positions.
 const fn position(phase: &Phase) -> (u8, u8) {
     match phase {
         Phase::Booting { .. }
@@ -409,15 +413,15 @@ const fn position(phase: &Phase) -> (u8, u8) {
         Phase::Draining { killed, .. } => (1, *killed as u8),
         Phase::Closing { .. } => (2, 0),
         Phase::Held { .. } => (3, 0),
-        Phase::Terminating { rung, accepted, .. } => {
-            let rung = match rung {
-                Rung::AutoScaling { decrement: true } => 0,
-                Rung::AutoScaling { decrement: false } => 2,
-                Rung::LifecycleAction => 4,
-                Rung::Ec2 => 6,
-                Rung::PowerOff => 8,
+        Phase::Terminating { method, accepted, .. } => {
+            let method = match method {
+                TerminationMethod::AutoScaling { decrement: true } => 0,
+                TerminationMethod::AutoScaling { decrement: false } => 2,
+                TerminationMethod::LifecycleAction => 4,
+                TerminationMethod::Ec2 => 6,
+                TerminationMethod::PowerOff => 8,
             };
-            (4, rung + *accepted as u8)
+            (4, method + *accepted as u8)
         }
         Phase::Ended { .. } => (5, 0),
     }

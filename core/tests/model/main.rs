@@ -1,8 +1,8 @@
 //! A model checker (stateright) over the real `lifecycle::step`: every state that can be reached is visited, and every
 //! transition is held against the invariants of the design.
 //!
-//! Why every life ends, whatever happens and in whatever order: before a stop, nothing moves the lifetime
-//! (`LifetimeBounds`), and when it passes the life is on its way out. From then on a step moves it further along a line
+//! Why every run ends, whatever happens and in whatever order: before a stop, nothing moves the lifetime
+//! (`LifetimeBounds`), and when it passes the run is on its way out. From then on a step moves it further along a line
 //! of 16 positions or leaves its deadline where it is or earlier (`EndGoesOn`), and the deadline's timer is always set
 //! (`HasDeadline`, `AlarmIsNextDeadline`) and always moves it on (`TimerMovesOn`). So there is no cycle without the
 //! clock, and the clock's is bounded. What is assumed: timers go off, the agent is restarted and the machine rebooted
@@ -24,8 +24,8 @@ use std::time::Instant;
 use alphabet::Alphabet;
 use mayfly_core::lifecycle::{Ending, Event, Limits, Policy, step};
 use stateright::{Checker as _, HasDiscoveries, Model as _, Path};
-use variants::{EventKind, NoticeKind, SignKind, StopKind};
-use world::{Action, Life, StepFn, World, policy, seconds};
+use variants::{EventKind, NoticeKind, ObservationKind, StopKind};
+use world::{Action, Run, StepFn, World, policy, seconds};
 
 const EC2: Ending = Ending::Instance { decrement: true };
 
@@ -38,11 +38,11 @@ struct Verdict {
 
 fn check(step: Box<StepFn>, policy: Policy, alphabet: Alphabet) -> Verdict {
     let began = Instant::now();
-    let life = Life::new(step, policy, alphabet);
-    let transitions = Arc::clone(&life.transitions);
-    let checker = life.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let run = Run::new(step, policy, alphabet);
+    let transitions = Arc::clone(&run.transitions);
+    let checker = run.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let mut discoveries = checker.discoveries();
-    let ends = discoveries.remove("a life ends").is_some();
+    let ends = discoveries.remove("a run ends").is_some();
     let figures = format!(
         "{} states, {} transitions, depth {}, {:.0} s",
         checker.unique_state_count(),
@@ -59,7 +59,7 @@ fn story(path: Path<World, Action>) -> String {
     let mut story = String::new();
     for (world, action) in path.into_vec() {
         let _ = match action {
-            Some(action) => writeln!(story, "{:<20} {action:?}", world.life.phase.name()),
+            Some(action) => writeln!(story, "{:<20} {action:?}", world.run.phase.name()),
             None => writeln!(story, "and that is wrong: {world:?}"),
         };
     }
@@ -72,7 +72,7 @@ fn keeps_the_invariants(name: &str, policy: Policy, alphabet: Alphabet) {
         panic!("not kept: {invariant}\n{story}");
     }
     eprintln!("{name}: {}", verdict.figures);
-    assert!(verdict.ends, "no life came to its end: the model has lost its way");
+    assert!(verdict.ends, "no run came to its end: the model has lost its way");
 }
 
 #[test]
@@ -91,13 +91,13 @@ fn whatever_people_and_aws_do_the_invariants_hold() {
 }
 
 #[test]
-fn however_a_life_begins_the_invariants_hold() {
+fn however_a_run_begins_the_invariants_hold() {
     let policy = Policy { drain_on_rebalance: false, docker_required: false, ..policy(EC2) };
     keeps_the_invariants("beginning", policy, alphabet::beginning());
 }
 
 #[test]
-fn however_a_life_ends_the_invariants_hold() {
+fn however_a_run_ends_the_invariants_hold() {
     let policy = policy(EC2);
     // Long enough for something to happen in the middle of them.
     let limits = Limits { draining: seconds(2), closing: seconds(2), terminating: seconds(2), ..policy.limits.clone() };
@@ -114,8 +114,9 @@ fn every_event_and_sign_is_let_happen() {
     for kind in EventKind::ALL.iter().filter(|kind| !matches!(kind, EventKind::Begin | EventKind::Passed)) {
         assert!(events.iter().any(|event| EventKind::of(event) == *kind), "no model lets {kind:?} happen");
     }
-    for kind in SignKind::ALL {
-        let is_it = |event: &&Event| matches!(event, Event::Saw(sign) if SignKind::of(sign) == *kind);
+    for kind in ObservationKind::ALL {
+        let is_it =
+            |event: &&Event| matches!(event, Event::Observed(observation) if ObservationKind::of(observation) == *kind);
         assert!(events.iter().copied().any(|event| is_it(&event)), "no model shows {kind:?}");
     }
     for kind in NoticeKind::ALL {

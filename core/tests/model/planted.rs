@@ -61,7 +61,7 @@ planted! {
         }
     };
     a_forgotten_alarm_is_caught AlarmIsNextDeadline in runner: |_, event, _, effects| {
-        if *event == Event::Saw(Sign::Listening) {
+        if *event == Event::Observed(Observation::Listening) {
             effects.retain(|effect| !matches!(effect, Effect::Arm { .. }));
         }
     };
@@ -72,7 +72,7 @@ planted! {
         }
     };
     a_lifetime_that_begins_anew_is_caught LifetimeBounds in runner: |_, event, next, _| {
-        if let (Event::Saw(Sign::JobMessage), Lifetime::Until(at)) = (event, &mut next.lifetime) {
+        if let (Event::Observed(Observation::JobMessage), Lifetime::Until(at)) = (event, &mut next.lifetime) {
             *at = *at + Duration::from_secs(1);
         }
     };
@@ -123,7 +123,7 @@ planted! {
             effects.clear();
         }
     };
-    a_life_that_survives_a_reboot_is_caught RebootEndsRun in beginning: |from, event, next, effects| {
+    a_run_that_survives_a_reboot_is_caught RebootEndsRun in beginning: |from, event, next, effects| {
         if *event == Event::Begin(Begin::SecondBoot { marked: true }) {
             *next = from.clone();
             effects.retain(|effect| matches!(effect, Effect::Arm { .. }));
@@ -141,8 +141,8 @@ planted! {
         }
     };
     steps_that_outlast_their_workers_report_are_caught ReportBeforeKill in runner: |_, _, next, _| {
-        if let Phase::Draining { run, .. } = &mut next.phase {
-            run.steps = None;
+        if let Phase::Draining { runner, .. } = &mut next.phase {
+            runner.steps = None;
         }
     };
     a_job_with_what_the_pool_left_of_its_time_is_caught DeadlineRenewed in beginning: |_, event, _, effects| {
@@ -177,12 +177,12 @@ planted! {
         }
     };
     a_group_that_is_told_late_and_forgotten_is_caught TargetCounts in beginning: |from, event, next, _| {
-        if *event == Event::InService && from.phase.run().is_some() {
+        if *event == Event::InService && from.phase.runner().is_some() {
             next.in_group = from.in_group;
         }
     };
     a_ghost_that_takes_a_jobs_time_is_caught JobHasItsTime in runner: |from, event, next, _| {
-        if matches!((from.phase.name(), event), ("Assigned", Event::Saw(Sign::JobMessage))) {
+        if matches!((from.phase.name(), event), ("Assigned", Event::Observed(Observation::JobMessage))) {
             next.phase = from.phase.clone();
         }
     };
@@ -193,9 +193,9 @@ planted! {
             (end.outcome, end.stopped_for) = (Outcome::OperatorDrain, None);
         }
     };
-    a_limit_without_a_look_is_caught LookedFirst in runner: |from, event, _, effects| {
+    a_limit_without_a_look_is_caught PolledFirst in runner: |from, event, _, effects| {
         if matches!((from.phase.name(), event), ("Busy", Event::Passed(Timer::Phase))) {
-            effects.retain(|effect| *effect != Effect::Look);
+            effects.retain(|effect| *effect != Effect::Poll);
         }
     };
     a_kill_without_a_word_is_caught AskedBeforeKilled in outside: |from, event, _, effects| {

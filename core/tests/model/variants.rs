@@ -3,7 +3,7 @@
 //! A new variant does not compile here until somebody has put it on its list; from then on the model is not complete
 //! until an alphabet offers it (`every_event_and_sign_is_let_happen`).
 
-use mayfly_core::lifecycle::{Effect, Event, Notice, Sign, Stop};
+use mayfly_core::lifecycle::{Effect, Event, Notice, Observation, Stop};
 
 macro_rules! variants {
     ($($name:ident of $enum:ident: $($variant:ident)*;)*) => {$(
@@ -24,14 +24,14 @@ macro_rules! variants {
 variants! {
     EventKind of Event:
         Begin Identified NotIdentified NotIsolated NotFit InService Warmed DockerDown InGroup JitConfigReady JitConfigFailed Started
-        NotStarted Saw Looked Exited Passed Stop Notice Withdrawn Hold Release Resumed Closed RungAccepted RungRefused;
-    SignKind of Sign:
+        NotStarted Observed Polled Exited Passed Stop Notice Withdrawn Hold Release Resumed Closed TerminationAccepted TerminationRefused;
+    ObservationKind of Observation:
         Listening JobMessage Running WorkerSeen WorkerGone HookStarted HookCompleted Completed UpdateStarted
-        UpdateFailed Trouble Reconnected;
+        UpdateFailed ConsoleError Reconnected;
     NoticeKind of Notice: Spot SpotHibernate Rebalance Scheduled GroupTerminates;
     StopKind of Stop: Shutdown Drain DrainNow RunnerUnit;
     EffectKind of Effect:
-        Arm Identify RenewDeadline Leave FetchJitConfig RestartDocker StartRunner Attach DeleteJitConfig Look Interrupt
+        Arm Identify RenewDeadline Leave FetchJitConfig RestartDocker StartRunner Attach DeleteJitConfig Poll Interrupt
         InterruptSteps KillSteps Kill WatchNotices
-        Announce Retract DelayTermination AnswerLaunch Close Terminate;
+        Publish Clear DelayTermination AnswerLaunch Close Terminate;
 }

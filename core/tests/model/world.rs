@@ -1,4 +1,4 @@
-//! The model: a life under the real `step`, and the world around it.
+//! The model: a run under the real `step`, and the world around it.
 //!
 //! Time is made small (every limit is some seconds) and relative (a state is known by how far its deadlines are away),
 //! so that the states are finite and all of them are visited.
@@ -54,24 +54,24 @@ pub(crate) fn policy(ending: Ending) -> Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Asked {
     Never,
-    /// By an agent process that is dead. It may take effect all the same: the shim was only slow.
+    /// By an agent process that is dead. It may take effect all the same: the supervisor process was only slow.
     Before,
     /// By this agent process.
     Now,
 }
 
-/// A life and the world around it, as far as the invariants need it.
+/// A run and the world around it, as far as the invariants need it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
-    pub(crate) life: State,
+    pub(crate) run: State,
     pub(crate) asked: Asked,
     /// The marker exists: a runner was started.
     pub(crate) marked: bool,
-    /// The life was told so.
+    /// The run was told so.
     pub(crate) told: bool,
-    /// The agent process has ended without an end of the life; the next one comes.
+    /// The agent process has ended without an end of the run; the next one comes.
     pub(crate) left: bool,
-    /// This agent process has asked for a look since the phase was entered.
+    /// This agent process has asked for a poll since the phase was entered.
     pub(crate) looked: bool,
     /// The runner was told to stop when nothing said that there was a job.
     pub(crate) stopped_idle: bool,
@@ -104,7 +104,7 @@ pub(crate) enum Action {
 /// The function that is checked: the real one, or one with a fault planted in it.
 pub(crate) type StepFn = dyn Fn(&Policy, &State, &Event, Time) -> (State, Vec<Effect>) + Send + Sync;
 
-pub(crate) struct Life {
+pub(crate) struct Run {
     step: Box<StepFn>,
     policy: Policy,
     alphabet: Alphabet,
@@ -114,7 +114,7 @@ pub(crate) struct Life {
     pub(crate) transitions: Arc<AtomicU64>,
 }
 
-impl Life {
+impl Run {
     pub(crate) fn new(step: Box<StepFn>, policy: Policy, alphabet: Alphabet) -> Self {
         let shared = |events: &[Event]| events.iter().cloned().map(Arc::new).collect();
         Self {
@@ -143,7 +143,7 @@ impl Life {
             match EffectKind::of(effect) {
                 EffectKind::StartRunner => after.asked = Asked::Now,
                 EffectKind::Leave => after.left = true,
-                EffectKind::Look => after.looked = true,
+                EffectKind::Poll => after.looked = true,
                 EffectKind::Arm => {
                     if let Effect::Arm { timer, at } = effect {
                         after.alarm = Some((*timer, *at));
@@ -161,8 +161,8 @@ impl Life {
                 | EffectKind::KillSteps
                 | EffectKind::Kill
                 | EffectKind::WatchNotices
-                | EffectKind::Announce
-                | EffectKind::Retract
+                | EffectKind::Publish
+                | EffectKind::Clear
                 | EffectKind::DelayTermination
                 | EffectKind::AnswerLaunch
                 | EffectKind::Close
@@ -171,9 +171,10 @@ impl Life {
         }
         after.looked &= discriminant(&to.phase) == discriminant(&from.phase);
         let stopped = matches!(to.phase, Phase::Draining { .. }) && !matches!(from.phase, Phase::Draining { .. });
-        after.stopped_idle |= stopped && from.phase.run().is_some_and(|run| !run.evidence.assigned());
+        after.stopped_idle |= stopped && from.phase.runner().is_some_and(|runner| !runner.evidence.assigned());
         after.stopped_idle &= matches!(to.phase, Phase::Draining { .. });
-        let watched = from.phase.run().is_some() && matches!(event, Event::Started | Event::Saw(_) | Event::Exited(_));
+        let watched =
+            from.phase.runner().is_some() && matches!(event, Event::Started | Event::Observed(_) | Event::Exited(_));
         let found = matches!(
             event,
             Event::Begin(Begin::Again(Found::Marker) | Begin::JournalLost(Found::Marker))
@@ -185,7 +186,7 @@ impl Life {
         } else if after.alarm != to.next_timer() && after.broken.is_none() {
             after.broken = Some(Invariant::AlarmIsNextDeadline);
         }
-        after.life = to;
+        after.run = to;
         shift(&mut after, now.since(NOW));
         after
     }
@@ -197,14 +198,14 @@ impl Life {
     }
 }
 
-impl Model for Life {
+impl Model for Run {
     type State = World;
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        let life = State::new(&self.policy, NOW);
+        let run = State::new(&self.policy, NOW);
         let world = World {
-            life: life.clone(),
+            run: run.clone(),
             asked: Asked::Never,
             marked: false,
             told: false,
@@ -214,7 +215,7 @@ impl Model for Life {
             alarm: None,
             broken: None,
         };
-        vec![self.take(&world, &life, &Event::Begin(Begin::Fresh), NOW)]
+        vec![self.take(&world, &run, &Event::Begin(Begin::Fresh), NOW)]
     }
 
     /// What can happen in this world. No runner is seen that was not started, and no start is said to have failed that
@@ -239,7 +240,7 @@ impl Model for Life {
         }
         if self.alphabet.reboots {
             actions.extend([Action::Reboot, Action::AgentDiesAndTheJournalIsLost]);
-            if matches!(world.life.phase, Phase::Starting { .. }) {
+            if matches!(world.run.phase, Phase::Starting { .. }) {
                 actions.push(Action::AgentDiesAndTheLastLineIsLost);
             }
         }
@@ -256,26 +257,26 @@ impl Model for Life {
 
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
         self.transitions.fetch_add(1, Ordering::Relaxed);
-        let life = &world.life;
+        let run = &world.run;
         let goes_off = |late| {
             let (timer, at) = world.alarm?;
-            Some(self.take(world, life, &Event::Passed(timer), at.max(NOW) + late))
+            Some(self.take(world, run, &Event::Passed(timer), at.max(NOW) + late))
         };
         let next = match action {
-            Action::Happens(event) => self.take(world, life, &event, NOW),
-            Action::AgentDies => self.begins(world, life, Begin::Again),
+            Action::Happens(event) => self.take(world, run, &event, NOW),
+            Action::AgentDies => self.begins(world, run, Begin::Again),
             Action::AgentDiesAndTheLastLineIsLost => {
                 let phase = Phase::WaitingForJitConfig { deadline: NOW + self.policy.limits.jit_wait };
-                self.begins(world, &State { phase, ..life.clone() }, Begin::Again)
+                self.begins(world, &State { phase, ..run.clone() }, Begin::Again)
             }
             Action::AgentDiesAndTheJournalIsLost => {
                 self.begins(world, &State::new(&self.policy, NOW), Begin::JournalLost)
             }
             Action::Reboot => {
-                // No shim of the earlier boot is left that could still make the marker.
+                // No supervisor process of the earlier boot is left that could still make the marker.
                 let asked = if world.marked { world.asked } else { Asked::Never };
                 let marked = world.marked;
-                self.begins(&World { asked, ..world.clone() }, life, |_| Begin::SecondBoot { marked })
+                self.begins(&World { asked, ..world.clone() }, run, |_| Begin::SecondBoot { marked })
             }
             Action::RunnerStarts => World { marked: true, ..world.clone() },
             Action::AlarmGoesOff => goes_off(Duration::ZERO)?,
@@ -296,27 +297,27 @@ impl Model for Life {
 
 /// Shifts a world back in time. What is past is past, however long.
 fn shift(world: &mut World, delta: Duration) {
-    for_each_time(&mut world.life, &mut |time| *time = time.before(delta).max(Time(NOW.0 - 1)));
-    if let Some(run) = run_mut(&mut world.life.phase) {
-        run.evidence.stopped = run.evidence.stopped.map(|_| NOW); // only whether, not when, matters to a step
-        if let Some(steps) = run.steps.as_mut().filter(|steps| steps.killed) {
+    for_each_time(&mut world.run, &mut |time| *time = time.before(delta).max(Time(NOW.0 - 1)));
+    if let Some(runner) = runner_mut(&mut world.run.phase) {
+        runner.evidence.stopped = runner.evidence.stopped.map(|_| NOW); // only whether, not when, matters to a step
+        if let Some(steps) = runner.steps.as_mut().filter(|steps| steps.killed) {
             steps.until = NOW; // the same
         }
     }
     if world.broken.is_none() {
-        world.alarm = world.life.next_timer();
+        world.alarm = world.run.next_timer();
     }
 }
 
-fn run_mut(phase: &mut Phase) -> Option<&mut Run> {
+fn runner_mut(phase: &mut Phase) -> Option<&mut Runner> {
     match phase {
-        Phase::Starting { run, .. }
-        | Phase::Idle { run, .. }
-        | Phase::Assigned { run, .. }
-        | Phase::Busy { run, .. }
-        | Phase::Finishing { run, .. }
-        | Phase::Updating { run, .. }
-        | Phase::Draining { run, .. } => Some(run),
+        Phase::Starting { runner, .. }
+        | Phase::Idle { runner, .. }
+        | Phase::Assigned { runner, .. }
+        | Phase::Busy { runner, .. }
+        | Phase::Finishing { runner, .. }
+        | Phase::Updating { runner, .. }
+        | Phase::Draining { runner, .. } => Some(runner),
         Phase::Booting { .. }
         | Phase::Warm
         | Phase::WaitingForJitConfig { .. }
@@ -331,15 +332,15 @@ fn for_each_time(state: &mut State, each: &mut dyn FnMut(&mut Time)) {
     if let Lifetime::Until(at) = &mut state.lifetime {
         each(at);
     }
-    [&mut state.hold, &mut state.look, &mut state.renewal].into_iter().flatten().for_each(&mut *each);
+    [&mut state.hold, &mut state.poll, &mut state.renewal].into_iter().flatten().for_each(&mut *each);
     if let Some(Interruption { at, stop, kill, .. }) =
-        run_mut(&mut state.phase).and_then(|run| run.interruption.as_mut())
+        runner_mut(&mut state.phase).and_then(|runner| runner.interruption.as_mut())
     {
         each(at);
         each(stop);
         each(kill);
     }
-    if let Some(steps) = run_mut(&mut state.phase).and_then(|run| run.steps.as_mut()) {
+    if let Some(steps) = runner_mut(&mut state.phase).and_then(|runner| runner.steps.as_mut()) {
         each(&mut steps.until);
     }
     match &mut state.phase {

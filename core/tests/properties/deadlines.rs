@@ -22,7 +22,7 @@ fn policy() -> Policy {
     load(&file, [], &[]).unwrap().policy()
 }
 
-/// A life with a job at work.
+/// A run with a job at work.
 fn busy(policy: &Policy, now: Time) -> State {
     let identity = Identity { target: Target::Absent, launched: None, notice: None };
     let events = [
@@ -30,8 +30,8 @@ fn busy(policy: &Policy, now: Time) -> State {
         Event::Identified(identity),
         Event::JitConfigReady,
         Event::Started,
-        Event::Saw(Sign::Listening),
-        Event::Saw(Sign::WorkerSeen),
+        Event::Observed(Observation::Listening),
+        Event::Observed(Observation::WorkerSeen),
     ];
     events.iter().fold(State::new(policy, now), |state, event| step(policy, &state, event, now).0)
 }
@@ -55,14 +55,14 @@ proptest! {
         let policy = Policy { stop_at, kill_at, ..policy() };
         let notice = if is_spot { Notice::Spot { at: Time(at) } } else { Notice::Scheduled { at: Time(at) } };
         let (state, _) = step(&policy, &busy(&policy, Time(now)), &Event::Notice(notice), Time(now));
-        if let Some(Interruption { stop, kill, .. }) = state.phase.run().and_then(|run| run.interruption) {
+        if let Some(Interruption { stop, kill, .. }) = state.phase.runner().and_then(|run| run.interruption) {
             prop_assert!(stop <= kill, "killed at {kill}, and asked to stop only at {stop}");
             prop_assert!(kill <= Time(at), "the kill at {kill} comes after the machine is gone at {}", Time(at));
         }
     }
 
     #[test]
-    fn any_limits_make_a_life_that_ends_by_its_timers(
+    fn any_limits_make_a_run_that_ends_by_its_timers(
         limits in prop::collection::vec(any_duration(), 5), now in any::<u64>(),
     ) {
         let mut policy = policy();

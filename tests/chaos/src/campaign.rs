@@ -1,4 +1,4 @@
-//! Many lives at once, and what came of them.
+//! Many runs at once, and what came of them.
 
 #![allow(clippy::print_stderr, reason = "it talks to a person")]
 
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use mayfly_e2e::life::mayfly_binary;
+use mayfly_e2e::run::mayfly_binary;
 
 use crate::oracle::{Violation, judge};
 use crate::plan::Plan;
@@ -20,21 +20,21 @@ use crate::witness::End;
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub struct Campaign {
-    /// The seed of the first life; each further one has the next.
+    /// The seed of the first run; each further one has the next.
     pub seed: u64,
-    /// How many lives.
-    pub lives: u64,
+    /// How many runs.
+    pub runs: u64,
     /// How many at once.
     pub jobs: usize,
-    /// Where what tells of a failed life is kept.
+    /// Where what tells of a failed run is kept.
     pub evidence: PathBuf,
-    /// Keep it of every life.
+    /// Keep it of every run.
     pub keep: bool,
-    /// Begin no further life after the first violation, and do not tell of it: a bug was planted.
+    /// Begin no further run after the first violation, and do not tell of it: a bug was planted.
     pub until_caught: bool,
 }
 
-/// One life that was judged.
+/// One run that was judged.
 struct Judged {
     plan: Plan,
     outcome: String,
@@ -47,8 +47,8 @@ struct Judged {
 /// What came of all of them.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// How many lives ended.
-    pub lives: u64,
+    /// How many runs ended.
+    pub runs: u64,
     /// How often each outcome.
     pub outcomes: BTreeMap<String, u64>,
     /// How often each fault happened.
@@ -57,10 +57,10 @@ pub struct Summary {
     pub undone: BTreeMap<String, u64>,
     /// The seeds that broke a promise, and which.
     pub violations: Vec<(u64, Vec<Violation>)>,
-    /// How many lives it took to break the first promise.
+    /// How many runs it took to break the first promise.
     pub caught_after: u64,
-    /// Time lived, all lives together.
-    pub lived: Duration,
+    /// Time lived, all runs together.
+    pub ran: Duration,
     /// Time passed.
     pub wall: Duration,
 }
@@ -78,7 +78,7 @@ pub(crate) fn operator_commands() -> &'static [&'static str] {
 }
 
 impl Campaign {
-    /// Lives them all. Violations are told as they come.
+    /// Makes them all. Violations are told as they come.
     #[must_use]
     pub fn run(&self) -> Summary {
         let began = Instant::now();
@@ -91,21 +91,21 @@ impl Campaign {
                 scope.spawn(move || {
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= self.lives || cut.load(Ordering::Relaxed) {
+                        if number >= self.runs || cut.load(Ordering::Relaxed) {
                             return;
                         }
-                        if let Some(life) = self.life(self.seed.wrapping_add(number), cut) {
-                            let _ = sender.send(life);
+                        if let Some(run) = self.judged(self.seed.wrapping_add(number), cut) {
+                            let _ = sender.send(run);
                         }
                     }
                 });
             }
             drop(sender);
-            for life in judged {
-                if self.until_caught && !life.violations.is_empty() {
+            for run in judged {
+                if self.until_caught && !run.violations.is_empty() {
                     cut.store(true, Ordering::Relaxed);
                 }
-                self.take(life, &mut summary, began.elapsed());
+                self.take(run, &mut summary, began.elapsed());
             }
         });
         summary.wall = began.elapsed();
@@ -113,7 +113,7 @@ impl Campaign {
     }
 
     /// `None` if it was cut short.
-    fn life(&self, seed: u64, cut: &AtomicBool) -> Option<Judged> {
+    fn judged(&self, seed: u64, cut: &AtomicBool) -> Option<Judged> {
         let plan = Plan::of(seed);
         let evidence = self.evidence_of(seed);
         let mut violations = Vec::new();
@@ -145,31 +145,31 @@ impl Campaign {
         self.evidence.join(seed.to_string())
     }
 
-    fn take(&self, life: Judged, summary: &mut Summary, elapsed: Duration) {
-        summary.lives += 1;
-        summary.lived += life.took;
-        *summary.outcomes.entry(life.outcome.clone()).or_default() += 1;
-        for name in &life.done {
+    fn take(&self, run: Judged, summary: &mut Summary, elapsed: Duration) {
+        summary.runs += 1;
+        summary.ran += run.took;
+        *summary.outcomes.entry(run.outcome.clone()).or_default() += 1;
+        for name in &run.done {
             *summary.faults.entry(name).or_default() += 1;
         }
-        for reason in &life.undone {
+        for reason in &run.undone {
             *summary.undone.entry(reason.clone()).or_default() += 1;
         }
-        if !life.violations.is_empty() {
+        if !run.violations.is_empty() {
             if summary.violations.is_empty() {
-                summary.caught_after = summary.lives;
+                summary.caught_after = summary.runs;
             }
             if !self.until_caught {
-                self.tell(&life);
+                self.tell(&run);
             }
-            summary.violations.push((life.plan.seed, life.violations));
+            summary.violations.push((run.plan.seed, run.violations));
         }
         if std::io::stderr().is_terminal() && !self.until_caught {
-            let rate = summary.lives as f64 / elapsed.as_secs_f64().max(0.001);
+            let rate = summary.runs as f64 / elapsed.as_secs_f64().max(0.001);
             eprint!(
-                "\r{}/{} lives, {rate:.1} a second, {} violations ",
-                summary.lives,
-                self.lives,
+                "\r{}/{} runs, {rate:.1} a second, {} violations ",
+                summary.runs,
+                self.runs,
                 summary.violations.len()
             );
             let _ = std::io::stderr().flush();
@@ -178,14 +178,14 @@ impl Campaign {
 }
 
 impl Campaign {
-    fn tell(&self, life: &Judged) {
+    fn tell(&self, run: &Judged) {
         clear_line();
-        eprintln!("\nVIOLATION {}", life.plan);
-        for violation in &life.violations {
+        eprintln!("\nVIOLATION {}", run.plan);
+        for violation in &run.violations {
             eprintln!("  ✘ {violation}");
         }
-        eprintln!("  evidence: {}", self.evidence_of(life.plan.seed).display());
-        eprintln!("  again:    scripts/chaos --seed {} --lives 1\n", life.plan.seed);
+        eprintln!("  evidence: {}", self.evidence_of(run.plan.seed).display());
+        eprintln!("  again:    scripts/chaos --seed {} --runs 1\n", run.plan.seed);
     }
 }
 
@@ -200,11 +200,11 @@ impl Summary {
     #[must_use]
     pub fn told(&self, seed: u64, evidence: &Path) -> String {
         let mut text = format!(
-            "{} lives from seed {seed} in {:.1} s ({:.1} a second, {:.2} s each), {} violations\n",
-            self.lives,
+            "{} runs from seed {seed} in {:.1} s ({:.1} a second, {:.2} s each), {} violations\n",
+            self.runs,
             self.wall.as_secs_f64(),
-            self.lives as f64 / self.wall.as_secs_f64().max(0.001),
-            self.lived.as_secs_f64() / (self.lives as f64).max(1.0),
+            self.runs as f64 / self.wall.as_secs_f64().max(0.001),
+            self.ran.as_secs_f64() / (self.runs as f64).max(1.0),
             self.violations.len()
         );
         text.push_str(&histogram("outcomes", self.outcomes.iter().map(|(name, count)| (name.as_str(), *count))));

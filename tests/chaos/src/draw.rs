@@ -29,7 +29,7 @@ impl Plan {
             machine: draw.machine(),
             faults: Vec::new(),
         };
-        // A tenth of the lives is left in peace.
+        // A tenth of the runs is left in peace.
         let count = if draw.chance(1, 10) { 0 } else { draw.0.u32(1..=5) };
         for _ in 0..count {
             let fault = draw.fault();

@@ -1,4 +1,4 @@
-//! Chaos: lives of the shipped binary in which everything that can go wrong may go wrong, at random and together.
+//! Chaos: runs of the shipped binary in which everything that can go wrong may go wrong, at random and together.
 //!
 //! A seed makes a [`plan::Plan`], which is pure and can be printed; [`play`](play::play) carries it out on real processes
 //! and doubles; what independent witnesses saw of it ([`witness::Witness`]) is judged by the [`oracle`].

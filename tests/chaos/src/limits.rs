@@ -1,4 +1,4 @@
-//! The limits of every life here, short enough for thousands of them, and what follows: how long a life may take.
+//! The limits of every run here, short enough for thousands of them, and what follows: how long a run may take.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ pub(crate) const LIFETIME: Duration = ms(12_000);
 pub(crate) const ATTEMPT: Duration = ms(500);
 
 /// The constants of the lifecycle that no configuration changes.
-const LOOK_GRACE: Duration = ms(5000);
+const POLL_GRACE: Duration = ms(5000);
 const KILL_GRACE: Duration = ms(5000);
-/// What an agent asks the metadata service before its life begins, beyond the limit for booting.
+/// What an agent asks the metadata service before its run begins, beyond the limit for booting.
 const BEFORE: Duration = ms(2000);
 /// The group with and without the decrement, EC2, the power.
-const RUNGS: u32 = 4;
+const METHODS: u32 = 4;
 
 /// A loaded machine is not a bug.
 const SLACK: Duration = ms(12_000);
@@ -50,10 +50,10 @@ pub(crate) const ALL: [(&str, Duration); 11] = [
     ("lifetime", LIFETIME),
 ];
 
-/// After this much time a life of this plan hangs.
+/// After this much time a run of this plan hangs.
 #[must_use]
 pub fn bound(plan: &Plan) -> Duration {
-    let after_lifetime = LOOK_GRACE + DRAINING + KILL_GRACE + CLOSING + TERMINATING * RUNGS;
+    let after_lifetime = POLL_GRACE + DRAINING + KILL_GRACE + CLOSING + TERMINATING * METHODS;
     let mut bound = BEFORE + BOOTING + LIFETIME + after_lifetime + SLACK;
     for fault in &plan.faults {
         bound += match fault.what {

@@ -1,4 +1,4 @@
-//! The agent's log, read as it grows: which states the life was in, and when.
+//! The agent's log, read as it grows: which states the run was in, and when.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,7 +17,7 @@ impl Tail {
         Self { path, file: None, at: 0, rest: Vec::new() }
     }
 
-    /// The states that were entered since the last look.
+    /// The states that were entered since the last poll.
     pub(crate) fn states(&mut self) -> Vec<String> {
         if self.file.is_none() {
             self.file = File::open(&self.path).ok();

@@ -10,23 +10,23 @@ use clap::Parser;
 use mayfly_chaos::campaign::{Campaign, Summary};
 use mayfly_chaos::plan::Plan;
 
-/// Lives many lives of the mayfly binary in which anything may go wrong, and judges each.
+/// Makes many runs of the mayfly binary in which anything may go wrong, and judges each.
 #[derive(Debug, Parser)]
 #[command(name = "scripts/chaos")]
 struct Args {
-    /// How many lives
+    /// How many runs
     #[arg(long, default_value_t = 200)]
-    lives: u64,
-    /// The seed of the first life; each further one has the next. Random if it is not given
+    runs: u64,
+    /// The seed of the first run; each further one has the next. Random if it is not given
     #[arg(long)]
     seed: Option<u64>,
     /// How many at once
     #[arg(long, default_value_t = 16)]
     jobs: usize,
-    /// Where what tells of a failed life is kept
+    /// Where what tells of a failed run is kept
     #[arg(long, default_value = "/tmp/mayfly-chaos")]
     evidence: PathBuf,
-    /// Keep it of every life
+    /// Keep it of every run
     #[arg(long)]
     keep: bool,
     /// Live until a promise is broken, and fail if none is: for a binary with a planted bug
@@ -43,17 +43,17 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000_000));
     if args.plans {
-        (0..args.lives).for_each(|number| println!("{}", Plan::of(seed.wrapping_add(number))));
+        (0..args.runs).for_each(|number| println!("{}", Plan::of(seed.wrapping_add(number))));
         return ExitCode::SUCCESS;
     }
     if !args.apart {
-        // Small disks are mounted for some lives: where nobody else sees them, and without being root.
+        // Small disks are mounted for some runs: where nobody else sees them, and without being root.
         eprintln!("error: cannot run unshare, of util-linux: {}", apart(seed));
         return ExitCode::FAILURE;
     }
     let campaign = Campaign {
         seed,
-        lives: args.lives,
+        runs: args.runs,
         jobs: args.jobs,
         evidence: args.evidence,
         keep: args.keep,
@@ -70,11 +70,11 @@ fn main() -> ExitCode {
 /// What is told of a planted bug.
 fn caught(summary: &Summary) -> ExitCode {
     let Some((seed, broken)) = summary.violations.first() else {
-        println!("NOT caught in {} lives, {:.0} s", summary.lives, summary.wall.as_secs_f64());
+        println!("NOT caught in {} runs, {:.0} s", summary.runs, summary.wall.as_secs_f64());
         return ExitCode::FAILURE;
     };
     let promises: Vec<_> = broken.iter().map(|violation| violation.promise).collect();
-    println!("caught by life {} (seed {seed}): {}", summary.caught_after, promises.join("; "));
+    println!("caught by run {} (seed {seed}): {}", summary.caught_after, promises.join("; "));
     ExitCode::SUCCESS
 }
 

@@ -19,7 +19,7 @@ const OWN: &str = "another";
 /// No flood takes more of the disk.
 const ENOUGH: u64 = 64 * 1024 * 1024;
 
-/// A job that writes until its life is over.
+/// A job that writes until its run is over.
 pub(crate) struct Flood {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

@@ -1,16 +1,16 @@
-//! What befalls a life: pure data, made from a seed, printed for a person.
+//! What befalls a run: pure data, made from a seed, printed for a person.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Everything that is decided about a life before it begins.
+/// Everything that is decided about a run before it begins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// What it was made from.
     pub seed: u64,
     /// The scenario that the runner's double plays.
     pub story: &'static str,
-    /// From listening to the job, where the story has no pace of its own.
+    /// From listening to the job, where the story has no interval of its own.
     pub idle: Duration,
     /// How long the job takes, likewise.
     pub job: Duration,

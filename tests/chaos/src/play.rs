@@ -1,4 +1,4 @@
-//! Carries a plan out: one agent's life on real processes, and everything that befalls it.
+//! Carries a plan out: one agent's run on real processes, and everything that befalls it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ use crate::witness::{End, Exit, Termination, Witness};
 use crate::world::{TERMINATIONS, World};
 
 /// How often the driver looks.
-const PACE: Duration = Duration::from_millis(4);
+const INTERVAL: Duration = Duration::from_millis(4);
 
 /// How long an agent may take to go with its machine before the power is gone.
 const GOODBYE: Duration = Duration::from_secs(4);
@@ -39,7 +39,7 @@ const RESTARTS: usize = 3;
 /// How long an operator's command may outlive its agent on a busy machine: it waits 2 s for an answer.
 const OPERATOR_LATEST: Duration = Duration::from_secs(10);
 
-/// Lives a life of this plan, and keeps what tells of it in `evidence` if `wanted` says so. Ends at once when `cut` is set.
+/// Makes a run of this plan, and keeps what tells of it in `evidence` if `wanted` says so. Ends at once when `cut` is set.
 #[must_use]
 pub fn play(plan: &Plan, cut: &AtomicBool, evidence: &Path, wanted: impl FnOnce(&Witness) -> bool) -> Witness {
     let mut playing = Playing::new(plan);
@@ -143,7 +143,7 @@ impl<'a> Playing<'a> {
             if cut.load(Ordering::Relaxed) {
                 return End::Cut;
             }
-            std::thread::sleep(PACE);
+            std::thread::sleep(INTERVAL);
         }
     }
 
@@ -156,8 +156,8 @@ impl<'a> Playing<'a> {
         }
         let status = self.agent.as_mut()?.try_wait().unwrap()?;
         self.agent = None;
-        let lived = now.saturating_sub(self.agents.last().copied().unwrap_or_default());
-        self.exits.push(Exit { code: status.code(), signal: status.signal(), lived });
+        let ran = now.saturating_sub(self.agents.last().copied().unwrap_or_default());
+        self.exits.push(Exit { code: status.code(), signal: status.signal(), ran });
         self.read_log(now);
         let left = status.success() && self.states.last().is_some_and(|(_, state)| state != "Ended");
         // A process that cannot catch SIGTERM yet is stopped by it, too.
@@ -168,7 +168,7 @@ impl<'a> Playing<'a> {
             self.pool_is_over(now);
             return None;
         }
-        // One that ends in the middle of a life is started again, whatever it ended with, as systemd does.
+        // One that ends in the middle of a run is started again, whatever it ended with, as systemd does.
         if !left && (status.success() || self.told_to_go || self.exits.len() > RESTARTS) {
             return Some(End::Gone);
         }
@@ -290,15 +290,15 @@ impl<'a> Playing<'a> {
             What::FreezeListener { time } => self.freeze(self.listener()?, *time),
             What::KillListener => signal(self.listener()?, Signal::SIGKILL),
             What::KillWorker => {
-                let workers = self.world.life.recording().workers();
+                let workers = self.world.run.recording().workers();
                 signal(living(workers.first().copied())?, Signal::SIGKILL);
             }
             What::NoHookSocket => {
-                fs::remove_file(self.world.life.state().join("run/hook.sock")).map_err(refused)?;
+                fs::remove_file(self.world.run.state().join("run/hook.sock")).map_err(refused)?;
             }
             What::Job(mischief) => {
-                living(self.world.life.recording().workers().first().copied())?;
-                self.floods.extend(mischief::make(*mischief, &self.world.life.state())?);
+                living(self.world.run.recording().workers().first().copied())?;
+                self.floods.extend(mischief::make(*mischief, &self.world.run.state())?);
             }
             What::Spot { action, lead } => imds.spot_action(action, SystemTime::now() + *lead),
             What::Rebalance => imds.rebalance(SystemTime::now()),
@@ -336,7 +336,7 @@ impl<'a> Playing<'a> {
     }
 
     fn listener(&self) -> Result<u32, String> {
-        living(self.world.life.recording().starts().first().map(|start| start.pid))
+        living(self.world.run.recording().starts().first().map(|start| start.pid))
     }
 
     fn kill_agent(&mut self, down: Duration, between: Between) -> Result<(), String> {
@@ -376,7 +376,7 @@ impl<'a> Playing<'a> {
         let typed = |process: &processes::Process| {
             self.operators.iter().any(|command| i64::from(command.id()) == i64::from(process.pid))
         };
-        processes::of_life(&self.world.life).into_iter().filter(|process| !typed(process)).collect()
+        processes::of_run(&self.world.run).into_iter().filter(|process| !typed(process)).collect()
     }
 
     /// Waits for the operators' commands; those that wait for an agent that is gone are counted and ended.
@@ -385,7 +385,7 @@ impl<'a> Playing<'a> {
         let mut left = 0;
         for mut command in std::mem::take(&mut self.operators) {
             while Instant::now() < deadline && matches!(command.try_wait(), Ok(None)) {
-                std::thread::sleep(PACE);
+                std::thread::sleep(INTERVAL);
             }
             if matches!(command.try_wait(), Ok(None)) {
                 left += 1;
@@ -398,11 +398,11 @@ impl<'a> Playing<'a> {
 
     /// Where the agent took what a job made up for true.
     fn forged(&self) -> Vec<String> {
-        let life = &self.world.life;
-        let told = |name: &str| fs::read_to_string(life.state().join(name)).unwrap_or_default();
+        let run = &self.world.run;
+        let told = |name: &str| fs::read_to_string(run.state().join(name)).unwrap_or_default();
         let tags = self.world.aws.requests_of("CreateTags").into_iter();
         let tags = tags.map(|request| String::from_utf8_lossy(&request.body).into_owned());
-        let all = [told("record.json")].into_iter().chain(life.journal()).chain(tags);
+        let all = [told("record.json")].into_iter().chain(run.journal()).chain(tags);
         all.filter(|text| text.contains(mischief::FORGED)).collect()
     }
 
@@ -439,8 +439,8 @@ impl<'a> Playing<'a> {
             terminations.push(Termination { at, how: "power-off".to_owned(), accepted: true });
         }
         terminations.sort_by_key(|termination| termination.at);
-        let life = &self.world.life;
-        let record = fs::read(life.state().join("record.json")).unwrap_or_default();
+        let run = &self.world.run;
+        let record = fs::read(run.state().join("record.json")).unwrap_or_default();
         let witness = Witness {
             done: std::mem::take(&mut self.done),
             undone: std::mem::take(&mut self.undone),
@@ -451,16 +451,16 @@ impl<'a> Playing<'a> {
             before_end: self.world.before_end.lock().unwrap().clone(),
             end,
             took,
-            recording: life.recording(),
+            recording: run.recording(),
             began_unix_ms: self.world.began_unix_ms,
             began_boot: self.world.began_boot,
             record: serde_json::from_slice(&record).unwrap_or_default(),
-            journal: life.journal().iter().filter_map(|line| serde_json::from_str(line).ok()).collect(),
+            journal: run.journal().iter().filter_map(|line| serde_json::from_str(line).ok()).collect(),
             left,
             operators_left: if end == End::Gone { operators_left } else { 0 },
             files_left: self.world.files_left(),
             forged: self.forged(),
-            secrets: leaks::in_files(&self.world.secrets, &[life.directory()], |path| {
+            secrets: leaks::in_files(&self.world.secrets, &[run.directory()], |path| {
                 path.components().any(|part| part.as_os_str() == "bin")
                     || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".credentials"))
             }),

@@ -1,4 +1,4 @@
-//! What the runner's double may play, and how such a life ends if nothing else interferes.
+//! What the runner's double may play, and how such a run ends if nothing else interferes.
 
 /// A scenario and its outcomes.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ const fn paced(name: &'static str, outcomes: &'static [&'static str]) -> Story {
     Story { name, outcomes, paced: true }
 }
 
-/// All of them. `success` is there more than once, since most jobs are honest.
+/// All of them. `success` is there more than once, since most jobs mean no harm.
 pub const ALL: &[Story] = &[
     paced("success", &["job-succeeded"]),
     paced("success", &["job-succeeded"]),

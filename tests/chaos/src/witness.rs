@@ -1,4 +1,4 @@
-//! What was seen of a life, by everybody but the agent, and what the agent left about itself.
+//! What was seen of a run, by everybody but the agent, and what the agent left about itself.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::plan::What;
 
-/// Everything that the [`oracle`](crate::oracle) knows. Times count from the beginning of the life.
+/// Everything that the [`oracle`](crate::oracle) knows. Times count from the beginning of the run.
 #[derive(Debug)]
 pub struct Witness {
     /// What of the plan happened, and when.
@@ -39,7 +39,7 @@ pub struct Witness {
     pub record: Value,
     /// The journal's lines, as far as they are JSON.
     pub journal: Vec<Value>,
-    /// Processes of the life that outlived it.
+    /// Processes of the run that outlived it.
     pub left: Vec<Process>,
     /// How many operators' commands went on waiting for an agent that was gone.
     pub operators_left: usize,
@@ -59,7 +59,7 @@ pub struct Exit {
     /// The signal that killed it.
     pub signal: Option<i32>,
     /// How long it had lived.
-    pub lived: Duration,
+    pub ran: Duration,
 }
 
 /// An attempt to end the machine.
@@ -86,7 +86,7 @@ pub struct Tidiness {
     pub processes: Vec<Process>,
 }
 
-/// How a life ended.
+/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The agent ended.

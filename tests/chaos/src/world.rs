@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use mayfly_e2e::processes::{self, Process};
-use mayfly_e2e::{Bus, Life, life::mayfly_binary};
+use mayfly_e2e::{Bus, Run, run::mayfly_binary};
 use mayfly_fake_aws::imds::{ImdsDouble, Instance};
 use mayfly_fake_aws::proxy::{AwsError, AwsProxy, Fault, Match};
 use mayfly_fake_aws::{Limit, RuleId};
@@ -29,15 +29,15 @@ const GROUP: &str = "runners";
 /// The actions that end an instance.
 pub(crate) const TERMINATIONS: [&str; 2] = ["TerminateInstances", "TerminateInstanceInAutoScalingGroup"];
 
-/// Pauses between calls to AWS are this much shorter than in life.
+/// Pauses between calls to AWS are this much shorter than in run.
 const SCALE: &str = "0.05";
 
 /// See the module.
 pub(crate) struct World {
-    pub(crate) life: Life,
+    pub(crate) run: Run,
     pub(crate) imds: ImdsDouble,
     pub(crate) aws: AwsProxy,
-    /// When the proxy's clock began, on this life's clock.
+    /// When the proxy's clock began, on this run's clock.
     pub(crate) aws_began: Duration,
     pub(crate) began: Instant,
     pub(crate) began_unix_ms: u64,
@@ -61,19 +61,19 @@ impl World {
         let mut described = Instance::new(INSTANCE, "eu-central-1");
         described.pending_time = SystemTime::now();
         described.auto_scaling_group = plan.in_group.then(|| GROUP.to_owned());
-        // Nobody is behind the proxy: what a life needs of AWS is answered by rules.
+        // Nobody is behind the proxy: what a run needs of AWS is answered by rules.
         let aws = AwsProxy::start(([127, 0, 0, 1], 9).into()).unwrap();
         let aws_began = began.elapsed();
-        let mut life = Life::with(&scenario(plan))
+        let mut run = Run::with(&scenario(plan))
             .jit(jit.encode())
             .set("MAYFLY_TIME_SCALE", SCALE)
             // A small disk is small, not full.
             .set("MAYFLY_HOST_MIN_DISK", "64KiB");
         for (name, limit) in limits::ALL {
-            life = life.limits(&[(name, &format!("{}ms", limit.as_millis()))]);
+            run = run.limits(&[(name, &format!("{}ms", limit.as_millis()))]);
         }
-        life = life.set("MAYFLY_JIT_WAIT", &format!("{}ms", limits::JIT_WAIT.as_millis()));
-        let (docker, life) = docker(plan.docker, life);
+        run = run.set("MAYFLY_JIT_WAIT", &format!("{}ms", limits::JIT_WAIT.as_millis()));
+        let (docker, run) = docker(plan.docker, run);
         let world = Self {
             imds: ImdsDouble::start(described).unwrap(),
             aws,
@@ -88,7 +88,7 @@ impl World {
             disk: plan.disk,
             bus: None,
             _docker: docker,
-            life,
+            run,
         };
         world.mount();
         world.answers(plan);
@@ -99,7 +99,7 @@ impl World {
 
     /// What the services answer when nothing goes wrong.
     fn answers(&self, plan: &Plan) {
-        let value = if plan.jit == Jit::Invalid { "bm90IGEgY29uZmlndXJhdGlvbg==" } else { &self.life.jit };
+        let value = if plan.jit == Jit::Invalid { "bm90IGEgY29uZmlndXJhdGlvbg==" } else { &self.run.jit };
         let parameter = serde_json::json!({ "Parameter": {
             "Name": format!("/mayfly/runners/{INSTANCE}"), "Type": "SecureString", "Value": value, "Version": 1,
             "DataType": "text", "LastModifiedDate": 1_767_225_600.0,
@@ -132,7 +132,7 @@ impl World {
     fn look_before_the_end(&self) {
         let (noted, began) = (Arc::clone(&self.before_end), self.began);
         let (directory, record, root) =
-            (self.life.directory().to_owned(), self.life.state().join("record.json"), self.life.root().to_owned());
+            (self.run.directory().to_owned(), self.run.state().join("record.json"), self.run.root().to_owned());
         self.aws.witness(move |call| {
             if !TERMINATIONS.contains(&call.action.as_str()) || noted.lock().unwrap().is_some() {
                 return;
@@ -151,16 +151,16 @@ impl World {
     }
 
     pub(crate) fn config(&self) -> PathBuf {
-        self.life.directory().join("agent.toml")
+        self.run.directory().join("agent.toml")
     }
 
     pub(crate) fn log_path(&self) -> PathBuf {
-        self.life.directory().join("agent.log")
+        self.run.directory().join("agent.log")
     }
 
     /// Has a line for each time the power was switched off.
     pub(crate) fn power_log(&self) -> PathBuf {
-        self.life.directory().join("powered-off")
+        self.run.directory().join("powered-off")
     }
 
     fn configuration(&self, plan: &Plan) -> String {
@@ -178,8 +178,8 @@ impl World {
              [docker]\nmode = \"{docker}\"\n[logs]\nsink = \"none\"\n[metrics]\nlisten = \"\"\n[interruption]\n\
              spot_poll = \"1s\"\nstop_at = \"600ms\"\nkill_at = \"300ms\"\n[terminate]\npoweroff = \"always\"\n\
              poweroff_command = {power_off:?}\n",
-            self.life.state(),
-            self.life.root(),
+            self.run.state(),
+            self.run.root(),
         )
     }
 
@@ -188,7 +188,7 @@ impl World {
         command.args(words).arg("--config").arg(self.config()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/tmp");
         command.env("AWS_ENDPOINT_URL", self.aws.url()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.url());
-        command.envs(self.life.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.run.environment.iter().map(|(name, value)| (name, value)));
         // Only a binary with planted bugs reads it.
         command.envs(std::env::var_os("PLANTED_BUG").map(|bug| ("PLANTED_BUG", bug)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -209,7 +209,7 @@ impl World {
 
     /// From now on agents ask systemd of this listener, over a bus that is silent and with a `systemctl` that hangs.
     pub(crate) fn silent_bus(&mut self, listener: u32) {
-        let bus = self.bus.get_or_insert_with(|| Bus::start(self.life.directory(), listener));
+        let bus = self.bus.get_or_insert_with(|| Bus::start(self.run.directory(), listener));
         bus.be_silent();
         let systemctl = self.tools().join("systemctl");
         fs::create_dir_all(self.tools()).unwrap();
@@ -218,14 +218,14 @@ impl World {
     }
 
     fn tools(&self) -> PathBuf {
-        self.life.directory().join("tools")
+        self.run.directory().join("tools")
     }
 
-    /// Ends every process of the life, as the end of the machine does.
+    /// Ends every process of the run, as the end of the machine does.
     pub(crate) fn power_cut(&self) {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            let living = processes::of_life(&self.life);
+            let living = processes::of_run(&self.run);
             if living.is_empty() || Instant::now() > deadline {
                 return;
             }
@@ -238,8 +238,8 @@ impl World {
 
     /// What happens to the disk while no agent looks.
     pub(crate) fn between(&mut self, between: Between) {
-        let journal = self.life.state().join("journal.jsonl");
-        let lines = self.life.journal();
+        let journal = self.run.state().join("journal.jsonl");
+        let lines = self.run.journal();
         let end: usize = lines.iter().map(String::len).sum();
         match (between, lines.last()) {
             (Between::Nothing | Between::SilentBus, _) => {}
@@ -247,7 +247,7 @@ impl World {
                 self.power_cut();
                 self.bus = None;
                 let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-                for path in [journal, self.life.state().join("runner.started")] {
+                for path in [journal, self.run.state().join("runner.started")] {
                     let Ok(content) = fs::read(&path) else { continue };
                     let other = replace(&content, boot.trim().as_bytes(), b"00000000-0000-4000-8000-000000000000");
                     let _ = fs::write(&path, other);
@@ -264,15 +264,15 @@ impl World {
         if self.disk == Disk::Plain {
             return;
         }
-        fs::create_dir_all(self.life.state()).unwrap();
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=700", "chaos"]).arg(self.life.state()));
+        fs::create_dir_all(self.run.state()).unwrap();
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=700", "chaos"]).arg(self.run.state()));
         if self.disk == Disk::ReadOnly {
-            run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(self.life.state()));
+            run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(self.run.state()));
         }
     }
 
     pub(crate) fn fill_disk(&self) {
-        let filler = self.life.state().join("filler");
+        let filler = self.run.state().join("filler");
         let mut size = 1 << 20;
         // Down to the last page.
         while size >= 4096 {
@@ -284,11 +284,11 @@ impl World {
     }
 
     pub(crate) fn free_disk(&self) {
-        let _ = fs::remove_file(self.life.state().join("filler"));
+        let _ = fs::remove_file(self.run.state().join("filler"));
     }
 
     pub(crate) fn make_disk_writable(&self) {
-        run(Command::new("mount").args(["-o", "remount,bind,rw"]).arg(self.life.state()));
+        run(Command::new("mount").args(["-o", "remount,bind,rw"]).arg(self.run.state()));
     }
 
     /// No notice is there any more.
@@ -305,15 +305,15 @@ impl World {
 
     /// Files of the registration in the runner's directory.
     pub(crate) fn files_left(&self) -> Vec<String> {
-        registration_files(self.life.root())
+        registration_files(self.run.root())
     }
 
-    /// Keeps what tells of this life.
+    /// Keeps what tells of this run.
     pub(crate) fn keep(&self, at: &Path) {
         let _ = fs::remove_dir_all(at);
         fs::create_dir_all(at).unwrap();
-        let state = self.life.state();
-        let recording = mayfly_fake_runner::recording::file_of(self.life.root());
+        let state = self.run.state();
+        let recording = mayfly_fake_runner::recording::file_of(self.run.root());
         let files = ["journal.jsonl", "record.json", "console.log", "runner.started", "runner.pid", "runner.exit"];
         let files = files.map(|name| state.join(name)).into_iter();
         for file in files.chain([self.log_path(), self.config(), self.power_log(), recording]) {
@@ -334,7 +334,7 @@ impl Drop for World {
     fn drop(&mut self) {
         self.power_cut();
         if self.disk != Disk::Plain {
-            run(Command::new("umount").arg("--lazy").arg(self.life.state()));
+            run(Command::new("umount").arg("--lazy").arg(self.run.state()));
         }
     }
 }
@@ -363,15 +363,15 @@ fn scenario(plan: &Plan) -> Scenario {
     scenario
 }
 
-fn docker(docker: Docker, life: Life) -> (Option<DockerDouble>, Life) {
-    let socket = life.directory().join("docker.sock");
-    let life = life.set("DOCKER_HOST", &format!("unix://{}", socket.display()));
+fn docker(docker: Docker, run: Run) -> (Option<DockerDouble>, Run) {
+    let socket = run.directory().join("docker.sock");
+    let run = run.set("DOCKER_HOST", &format!("unix://{}", socket.display()));
     let double = matches!(docker, Docker::Hung | Docker::RequiredAndHung).then(|| {
         let double = DockerDouble::start(&socket).unwrap();
         double.fault("/", None, DockerFault::Hang);
         double
     });
-    (double, life)
+    (double, run)
 }
 
 fn registration_files(root: &Path) -> Vec<String> {
@@ -380,11 +380,11 @@ fn registration_files(root: &Path) -> Vec<String> {
     names.filter(|name| name.starts_with(".credentials") || name.starts_with(".runner")).collect()
 }
 
-/// The processes of a life that are neither agent nor shim, nor an operator's.
+/// The processes of a run that are neither agent nor supervisor_process, nor an operator's.
 fn of_runner(directory: &Path) -> Vec<Process> {
     let ours = |process: &Process| {
         let of = |what: &str| process.arguments.get(1).is_some_and(|word| word == what);
-        ["agent", "shim", "drain", "hold", "release"].iter().any(|what| of(what))
+        ["agent", "supervise", "drain", "hold", "release"].iter().any(|what| of(what))
             || process.arguments.first().is_some_and(|program| program == "/bin/sh")
     };
     processes::inside(directory).into_iter().filter(|process| !ours(process)).collect()

@@ -13,17 +13,17 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::life::{PATIENCE, mayfly_binary};
-use super::{Life, policy, processes};
+use super::run::{TIMEOUT, mayfly_binary};
+use super::{Run, policy, processes};
 
-/// Pauses between calls to AWS are this much shorter than in life: a minute is 3 seconds.
+/// Pauses between calls to AWS are this much shorter than in run: a minute is 3 seconds.
 pub const SCALE: f64 = 0.05;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Cloud {
     /// The runner, the state directory and the limits.
-    pub life: Life,
+    pub run: Run,
     /// The metadata service.
     pub imds: ImdsDouble,
     /// The way to AWS.
@@ -52,7 +52,7 @@ pub struct OnInstance<'a> {
 pub struct Gone {
     /// How the process ended.
     pub status: ExitStatus,
-    /// The life's record.
+    /// The run's record.
     pub record: Value,
     /// Its log.
     pub log: String,
@@ -86,8 +86,8 @@ impl Cloud {
         let mut described = Instance::new(&instance, moto.region());
         described.auto_scaling_group = group.map(str::to_owned);
         let imds = ImdsDouble::start(described).unwrap();
-        let life = Life::with(scenario).limits(&[("terminating", "2s")]).set("MAYFLY_TIME_SCALE", &SCALE.to_string());
-        Self { life, imds, aws, moto, instance, group: group.map(str::to_owned), config: String::new() }
+        let run = Run::with(scenario).limits(&[("terminating", "2s")]).set("MAYFLY_TIME_SCALE", &SCALE.to_string());
+        Self { run, imds, aws, moto, instance, group: group.map(str::to_owned), config: String::new() }
     }
 
     /// Adds lines to the agent's configuration.
@@ -97,10 +97,10 @@ impl Cloud {
         self
     }
 
-    /// Changes the life.
+    /// Changes the run.
     #[must_use]
-    pub fn live(mut self, change: impl FnOnce(Life) -> Life) -> Self {
-        self.life = change(self.life);
+    pub fn live(mut self, change: impl FnOnce(Run) -> Run) -> Self {
+        self.run = change(self.run);
         self
     }
 
@@ -113,7 +113,7 @@ impl Cloud {
 
     /// Puts the JIT configuration where the instance looks for it.
     pub fn put_jit_config(&self) {
-        self.moto.put_parameter(&self.parameter(), &self.life.jit).unwrap();
+        self.moto.put_parameter(&self.parameter(), &self.run.jit).unwrap();
     }
 
     /// The parameter's name.
@@ -125,7 +125,7 @@ impl Cloud {
     /// Exists once the machine was powered off.
     #[must_use]
     pub fn powered_off(&self) -> PathBuf {
-        self.life.directory().join("powered-off")
+        self.run.directory().join("powered-off")
     }
 
     /// The instance's state in EC2.
@@ -136,7 +136,7 @@ impl Cloud {
 
     /// Lets the next agent find another boot, as after a stop and a start.
     pub fn boot_again(&self) {
-        let path = self.life.state().join("journal.jsonl");
+        let path = self.run.state().join("journal.jsonl");
         let journal = fs::read_to_string(&path).unwrap();
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         assert!(journal.contains(boot.trim()), "the journal does not name its boot");
@@ -152,12 +152,12 @@ impl Cloud {
     /// The command line of the agent.
     #[must_use]
     pub fn command(&self) -> Command {
-        let config = self.life.directory().join("agent.toml");
+        let config = self.run.directory().join("agent.toml");
         let text = format!(
             "platform = \"ec2\"\nstate_directory = {:?}\n[runner]\ndirectory = {:?}\nuser = \"\"\nsupervisor = \
              \"process\"\n[terminate]\npoweroff_command = \"touch {}\"\n{}",
-            self.life.state(),
-            self.life.root(),
+            self.run.state(),
+            self.run.root(),
             self.powered_off().display(),
             self.config
         );
@@ -166,7 +166,7 @@ impl Cloud {
         command.arg("agent").arg("--config").arg(config).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/tmp");
         command.env("AWS_ENDPOINT_URL", self.aws.url()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.url());
-        command.envs(self.life.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.run.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
     }
@@ -174,7 +174,7 @@ impl Cloud {
     /// Starts the agent.
     #[must_use]
     pub fn start(&self) -> OnInstance<'_> {
-        // A file, not a pipe: a killed agent's log is kept, and the shim holds no pipe open.
+        // A file, not a pipe: a killed agent's log is kept, and the supervisor process holds no pipe open.
         let log = fs::OpenOptions::new().append(true).create(true).open(self.log_path()).unwrap();
         let child = self.command().stderr(log).spawn().unwrap();
         OnInstance { cloud: self, child, began: Instant::now() }
@@ -193,7 +193,7 @@ impl Cloud {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.life.directory().join("agent.log")
+        self.run.directory().join("agent.log")
     }
 }
 
@@ -201,22 +201,22 @@ impl OnInstance<'_> {
     /// Waits until the agent has ended by itself, and sees to it that nothing of the runner is left.
     #[must_use]
     pub fn end(mut self) -> Gone {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
             if Instant::now() > deadline {
                 let _ = self.child.kill();
-                panic!("the agent hangs; journal: {:#?}\n{}", self.cloud.life.journal(), self.log());
+                panic!("the agent hangs; journal: {:#?}\n{}", self.cloud.run.journal(), self.log());
             }
             std::thread::sleep(Duration::from_millis(5));
         };
         let took = self.began.elapsed();
-        let record = fs::read(self.cloud.life.state().join("record.json")).unwrap_or_default();
+        let record = fs::read(self.cloud.run.state().join("record.json")).unwrap_or_default();
         let gone = Gone { status, record: serde_json::from_slice(&record).unwrap_or_default(), log: self.log(), took };
-        let left = processes::of_life(&self.cloud.life);
-        assert!(left.is_empty(), "processes outlive the life: {left:#?}\n{}", gone.log);
+        let left = processes::of_run(&self.cloud.run);
+        assert!(left.is_empty(), "processes outlive the run: {left:#?}\n{}", gone.log);
         let denied = policy::denied(&self.cloud.aws.requests());
         assert!(denied.is_empty(), "whoever uses the policy of docs/security.md is denied this: {denied:#?}");
         gone
@@ -232,7 +232,7 @@ impl OnInstance<'_> {
     #[must_use]
     pub fn shut_down(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
@@ -249,13 +249,13 @@ impl OnInstance<'_> {
 
     /// Waits until something is true of the cloud.
     pub fn until(&mut self, what: &str, mut is_true: impl FnMut(&Cloud) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !is_true(self.cloud) {
             if let Some(status) = self.child.try_wait().unwrap() {
                 assert!(is_true(self.cloud), "the agent ended ({status}) before {what}:\n{}", self.log());
                 return;
             }
-            assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}\n{}", self.log());
+            assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -263,7 +263,7 @@ impl OnInstance<'_> {
     /// Waits until the journal tells of this state.
     pub fn until_state(&mut self, state: &str) {
         let needle = format!("\"state\":\"{state}\"");
-        self.until(state, |cloud| cloud.life.journal().iter().any(|line| line.contains(&needle)));
+        self.until(state, |cloud| cloud.run.journal().iter().any(|line| line.contains(&needle)));
     }
 
     fn log(&self) -> String {
@@ -278,15 +278,15 @@ impl Gone {
         self.record["outcome"].as_str().unwrap_or("no record")
     }
 
-    /// Fails with everything that is known unless the life ended like this.
+    /// Fails with everything that is known unless the run ended like this.
     pub fn assert_outcome(&self, outcome: &str) {
         assert_eq!(self.outcome(), outcome, "status {}, record {:#}\n{}", self.status, self.record, self.log);
     }
 
-    /// The rungs that were tried, and whether each was accepted.
+    /// The methods that were tried, and whether each was accepted.
     #[must_use]
-    pub fn rungs(&self) -> Vec<(String, bool)> {
-        let name = |rung: &Value| match rung {
+    pub fn methods(&self) -> Vec<(String, bool)> {
+        let name = |method: &Value| match method {
             Value::String(name) => name.clone(),
             Value::Object(group) => match group.values().next() {
                 Some(inner) if inner["decrement"] == true => "group-decrement".to_owned(),
@@ -294,7 +294,7 @@ impl Gone {
             },
             other => other.to_string(),
         };
-        let rungs = self.record["rungs"].as_array().cloned().unwrap_or_default();
-        rungs.iter().map(|tried| (name(&tried["rung"]), tried["refused"].is_null())).collect()
+        let methods = self.record["terminations"].as_array().cloned().unwrap_or_default();
+        methods.iter().map(|tried| (name(&tried["method"]), tried["refused"].is_null())).collect()
     }
 }

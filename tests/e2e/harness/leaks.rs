@@ -9,13 +9,13 @@ use super::processes;
 /// read, and every file below `directories` but those that `allowed` names.
 #[must_use]
 pub fn find(secrets: &[String], directories: &[&Path], allowed: impl Fn(&Path) -> bool) -> Vec<String> {
-    let mut places: Vec<PathBuf> = Vec::new();
+    let mut paths: Vec<PathBuf> = Vec::new();
     for process in processes::all() {
         let directory = Path::new("/proc").join(process.pid.to_string());
-        places.extend([directory.join("cmdline"), directory.join("environ")]);
+        paths.extend([directory.join("cmdline"), directory.join("environ")]);
     }
-    places.retain(|place| !allowed(place));
-    let mut found = in_places(secrets, &places);
+    paths.retain(|place| !allowed(place));
+    let mut found = in_places(secrets, &paths);
     found.extend(in_files(secrets, directories, allowed));
     found
 }
@@ -23,17 +23,17 @@ pub fn find(secrets: &[String], directories: &[&Path], allowed: impl Fn(&Path) -
 /// The same, but files only.
 #[must_use]
 pub fn in_files(secrets: &[String], directories: &[&Path], allowed: impl Fn(&Path) -> bool) -> Vec<String> {
-    let mut places = Vec::new();
+    let mut paths = Vec::new();
     for directory in directories {
-        files_below(directory, &mut places);
+        files_below(directory, &mut paths);
     }
-    places.retain(|place| !allowed(place));
-    in_places(secrets, &places)
+    paths.retain(|place| !allowed(place));
+    in_places(secrets, &paths)
 }
 
-fn in_places(secrets: &[String], places: &[PathBuf]) -> Vec<String> {
+fn in_places(secrets: &[String], paths: &[PathBuf]) -> Vec<String> {
     let mut found = Vec::new();
-    for place in places {
+    for place in paths {
         let Ok(content) = fs::read(place) else { continue };
         for secret in secrets {
             if content.windows(secret.len()).any(|window| window == secret.as_bytes()) {
@@ -44,11 +44,11 @@ fn in_places(secrets: &[String], places: &[PathBuf]) -> Vec<String> {
     found
 }
 
-fn files_below(directory: &Path, places: &mut Vec<PathBuf>) {
+fn files_below(directory: &Path, paths: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => files_below(&entry.path(), places),
-            Ok(kind) if kind.is_file() => places.push(entry.path()),
+            Ok(kind) if kind.is_dir() => files_below(&entry.path(), paths),
+            Ok(kind) if kind.is_file() => paths.push(entry.path()),
             _ => {}
         }
     }

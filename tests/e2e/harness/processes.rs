@@ -1,9 +1,9 @@
-//! The processes of a life, found by where they live.
+//! The processes of a run, found by where they live.
 
 use std::fs;
 use std::path::Path;
 
-use super::Life;
+use super::Run;
 
 /// One process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,11 +14,11 @@ pub struct Process {
     pub arguments: Vec<String>,
 }
 
-/// The living processes that belong to a life: their directory, their program or their arguments are inside its
+/// The living processes that belong to a run: their directory, their program or their arguments are inside its
 /// directory, or their environment names it. The `mayfly` process of the test itself is one of them while it runs.
 #[must_use]
-pub fn of_life(life: &Life) -> Vec<Process> {
-    inside(life.directory())
+pub fn of_run(run: &Run) -> Vec<Process> {
+    inside(run.directory())
 }
 
 /// The same for any directory.

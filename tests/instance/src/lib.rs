@@ -18,10 +18,10 @@
 mod accelerator;
 pub mod cloud;
 pub mod disk;
-pub mod life;
 pub mod machine;
 mod qemu;
 mod qmp;
+pub mod run;
 mod shell;
 pub mod snapshot;
 pub mod spec;
@@ -31,8 +31,8 @@ use std::time::Duration;
 
 pub use cloud::Clouds;
 pub use disk::Disk;
-pub use life::{job, job_until_let_go, named};
 pub use machine::{Ended, Machine};
+pub use run::{job, job_until_let_go, named};
 pub use shell::Output;
 pub use spec::Spec;
 

@@ -14,7 +14,7 @@ use crate::qemu::{self, Hardware, Qemu};
 use crate::{Clouds, Disk, Error, Output, Result, Spec, Trying as _, snapshot};
 
 /// What a command in the guest may take unless a scenario says otherwise.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where the runner is on the machine.
 const RUNNER: &str = "/opt/actions-runner";
@@ -105,7 +105,7 @@ impl Machine {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         script.push_str(&format!("date --utc --set=@{now:.3} >/dev/null\n"));
-        self.run(&script, &[], PATIENCE)?.success().map(drop)
+        self.run(&script, &[], TIMEOUT)?.success().map(drop)
     }
 
     /// Runs a script in the guest as root, and gives what it did, whether it succeeded or not.
@@ -125,7 +125,7 @@ impl Machine {
     /// The output of a script that must succeed.
     #[track_caller]
     pub fn guest(&mut self, script: &str) -> String {
-        let output = must(self.run(script, &[], PATIENCE));
+        let output = must(self.run(script, &[], TIMEOUT));
         assert!(
             output.status == 0,
             "{script:?} ended with {} on the machine:\n{}{}",
@@ -139,7 +139,7 @@ impl Machine {
     /// What a script did, whether it succeeded or not.
     #[track_caller]
     pub fn try_guest(&mut self, script: &str) -> Output {
-        must(self.run(script, &[], PATIENCE))
+        must(self.run(script, &[], TIMEOUT))
     }
 
     /// Runs a script in the guest again and again until it succeeds.
@@ -147,7 +147,7 @@ impl Machine {
     pub fn until(&mut self, what: &str, limit: Duration, script: &str) {
         let deadline = Instant::now() + limit;
         loop {
-            let output = must(self.run(script, &[], PATIENCE));
+            let output = must(self.run(script, &[], TIMEOUT));
             if output.status == 0 {
                 return;
             }
@@ -182,7 +182,7 @@ impl Machine {
     /// Writes a file in the guest.
     #[track_caller]
     pub fn put(&mut self, path: &str, content: impl AsRef<[u8]>) {
-        let output = must(self.run(&format!("cat >'{path}'"), content.as_ref(), PATIENCE));
+        let output = must(self.run(&format!("cat >'{path}'"), content.as_ref(), TIMEOUT));
         assert!(output.status == 0, "writing {path} on the machine: {}", output.stderr);
     }
 
@@ -291,7 +291,7 @@ impl Machine {
             let step = Duration::from_millis(200).min(limit);
             if let Some(event) = self.qemu.qmp.wait(step, |event| event["event"] == "SHUTDOWN") {
                 let reason = event["data"]["reason"].as_str().unwrap_or("unknown").to_owned();
-                self.qemu.gone(PATIENCE)?;
+                self.qemu.gone(TIMEOUT)?;
                 return Ok(Some(Ended { reason, by_ec2, took: began.elapsed() }));
             }
             if self.qemu.gone(Duration::ZERO)? {
@@ -321,12 +321,12 @@ impl Machine {
         for name in ["console", "qemu.log"] {
             let _ = fs::copy(self.directory.path().join(name), place.join(name));
         }
-        let journal = match self.run("journalctl --no-pager --output=short-monotonic --boot", &[], PATIENCE) {
+        let journal = match self.run("journalctl --no-pager --output=short-monotonic --boot", &[], TIMEOUT) {
             Ok(output) => output.stdout,
             Err(error) => format!("the guest does not tell its journal: {error}\n"),
         };
         fs::write(place.join("journal"), journal)?;
-        if let Ok(output) = self.run(&format!("cat {}", crate::life::STEP_LOG), &[], PATIENCE) {
+        if let Ok(output) = self.run(&format!("cat {}", crate::run::STEP_LOG), &[], TIMEOUT) {
             fs::write(place.join("step-log"), output.stdout)?;
         }
         fs::write(place.join("events"), format!("{:#?}\n", self.events()))?;

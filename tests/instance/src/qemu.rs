@@ -20,7 +20,7 @@ pub(crate) const MAC: &str = "06:12:34:56:78:9a";
 const UUID: &str = "ec2a1b2c-3d4e-5f60-7182-93a4b5c6d7e8";
 
 /// Sockets that are there: QEMU makes them before the guest runs.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// QEMU, which ends with the thread that started it, however that ends.
 pub(crate) fn command() -> Command {
@@ -71,7 +71,7 @@ pub(crate) fn overlay(backing: &Path, at: &Path) -> Result<()> {
 
 /// Connects to a socket that QEMU makes before the guest runs; its file is there a moment before it listens.
 fn connect(child: &mut Child, socket: &Path) -> Result<UnixStream> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         match UnixStream::connect(socket) {
             Ok(stream) => return Ok(stream),
@@ -135,7 +135,7 @@ impl Qemu {
             }
         }
         self.qmp.run("quit", json!({}))?;
-        if self.gone(PATIENCE)? { Ok(()) } else { Err(Error("QEMU does not end after saving".to_owned())) }
+        if self.gone(TIMEOUT)? { Ok(()) } else { Err(Error("QEMU does not end after saving".to_owned())) }
     }
 
     /// Lets a machine that was started from a saved state go on.

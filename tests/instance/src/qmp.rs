@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{Error, Result, Trying as _};
 
 /// QEMU answers a command at once, even while the guest is busy; a host under load is what this allows for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -65,7 +65,7 @@ impl Qmp {
     }
 
     fn next_answer(&self, what: &str) -> Result<Value> {
-        self.answers.recv_timeout(PATIENCE).trying(|| format!("waiting for QEMU's answer to {what}"))
+        self.answers.recv_timeout(TIMEOUT).trying(|| format!("waiting for QEMU's answer to {what}"))
     }
 
     /// All events so far.

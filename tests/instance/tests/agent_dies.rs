@@ -155,7 +155,7 @@ fn a_crash_while_it_holds_the_jit_configuration_gives_nothing_to_a_core_pattern_
     // A limit of 0 is no limit to a pipe.
     let other = machine.guest("ulimit -c 0; sleep 100 & kill -SEGV $!; wait $! 2>/dev/null; echo $!");
     machine.until("the dump of another is there", seconds(30), &format!("[ -s /var/tmp/core.{} ]", other.trim()));
-    // The last look at the rules takes its time, and the agent has the JIT configuration in its hands.
+    // The last poll of the rules takes its time, and the agent has the JIT configuration in its hands.
     machine.guest(
         "mkdir -p /run/systemd/system/mayfly-isolation.service.d; printf '[Service]\nTimeoutStartSec=60\n\
          ExecStartPre=/bin/sleep 12\n' >/run/systemd/system/mayfly-isolation.service.d/t.conf; systemctl daemon-reload",

@@ -27,7 +27,7 @@ fn a_reboot_in_the_middle_of_a_job_is_the_end() {
 fn an_image_made_from_a_used_machine_starts_clean() {
     let mut machine = Machine::restored("debian-13");
     // What the machine that the image was made from left behind, of another instance and another boot.
-    machine.guest("mkdir -p /var/lib/mayfly;         echo '{\"instance\":\"i-00000000000000000\",\"boot\":\"00000000-0000-0000-0000-000000000000\"}' >/var/lib/mayfly/journal.jsonl;         echo '{\"instance\":\"i-00000000000000000\",\"boot\":\"00000000-0000-0000-0000-000000000000\",\"shim\":null,\"files\":[]}' >/var/lib/mayfly/runner.started;         echo old >/var/lib/mayfly/console.log");
+    machine.guest("mkdir -p /var/lib/mayfly;         echo '{\"instance\":\"i-00000000000000000\",\"boot\":\"00000000-0000-0000-0000-000000000000\"}' >/var/lib/mayfly/journal.jsonl;         echo '{\"instance\":\"i-00000000000000000\",\"boot\":\"00000000-0000-0000-0000-000000000000\",\"supervisor_process\":null,\"files\":[]}' >/var/lib/mayfly/runner.started;         echo old >/var/lib/mayfly/console.log");
     machine.live(&named("success"));
     machine.ends("job-succeeded", seconds(120));
 }

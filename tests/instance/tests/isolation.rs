@@ -75,19 +75,19 @@ fn prepared(name: &str) -> Machine {
     machine
 }
 
-fn attempts(places: &[(&str, &str)]) -> String {
+fn attempts(paths: &[(&str, &str)]) -> String {
     let mut script = "set +e; cd /tmp\n".to_owned(); // that an attempt fails is what is wanted
-    for (name, attempt) in places {
+    for (name, attempt) in paths {
         script.push_str(&format!("echo none >/tmp/told/{name}\n( {attempt} ) >/tmp/told/{name} 2>&1 </dev/null\n"));
     }
     script + "touch /tmp/attempted; until [ -e /tmp/go ]; do sleep 0.2; done\n"
 }
 
 /// Every attempt was made, and none got through.
-fn all_refused(machine: &mut Machine, places: &[(&str, &str)]) {
+fn all_refused(machine: &mut Machine, paths: &[(&str, &str)]) {
     machine.until("every attempt is made", seconds(400), "test -e /tmp/attempted");
     let mut report = String::new();
-    for (name, _) in places {
+    for (name, _) in paths {
         let told = machine.get(&format!("/tmp/told/{name}"));
         report.push_str(&format!("{name}: {told}\n"));
     }
@@ -122,10 +122,10 @@ fn the_agent_gets_through(machine: &mut Machine) {
 
 fn no_job_reaches_the_metadata(name: &str) {
     let mut machine = prepared(name);
-    let places = [PLACES, WITH_SUDO].concat();
-    machine.live(&job(&[&attempts(&places)]));
+    let paths = [PLACES, WITH_SUDO].concat();
+    machine.live(&job(&[&attempts(&paths)]));
     machine.until_state("Busy");
-    all_refused(&mut machine, &places);
+    all_refused(&mut machine, &paths);
     the_agent_gets_through(&mut machine);
     machine.let_go();
     machine.ends("job-succeeded", seconds(120));

@@ -56,9 +56,9 @@ impl Performer {
         self.stop_is_over();
         let budget = Budget::until(until);
         let (traces, watch, record) = (self.traces.clone(), self.watch.take(), record.clone());
-        let (ran, path) = (end.ran, self.places.record());
+        let (ran, path) = (end.ran, self.paths.record());
         let (supervisor, systemd) = (self.supervisor.clone(), self.has_systemd());
-        let settling = self.machine.settle(end, budget);
+        let settling = self.machine.finish_background_tasks(end, budget);
         let here = async move {
             if ran || traces.is_marked() {
                 supervisor.kill(budget.part(30, KILL_GRACE).saturating_duration_since(Instant::now())).await;

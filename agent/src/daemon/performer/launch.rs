@@ -36,9 +36,9 @@ impl Performer {
             supervisor.start(&request).await
         };
         self.watch_isolation();
-        let (watch, looks) = self.watcher(false);
+        let (watch, polls) = self.watcher(false);
         let events = self.events.clone();
-        self.looks = Some(looks);
+        self.polls = Some(polls);
         self.watch = Some(tokio::spawn(async move {
             let event = match starting.await {
                 Ok(()) => Event::Started,
@@ -63,7 +63,7 @@ impl Performer {
             warn!("{} is there: the runner lets it override the environment Mayfly gives it", overriding.display());
         }
         let mut request =
-            StartRequest::new(&self.binding.instance, &self.binding.boot, &self.places.state, &self.runner_directory);
+            StartRequest::new(&self.binding.instance, &self.binding.boot, &self.paths.state, &self.runner_directory);
         request.user.clone_from(&self.runner_user);
         request.operators.clone_from(&self.operators);
         request.setup_info = self.machine.setup_info();
@@ -78,17 +78,17 @@ impl Performer {
     }
 
     fn environment_paths(&self) -> OwnedPaths {
-        let places = &self.places;
+        let paths = &self.paths;
         OwnedPaths {
-            perf: places.perf(),
-            started: places.hook_script("job-started"),
-            completed: places.hook_script("job-completed"),
-            socket: places.hook_socket(),
+            perf: paths.perf(),
+            started: paths.hook_script("job-started"),
+            completed: paths.hook_script("job-completed"),
+            socket: paths.hook_socket(),
         }
     }
 }
 
-/// One JIT configuration starts one runner, also in another life of the same state directory.
+/// One JIT configuration starts one runner, also in another run of the same state directory.
 pub(super) fn not_spent(traces: &Traces, config: JitConfig) -> Result<JitConfig, (Outcome, String)> {
     match traces.is_spent(&config) {
         Ok(false) => Ok(config),

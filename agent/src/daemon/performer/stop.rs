@@ -21,7 +21,7 @@ impl Performer {
     pub(super) fn interrupt(&mut self, machine_goes: bool, state: &State) {
         let (tell, listener_told) = oneshot::channel();
         self.stop.listener_told = Some(listener_told);
-        if self.stop.follow.is_none() && state.phase.run().is_some_and(|run| run.evidence.assigned()) {
+        if self.stop.follow.is_none() && state.phase.runner().is_some_and(|run| run.evidence.assigned()) {
             self.stop.follow = Some(tokio::spawn(self.steps.clone().follow()));
         }
         // Before the signal: what a step starts when it gets its own is not to be interrupted.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Aws;
 use super::failure::{Class, Failure};
-use super::pace::backoff;
+use super::polling::backoff;
 use mayfly_core::contract::Action;
 
 /// The longest pause between two attempts at a call with a deadline.
@@ -34,7 +34,7 @@ pub struct CallError {
 }
 
 /// A call under way.
-pub(super) struct Call<'a> {
+pub(super) struct AwsCall<'a> {
     aws: &'a Aws,
     action: Action,
     subject: &'a str,
@@ -43,7 +43,7 @@ pub(super) struct Call<'a> {
     last: Failure,
 }
 
-impl<'a> Call<'a> {
+impl<'a> AwsCall<'a> {
     pub(super) fn new(aws: &'a Aws, action: Action, subject: &'a str) -> Self {
         let last = Failure::new(Class::Transient, "no answer in time");
         Self { aws, action, subject, begun: Instant::now(), attempts: 0, last }
@@ -68,7 +68,7 @@ impl<'a> Call<'a> {
         self.failed()
     }
 
-    /// Makes one attempt; the failure is kept for [`Call::failed`].
+    /// Makes one attempt; the failure is kept for [`AwsCall::failed`].
     pub(super) async fn attempt<T>(
         &mut self,
         attempt: impl Future<Output = Result<T, Failure>>,
@@ -117,7 +117,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// [`Call::within`] for calls that have nothing of their own to repeat for.
+/// [`AwsCall::within`] for calls that have nothing of their own to repeat for.
 pub(super) fn passes(failure: &Failure) -> bool {
     failure.class.passes()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::Aws;
-use super::call::{Call, CallError, passes};
+use super::call::{AwsCall, CallError, passes};
 use super::failure::{Class, Failure};
 use crate::platform::imds::InstanceId;
 use mayfly_core::contract::Action;
@@ -61,7 +61,7 @@ pub async fn terminate_in_group(
     decrement: bool,
     deadline: Duration,
 ) -> Result<(), GroupError> {
-    let call = Call::new(aws, Action::TerminateInstanceInAutoScalingGroup, id.as_str());
+    let call = AwsCall::new(aws, Action::TerminateInstanceInAutoScalingGroup, id.as_str());
     let attempt = || async {
         let asking = aws.autoscaling().terminate_instance_in_auto_scaling_group().instance_id(id.as_str());
         let answer = asking.should_decrement_desired_capacity(decrement).send().await;
@@ -76,7 +76,7 @@ pub async fn terminate_in_group(
 /// # Errors
 /// The first failure that repeating would not change, or the last one inside the deadline.
 pub async fn group_of(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<Option<String>, CallError> {
-    let call = Call::new(aws, Action::DescribeAutoScalingInstances, id.as_str());
+    let call = AwsCall::new(aws, Action::DescribeAutoScalingInstances, id.as_str());
     let attempt = || async {
         let asking = aws.autoscaling().describe_auto_scaling_instances().instance_ids(id.as_str());
         let answer = asking.send().await.map_err(|error| Failure::of(&error))?;
@@ -87,7 +87,7 @@ pub async fn group_of(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<
 
 /// A lifecycle hook of a group, and the instance that it makes wait.
 #[derive(Clone, Copy, Debug)]
-pub struct Hook<'a> {
+pub struct LifecycleHook<'a> {
     /// The group's name.
     pub group: &'a str,
     /// The hook's name.
@@ -100,8 +100,12 @@ pub struct Hook<'a> {
 ///
 /// # Errors
 /// The first failure that repeating would not change, or the last one inside the deadline.
-pub async fn hook_patience(aws: &Aws, hook: Hook<'_>, deadline: Duration) -> Result<Option<Duration>, CallError> {
-    let call = Call::new(aws, Action::DescribeLifecycleHooks, hook.group);
+pub async fn hook_timeout(
+    aws: &Aws,
+    hook: LifecycleHook<'_>,
+    deadline: Duration,
+) -> Result<Option<Duration>, CallError> {
+    let call = AwsCall::new(aws, Action::DescribeLifecycleHooks, hook.group);
     let attempt = || async {
         let asking = aws.autoscaling().describe_lifecycle_hooks().auto_scaling_group_name(hook.group);
         let answer = asking.lifecycle_hook_names(hook.name).send().await.map_err(|error| Failure::of(&error))?;
@@ -117,8 +121,8 @@ pub async fn hook_patience(aws: &Aws, hook: Hook<'_>, deadline: Duration) -> Res
 ///
 /// # Errors
 /// The first failure that repeating would not change, or the last one inside the deadline.
-pub async fn heartbeat(aws: &Aws, hook: Hook<'_>, deadline: Duration) -> Result<(), CallError> {
-    let call = Call::new(aws, Action::RecordLifecycleActionHeartbeat, hook.id.as_str());
+pub async fn heartbeat(aws: &Aws, hook: LifecycleHook<'_>, deadline: Duration) -> Result<(), CallError> {
+    let call = AwsCall::new(aws, Action::RecordLifecycleActionHeartbeat, hook.id.as_str());
     let attempt = || async {
         let asking = aws.autoscaling().record_lifecycle_action_heartbeat().instance_id(hook.id.as_str());
         let asking = asking.auto_scaling_group_name(hook.group).lifecycle_hook_name(hook.name);
@@ -134,12 +138,12 @@ pub async fn heartbeat(aws: &Aws, hook: Hook<'_>, deadline: Duration) -> Result<
 /// The first failure that repeating would not change, or the last one inside the deadline.
 pub async fn complete(
     aws: &Aws,
-    hook: Hook<'_>,
+    hook: LifecycleHook<'_>,
     go_on: bool,
     awaited: bool,
     deadline: Duration,
 ) -> Result<(), CallError> {
-    let call = Call::new(aws, Action::CompleteLifecycleAction, hook.id.as_str());
+    let call = AwsCall::new(aws, Action::CompleteLifecycleAction, hook.id.as_str());
     let attempt = || async {
         let asking = aws.autoscaling().complete_lifecycle_action().instance_id(hook.id.as_str());
         let asking = asking.auto_scaling_group_name(hook.group).lifecycle_hook_name(hook.name);

@@ -1,14 +1,14 @@
 //! What the instance does to itself through EC2. Contract: EC2's API reference and `reference/aws-contracts.md` 3.
 //!
 //! Every call has a total deadline; throttling, time-outs and faults on the other side are repeated inside it, anything
-//! else is said at once, so that the caller can go on to the next rung. All of them may be repeated.
+//! else is said at once, so that the caller can go on to the next method. All of them may be repeated.
 
 use std::time::Duration;
 
 use aws_sdk_ec2::types::{InstanceAttributeName, Tag};
 
 use super::Aws;
-use super::call::{Call, CallError, passes};
+use super::call::{AwsCall, CallError, passes};
 use super::failure::{Class, Failure};
 use crate::platform::imds::InstanceId;
 use mayfly_core::contract::{Action, TagKey};
@@ -34,7 +34,7 @@ pub async fn tag(aws: &Aws, id: &InstanceId, tags: &[(TagKey, String)], deadline
         return Ok(());
     }
     let tags: Vec<Tag> = tags.iter().map(|(key, value)| Tag::builder().key(key.name()).value(value).build()).collect();
-    let call = Call::new(aws, Action::CreateTags, id.as_str());
+    let call = AwsCall::new(aws, Action::CreateTags, id.as_str());
     let attempt = || async {
         let asking = aws.ec2().create_tags().resources(id.as_str()).set_tags(Some(tags.clone()));
         asking.send().await.map(drop).map_err(|error| Failure::of(&error))
@@ -47,7 +47,7 @@ pub async fn tag(aws: &Aws, id: &InstanceId, tags: &[(TagKey, String)], deadline
 /// # Errors
 /// The first failure that repeating would not change, or the last one inside the deadline.
 pub async fn shutdown_behavior(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<Behavior, CallError> {
-    let call = Call::new(aws, Action::DescribeInstanceAttribute, id.as_str());
+    let call = AwsCall::new(aws, Action::DescribeInstanceAttribute, id.as_str());
     let attempt = || async {
         let attribute = InstanceAttributeName::InstanceInitiatedShutdownBehavior;
         let asking = aws.ec2().describe_instance_attribute().instance_id(id.as_str()).attribute(attribute);
@@ -67,7 +67,7 @@ pub async fn shutdown_behavior(aws: &Aws, id: &InstanceId, deadline: Duration) -
 /// # Errors
 /// The first failure that repeating would not change, or the last one inside the deadline.
 pub async fn terminate(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<(), CallError> {
-    let call = Call::new(aws, Action::TerminateInstances, id.as_str());
+    let call = AwsCall::new(aws, Action::TerminateInstances, id.as_str());
     let attempt = || async {
         let asking = aws.ec2().terminate_instances().instance_ids(id.as_str());
         asking.send().await.map(drop).map_err(|error| Failure::of(&error))

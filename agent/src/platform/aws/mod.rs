@@ -4,7 +4,7 @@
 //!
 //! - nothing is asked before it is needed, but by who asked for a way to AWS soon ([`Aws::soon`]); all services share the
 //!   credentials;
-//! - the SDK repeats nothing: [`parameter`] does at the pace of waiting agents, the rest inside a caller's deadline, so
+//! - the SDK repeats nothing: [`parameter`] does at the schedule of waiting agents, the rest inside a caller's deadline, so
 //!   that every request is one that this code has counted;
 //! - every attempt is bounded ([`CONNECT_TIMEOUT`], [`ATTEMPT_TIMEOUT`]);
 //! - proxy variables apply to AWS and never to the metadata service;
@@ -17,8 +17,8 @@ mod credentials;
 mod failure;
 pub mod group;
 pub mod instance;
-pub mod pace;
 pub mod parameter;
+pub mod polling;
 mod settings;
 
 use std::fmt;
@@ -41,7 +41,7 @@ use super::clock::Clock;
 
 pub use call::CallError;
 pub use failure::Class;
-pub use settings::{ATTEMPT_TIMEOUT, AwsSettings, CONNECT_TIMEOUT, DENIED_PATIENCE, Endpoints};
+pub use settings::{ATTEMPT_TIMEOUT, AwsSettings, CONNECT_TIMEOUT, DENIED_TIMEOUT, Endpoints};
 
 /// Directives that cap what the SDK logs, in the syntax of `tracing_subscriber::EnvFilter`.
 ///
@@ -51,7 +51,7 @@ pub use settings::{ATTEMPT_TIMEOUT, AwsSettings, CONNECT_TIMEOUT, DENIED_PATIENC
 /// makes it log them at the level TRACE; the other two log whole requests and frames.
 pub const LOG_CAPS: [&str; 3] = ["aws_smithy_runtime=info", "aws_sigv4=info", "h2=info"];
 
-/// How long one look for credentials may take: shorter than an attempt, so that the error tells what was missing.
+/// How long one search for credentials may take: shorter than an attempt, so that the error tells what was missing.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The behaviour this code was written and tested with; newer SDK releases keep it.

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::Aws;
-use super::call::{Call, CallError};
+use super::call::{AwsCall, CallError};
 use super::failure::{Class, Failure};
-use super::pace::{Pace, backoff};
+use super::polling::{PollSchedule, backoff};
 use mayfly_core::contract::Action;
 
 /// The longest pause between two attempts to delete.
@@ -86,18 +86,18 @@ impl fmt::Display for LastAnswer {
     }
 }
 
-/// Waits until the parameter is there, at the [`Pace`] of waiting agents.
+/// Waits until the parameter is there, at the [`PollSchedule`] of waiting agents.
 ///
 /// It has no deadline: while the answer is that there is no such parameter, throttling, or none at all, it goes on
 /// until it is dropped; `last` then tells what came back. Dropping it is always safe.
 ///
 /// # Errors
-/// Any other answer, once such answers have come for [`AwsSettings::denied_patience`](super::AwsSettings), or until
+/// Any other answer, once such answers have come for [`AwsSettings::denied_timeout`](super::AwsSettings), or until
 /// `last_moment`, without a `ParameterNotFound` between: denied by IAM or by the key, refused, without credentials, or
 /// unknown.
 pub async fn fetch(aws: &Aws, name: &str, last: &LastAnswer, last_moment: Instant) -> Result<Fetched, CallError> {
-    let mut call = Call::new(aws, Action::GetParameter, name);
-    let mut pace = Pace::default();
+    let mut call = AwsCall::new(aws, Action::GetParameter, name);
+    let mut interval = PollSchedule::default();
     let mut refusal: Option<(Instant, Failure)> = None;
     let mut complaint = Complaint::default();
     loop {
@@ -123,15 +123,15 @@ pub async fn fetch(aws: &Aws, name: &str, last: &LastAnswer, last_moment: Instan
             let since = refusal.take().map_or_else(Instant::now, |(since, _)| since);
             refusal = Some((since, failure.clone()));
         }
-        let mut pause = aws.settings().scaled(pace.next(class == Class::Throttled, fastrand::f64));
+        let mut pause = aws.settings().scaled(interval.next(class == Class::Throttled, fastrand::f64));
         if let Some((since, refused)) = &refusal {
             let now = Instant::now();
-            let patience_ends = *since + aws.settings().denied_patience;
-            if now >= last_moment || (now >= patience_ends && !class.passes()) {
+            let denied_until = *since + aws.settings().denied_timeout;
+            if now >= last_moment || (now >= denied_until && !class.passes()) {
                 return Err(call.failed_by(refused.clone()));
             }
-            // The last attempt comes when patience ends, not a pause later.
-            let ends = if class.passes() { last_moment } else { last_moment.min(patience_ends) };
+            // The last attempt comes when that time ends, not a pause later.
+            let ends = if class.passes() { last_moment } else { last_moment.min(denied_until) };
             pause = pause.min(ends - now);
         }
         sleep(pause).await;
@@ -169,7 +169,7 @@ async fn get(aws: &Aws, name: &str) -> Result<SecretString, Failure> {
 ///
 /// It never gives up: the one who cares no longer drops it, and finds the last answer in `last`.
 pub async fn delete(aws: &Aws, name: &str, last: &LastAnswer) -> u32 {
-    let mut call = Call::new(aws, Action::DeleteParameter, name);
+    let mut call = AwsCall::new(aws, Action::DeleteParameter, name);
     loop {
         let deleting = async {
             let deleted = aws.ssm().delete_parameter().name(name).send().await;

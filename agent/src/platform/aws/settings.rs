@@ -1,4 +1,4 @@
-//! Where AWS is and how patiently it is asked.
+//! Where AWS is and with which timeouts it is asked.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::platform::imds::ImdsSettings;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long one attempt may take, from looking for credentials to the last byte. These calls take 10 to 100 ms, a
-/// second at bad times; a rung of the ladder that ends the machine has time for several.
+/// second at bad times; a termination method has time for several.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long refusals in a row are borne before a fetch gives up: permissions of a role that was made a moment ago take
 /// some seconds to be known everywhere, hardly ever a minute.
-pub const DENIED_PATIENCE: Duration = Duration::from_secs(60);
+pub const DENIED_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Endpoints that replace the ones that follow from the region, such as `http://127.0.0.1:5000`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Endpoints {
     pub autoscaling: Option<String>,
 }
 
-/// Where AWS is and how patiently it is asked. Start from [`AwsSettings::new`] and change fields.
+/// Where AWS is and with which timeouts it is asked. Start from [`AwsSettings::new`] and change fields.
 ///
 /// Files such as `~/.aws/config` are never read: an agent must not depend on who the image's maker was.
 #[derive(Clone, Debug)]
@@ -52,8 +52,8 @@ pub struct AwsSettings {
     pub connect_timeout: Duration,
     /// See [`ATTEMPT_TIMEOUT`].
     pub attempt_timeout: Duration,
-    /// See [`DENIED_PATIENCE`].
-    pub denied_patience: Duration,
+    /// See [`DENIED_TIMEOUT`].
+    pub denied_timeout: Duration,
     /// Every pause between two attempts is multiplied by this: 1, or less in tests.
     pub pause_scale: f64,
 }
@@ -71,7 +71,7 @@ impl AwsSettings {
             imds_endpoint: imds.endpoint.clone(),
             connect_timeout: CONNECT_TIMEOUT,
             attempt_timeout: ATTEMPT_TIMEOUT,
-            denied_patience: DENIED_PATIENCE,
+            denied_timeout: DENIED_TIMEOUT,
             pause_scale: 1.0,
         }
     }

@@ -1,4 +1,4 @@
-//! Where the metadata service is and how patiently it is asked.
+//! Where the metadata service is and with which timeouts it is asked.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const ENDPOINT: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 /// The environment variable that chooses between the two standard endpoints: `IPv4` or `IPv6`, in any case.
 const ENDPOINT_MODE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE";
 
-/// Where the metadata service is and how patiently it is asked. Start from the default and change fields.
+/// Where the metadata service is and with which timeouts it is asked. Start from the default and change fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImdsSettings {
     /// The base URL, plain HTTP, without `/latest`; a slash at the end is tolerated.

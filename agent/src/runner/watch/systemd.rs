@@ -6,26 +6,26 @@ use mayfly_core::lifecycle::{Event, Exit, Stop};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{ANSWER_PATIENCE, SHUTDOWN_PATIENCE, Watch};
+use super::{ANSWER_TIMEOUT, RunnerWatch, SHUTDOWN_TIMEOUT};
 use crate::runner::asking::{Believed, believed};
 use crate::runner::supervisor::Supervisor;
 use crate::runner::traces::Ending;
 use crate::runner::tree::ProcessId;
-use crate::runner::unit::{Look, RunnerUnit};
+use crate::runner::unit::{RunnerUnit, UnitState};
 use crate::systemd::Changes;
 
-impl Watch {
+impl RunnerWatch {
     /// The same where systemd knows it: by its answer, if there is one, else by what can be seen, and else it goes on.
     pub(super) async fn ending_of_unit(&mut self, unit: &RunnerUnit) -> io::Result<Option<Ending>> {
         match self.question.answer() {
-            Some(Look::Running { leaving }) => {
+            Some(UnitState::Running { leaving }) => {
                 (self.listener, self.gone_since) = (self.traces.listener(), None);
                 self.tell_shutdown(leaving).await?;
             }
             // It forgot the unit, and the listener is there for all to see.
-            Some(Look::Ended { ending: Ending::Exited(Exit::Lost), .. })
+            Some(UnitState::Ended { ending: Ending::Exited(Exit::Lost), .. })
                 if self.listener.is_some_and(ProcessId::is_alive) => {}
-            Some(Look::Ended { ending, leaving }) => {
+            Some(UnitState::Ended { ending, leaving }) => {
                 // For an agent process that comes after systemd forgot it.
                 let _ = self.traces.write_exit(&ending);
                 self.tell_shutdown(leaving).await?;
@@ -42,7 +42,7 @@ impl Watch {
             return Ok(None);
         }
         let since = *self.gone_since.get_or_insert_with(Instant::now);
-        Ok((since.elapsed() >= ANSWER_PATIENCE).then_some(Ending::Exited(Exit::Lost)))
+        Ok((since.elapsed() >= ANSWER_TIMEOUT).then_some(Ending::Exited(Exit::Lost)))
     }
 
     /// Before a result is told: a machine that shuts down stops the runner, and that is why the job was canceled. What
@@ -52,8 +52,8 @@ impl Watch {
         if self.shutdown_told || self.shutdown_unknown.is_some_and(|until| Instant::now() < until) {
             return Ok(());
         }
-        let answer = tokio::time::timeout(SHUTDOWN_PATIENCE, unit.is_machine_stopping()).await.ok().flatten();
-        self.shutdown_unknown = answer.is_none().then(|| Instant::now() + ANSWER_PATIENCE);
+        let answer = tokio::time::timeout(SHUTDOWN_TIMEOUT, unit.is_machine_stopping()).await.ok().flatten();
+        self.shutdown_unknown = answer.is_none().then(|| Instant::now() + ANSWER_TIMEOUT);
         self.tell_shutdown(answer == Some(true)).await
     }
 
@@ -65,7 +65,7 @@ impl Watch {
         }
         self.unit_stop_told = true;
         // Where systemd does not say, it is the stop that is known.
-        let answer = tokio::time::timeout(SHUTDOWN_PATIENCE, unit.is_machine_stopping()).await.ok().flatten();
+        let answer = tokio::time::timeout(SHUTDOWN_TIMEOUT, unit.is_machine_stopping()).await.ok().flatten();
         if answer == Some(true) {
             return self.tell_shutdown(true).await;
         }

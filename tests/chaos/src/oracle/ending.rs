@@ -16,7 +16,7 @@ const YOUNG: Duration = Duration::from_millis(1000);
 pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     let starts = witness.recording.starts().len();
     verdict.unless(starts <= 1, "one JIT configuration starts one listener", || format!("{starts} were started"));
-    verdict.unless(witness.end != End::Hung, "every life ends in time", || {
+    verdict.unless(witness.end != End::Hung, "every run ends in time", || {
         format!(
             "not ended after {:?}; bound {:?}; states {:?}",
             witness.took,
@@ -33,7 +33,7 @@ pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
         _ => Duration::ZERO,
     });
     let young = YOUNG + frozen.max().unwrap_or_default();
-    let too_young = |exit: &Exit| exit.signal == Some(SIGTERM) && exit.lived < young;
+    let too_young = |exit: &Exit| exit.signal == Some(SIGTERM) && exit.ran < young;
     let well = witness.exits.iter().all(|exit| exit.code == Some(0) || too_young(exit));
     verdict.unless(well, "the agent ends by itself with 0", || format!("it ended with {:?}", witness.exits));
     accepted(plan, witness, verdict);
@@ -41,7 +41,7 @@ pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     before_end(plan, witness, verdict);
     if witness.end == End::Gone {
         let forgiven = kept_by_double(witness);
-        verdict.unless(witness.left.is_empty() || forgiven, "no process of the runner outlives the life", || {
+        verdict.unless(witness.left.is_empty() || forgiven, "no process of the runner outlives the run", || {
             format!("{:#?}", witness.left)
         });
         verdict.unless(
@@ -53,14 +53,14 @@ pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
         let forgotten = lost_journal(witness) && witness.recording.starts().is_empty();
         verdict.unless(
             witness.files_left.is_empty() || forgotten || forgiven,
-            "no file of the JIT configuration outlives the life",
+            "no file of the JIT configuration outlives the run",
             || format!("{:?}", witness.files_left),
         );
     }
     verdict.unless(witness.secrets.is_empty(), "no secret is shown", || format!("{:#?}", witness.secrets));
 }
 
-/// The systemd of these lives is a double that signals the listener and stops no unit.
+/// The systemd of these runs is a double that signals the listener and stops no unit.
 fn kept_by_double(witness: &Witness) -> bool {
     witness.did(|what| matches!(what, What::KillAgent { between: Between::SilentBus, .. }))
 }
@@ -102,12 +102,12 @@ fn twice(witness: &Witness, verdict: &mut Verdict) {
             _ => false,
         });
         let gap = second.at.saturating_sub(first.at);
-        // The rung's time may be over while its answer is on the way.
+        // The method's time may be over while its answer is on the way.
         let tried = witness.states.iter().rfind(|(at, state)| state == "Terminating" && *at <= second.at);
-        let rung = tried.map_or(gap, |(at, _)| second.at.saturating_sub(*at));
+        let method = tried.map_or(gap, |(at, _)| second.at.saturating_sub(*at));
         // And an attempt's, which may have reached a busy double only when the agent had given it up.
         let waited =
-            rung + BLUR >= limits::TERMINATING || (first.how == second.how && gap.max(rung) >= limits::ATTEMPT);
+            method + BLUR >= limits::TERMINATING || (first.how == second.how && gap.max(method) >= limits::ATTEMPT);
         !(restarted || stood_still || waited)
     });
     verdict.unless(again.is_none(), "an accepted end is not asked for again", || format!("{again:?}"));

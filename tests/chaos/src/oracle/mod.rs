@@ -28,7 +28,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Every promise that the life broke.
+/// Every promise that the run broke.
 #[must_use]
 pub fn judge(plan: &Plan, witness: &Witness) -> Vec<Violation> {
     let mut verdict = Verdict::default();

@@ -17,7 +17,7 @@ pub(super) fn judge(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     }
     let Some(outcome) = witness.outcome() else {
         let disk = plan.disk != Disk::Plain;
-        return verdict.unless(disk, "every life has an outcome", || format!("none; states {:?}", witness.states));
+        return verdict.unless(disk, "every run has an outcome", || format!("none; states {:?}", witness.states));
     };
     stands(plan, witness, verdict);
     verdict.unless(witness.forged.is_empty(), "no job speaks for another", || format!("{:#?}", witness.forged));
@@ -79,7 +79,7 @@ impl Facts<'_> {
         !self.witness.recording.starts().is_empty()
     }
 
-    /// When the life was over, whatever came after that.
+    /// When the run was over, whatever came after that.
     fn decided(&self) -> Duration {
         let of = |state| self.entered(state);
         of("Draining").or_else(|| of("Closing")).unwrap_or(self.witness.took)
@@ -148,7 +148,7 @@ impl Facts<'_> {
         let good = self.had(&[Succeeded, SucceededWithIssues, Skipped]);
         let bad = self.had(&[Failed, Canceled, Abandoned]);
         match outcome {
-            // Whatever else befell the life.
+            // Whatever else befell the run.
             "job-succeeded" => good && !bad,
             "job-failed" => self.had(&[Failed]),
             "job-canceled" => self.had(&[Canceled]),

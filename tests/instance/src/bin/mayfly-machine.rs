@@ -95,7 +95,7 @@ fn run(name: &str, user_data: Option<&str>) -> Result<()> {
          log in             root, no password; Ctrl-A X ends the machine\n  \
          metadata service   {} (in the machine: http://169.254.169.254)\n  \
          AWS (moto)         {} (in the machine: http://169.254.169.2:{})\n\n  \
-         Let a life happen: in the machine\n    systemctl start mayfly.target\n  \
+         let a run happen: in the machine\n    systemctl start mayfly.target\n  \
          and in another terminal do what a launcher does, put the JIT configuration in its SSM parameter:\n    \
          curl -H 'X-Amz-Target: AmazonSSM.PutParameter' -H 'Content-Type: application/x-amz-json-1.1' \\\n      \
          -H 'Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=x' \\\n      \

@@ -13,7 +13,7 @@ pub struct Limit {
     pub skip: u32,
     /// How many requests are hit after that; `None` is no bound.
     pub times: Option<u32>,
-    /// How long after its installation the fault lives; `None` is for ever.
+    /// How long after its installation the fault runs; `None` is for ever.
     pub lasting: Option<Duration>,
 }
 

@@ -120,7 +120,7 @@ fn outcomes() -> Vec<Scenario> {
         idle_ms: 900,
         job_ms: 1800,
         job_name: "build (debian-13, release)".to_owned(),
-        ..scenario("demo", "one job at a pace a person can follow", one_job())
+        ..scenario("demo", "one job at an interval a person can follow", one_job())
     });
     outcomes
 }

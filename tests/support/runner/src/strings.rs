@@ -10,7 +10,7 @@ pub const UPSTREAM_VERSION: &str = "2.336.0";
 /// The counter of the performance log that tells of a message about a job.
 pub const JOB_MESSAGE: &str = "MessageReceived_RunnerJobRequest";
 
-// Standard output, the ordinary life of one job.
+// Standard output, the ordinary run of one job.
 
 /// Printed between two blank lines, before the session exists.
 pub const CONNECTED: &str = "√ Connected to GitHub";
@@ -109,7 +109,7 @@ pub const ORPHANS: &str = "Cleaning up orphan processes";
 /// One per orphan.
 pub const ORPHAN: &str = "Terminate orphan process: pid ({pid}) ({name})";
 
-/// Fills `{word}` places of a template in one pass, so that a filled-in value
+/// Fills `{word}` paths of a template in one pass, so that a filled-in value
 /// (a job name is workflow-controlled) is never itself taken for a template.
 /// `{ts}` and `{version}` are always known; an unknown word stays as it is.
 pub fn fill(template: &str, values: &[(&str, &str)]) -> String {

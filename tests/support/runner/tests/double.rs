@@ -191,7 +191,7 @@ fn worker_survives_the_listener() {
 fn crash_comes_after_the_started_hook() {
     let stage = Stage::named("worker-crash");
     let hook = stage.path().join("started.sh");
-    fs::write(&hook, "test \"$CI\" = true && cd \"$GITHUB_WORKSPACE\"").unwrap();
+    fs::write(&hook, "test \"$CI\" = true && cd \"$GITHUB_WORKSINTERVAL\"").unwrap();
     let mut command = stage.command();
     command.env("ACTIONS_RUNNER_HOOK_JOB_STARTED", &hook);
     assert_eq!(command.output().unwrap().status.code(), Some(102));

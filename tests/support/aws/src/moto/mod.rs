@@ -21,7 +21,7 @@ use crate::http;
 const SERVE: &str = include_str!("serve.py");
 
 /// How long starting may take before it counts as failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running emulator; it is killed when dropped, and ends by itself when the
 /// process that started it dies.
@@ -88,7 +88,7 @@ impl Moto {
             let _ = BufReader::new(stdout).read_line(&mut text);
             let _ = sender.send(text);
         });
-        let line = line.recv_timeout(PATIENCE).map_err(|_| failed("moto did not start in time"))?;
+        let line = line.recv_timeout(TIMEOUT).map_err(|_| failed("moto did not start in time"))?;
         let port: u16 = line.trim().parse().map_err(|_| failed("moto ended before it listened"))?;
         moto.address.set_port(port);
         moto.reset()?;

@@ -25,7 +25,7 @@ struct Action {
     hook: String,
     instance: String,
     transition: Transition,
-    patience: Duration,
+    timeout: Duration,
     until: Instant,
     result: Option<String>,
 }
@@ -40,10 +40,10 @@ pub(crate) struct Lifecycle {
 pub(crate) type Decided = (Rendered, Option<String>);
 
 impl Lifecycle {
-    pub(crate) fn wait(&mut self, group: &str, hook: &str, instance: &str, transition: Transition, patience: Duration) {
+    pub(crate) fn wait(&mut self, group: &str, hook: &str, instance: &str, transition: Transition, timeout: Duration) {
         let [group, hook, instance] = [group, hook, instance].map(str::to_owned);
-        let until = Instant::now() + patience;
-        self.actions.push(Action { group, hook, instance, transition, patience, until, result: None });
+        let until = Instant::now() + timeout;
+        self.actions.push(Action { group, hook, instance, transition, timeout, until, result: None });
     }
 
     /// `CONTINUE` or `ABANDON`, once it was said.
@@ -72,7 +72,7 @@ impl Lifecycle {
         };
         let mut ended = None;
         if call.action == "RecordLifecycleActionHeartbeat" {
-            action.until = Instant::now() + action.patience;
+            action.until = Instant::now() + action.timeout;
         } else {
             let result = field("LifecycleActionResult").to_owned();
             if action.transition == Transition::Termination || result == "ABANDON" {

@@ -180,8 +180,8 @@ impl AwsProxy {
     /// From now on the group waits for this hook of the instance, for so long
     /// after the beginning and after each heartbeat. Until then, and after it was
     /// completed, the two lifecycle calls are refused as Auto Scaling does.
-    pub fn wait_for_hook(&self, group: &str, hook: &str, instance: &str, transition: Transition, patience: Duration) {
-        lock(&self.shared.state).lifecycle.wait(group, hook, instance, transition, patience);
+    pub fn wait_for_hook(&self, group: &str, hook: &str, instance: &str, transition: Transition, timeout: Duration) {
+        lock(&self.shared.state).lifecycle.wait(group, hook, instance, transition, timeout);
     }
 
     /// How a hook was completed: `CONTINUE` or `ABANDON`.

@@ -64,10 +64,10 @@ pub(crate) fn run(
 /// SIGINT, SIGTERM, SIGKILL, to the direct child only.
 fn stop(child: &mut Child, scenario: &Scenario, recorder: &Recorder) -> Option<ExitStatus> {
     let pid = Pid::from_raw(i32::try_from(child.id()).ok()?);
-    for (signal, patience) in LADDER {
+    for (signal, timeout) in LADDER {
         recorder.write(Event::StepSignal { signal: signal.as_str().to_owned() });
         let _ = kill(pid, signal);
-        let end = Instant::now() + scenario.upstream(patience);
+        let end = Instant::now() + scenario.upstream(timeout);
         while Instant::now() < end {
             if let Ok(Some(status)) = child.try_wait() {
                 return Some(status);

@@ -139,11 +139,11 @@ impl Job<'_> {
             self.environment.set(variable, path);
         }
         self.environment.set("GITHUB_EVENT_PATH", event);
-        self.environment.set("GITHUB_WORKSPACE", &self.workspace);
+        self.environment.set("GITHUB_WORKSINTERVAL", &self.workspace);
         self.environment.set("RUNNER_TEMP", temp);
         self.environment.set("RUNNER_TOOL_CACHE", work.join("_tool"));
         if let Some(parent) = self.workspace.parent() {
-            self.environment.set("RUNNER_WORKSPACE", parent);
+            self.environment.set("RUNNER_WORKSINTERVAL", parent);
         }
         self.identify(agent_name);
         Ok(())

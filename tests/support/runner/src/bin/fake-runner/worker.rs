@@ -22,7 +22,7 @@ use crate::message::{JobRequest, Message};
 use crate::signals::{self, Note};
 
 /// How long a worker waits for its job.
-const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The listener's hold on its worker.
 #[derive(Debug)]
@@ -136,5 +136,5 @@ fn receive(notes: Sender<Note>) -> Option<JobRequest> {
             }
         }
     });
-    first.recv_timeout(MESSAGE_PATIENCE).ok()
+    first.recv_timeout(MESSAGE_TIMEOUT).ok()
 }

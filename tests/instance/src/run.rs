@@ -1,4 +1,4 @@
-//! A life of Mayfly on the machine: how it begins, what state it is in, how it ended.
+//! A run of Mayfly on the machine: how it begins, what state it is in, how it ended.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ impl Machine {
         let starts = self.starts();
         assert!(starts <= 1, "{starts} listeners were started: one JIT configuration, {starts} jobs");
         let left = self.try_guest("pgrep -a 'Runner[.](Listener|Worker)'").stdout;
-        assert_eq!(left, "", "the runner outlives its life");
+        assert_eq!(left, "", "the runner outlives its run");
         let ended = self.wait_for_power_off(seconds(120));
         assert_eq!(ended.reason, "guest-shutdown", "the machine did not shut down in order");
         record

@@ -1,4 +1,4 @@
-//! Whole lives, from the power button to the end of the instance.
+//! Whole runs, from the power button to the end of the instance.
 
 #![allow(missing_docs, reason = "scenarios say it by their names")]
 #![allow(
@@ -25,7 +25,7 @@ docker run -d --name service --network jobnet mayfly-test sh -c 'mkdir /www; ech
 docker run --rm --network jobnet mayfly-test sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do wget -q -O - http://service/ && exit 0; sleep 1; done; exit 1' | grep served
 docker rm -f service; docker network rm jobnet"#;
 
-fn a_whole_life(name: &str) {
+fn a_whole_run(name: &str) {
     let mut machine = Machine::cold(name);
     machine.live_at_boot(&job(&[DOCKER]));
     let record = machine.ends("job-succeeded", seconds(400));
@@ -38,12 +38,12 @@ fn a_whole_life(name: &str) {
 
 #[test]
 fn debian_13_boots_takes_a_job_that_uses_docker_and_ends_itself() {
-    a_whole_life("debian-13");
+    a_whole_run("debian-13");
 }
 
 #[test]
 fn debian_12_boots_takes_a_job_that_uses_docker_and_ends_itself() {
-    a_whole_life("debian-12");
+    a_whole_run("debian-12");
 }
 
 #[test]

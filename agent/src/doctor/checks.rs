@@ -4,7 +4,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
-use tokio::time::timeout;
 
 use super::{Machine, SHUT};
 use crate::base::exit;
@@ -43,7 +42,7 @@ impl Ran {
 ///
 /// # Errors
 /// It could not be started or did not end in time, in one sentence.
-pub(super) async fn run(arguments: &[&str], patience: Duration) -> Result<Ran, String> {
+pub(super) async fn run(arguments: &[&str], timeout: Duration) -> Result<Ran, String> {
     let Some((program, rest)) = arguments.split_first() else { return Err("there is nothing to run".to_owned()) };
     let mut command = Command::new(program);
     command.args(rest).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -51,14 +50,14 @@ pub(super) async fn run(arguments: &[&str], patience: Duration) -> Result<Ran, S
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/usr/bin:/sbin:/bin")).kill_on_drop(true);
     let child = command.spawn().map_err(|error| format!("{program} cannot be run: {error}"))?;
-    match timeout(patience, child.wait_with_output()).await {
+    match tokio::time::timeout(timeout, child.wait_with_output()).await {
         Ok(Ok(output)) => Ok(Ran {
             code: output.status.code(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         }),
         Ok(Err(error)) => Err(format!("{program}: {error}")),
-        Err(_) => Err(format!("{} did not end within {patience:?}", arguments.join(" "))),
+        Err(_) => Err(format!("{} did not end within {timeout:?}", arguments.join(" "))),
     }
 }
 
@@ -66,18 +65,18 @@ pub(super) async fn run(arguments: &[&str], patience: Duration) -> Result<Ran, S
 ///
 /// # Errors
 /// Those of [`run`].
-pub(super) async fn as_job(machine: &Machine, arguments: &[&str], patience: Duration) -> Result<Ran, String> {
+pub(super) async fn as_job(machine: &Machine, arguments: &[&str], timeout: Duration) -> Result<Ran, String> {
     let user = format!("User={}", machine.config.runner.user);
     let slice = format!("Slice={JOBS}");
     // The unit goes away by itself, even if this process is killed.
-    let limit = format!("RuntimeMaxSec={}", patience.as_secs().max(1));
+    let limit = format!("RuntimeMaxSec={}", timeout.as_secs().max(1));
     let mut all = vec!["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec"];
     if !machine.config.runner.user.is_empty() {
         all.extend(["-p", &user]);
     }
     all.extend(["-p", &slice, "-p", &limit, "--"]);
     all.extend(arguments);
-    run(&all, patience + SHORT).await
+    run(&all, timeout + SHORT).await
 }
 
 /// What a `mayfly probe` somewhere showed.

@@ -1,4 +1,4 @@
-//! One life of the shipped binary, in a directory of its own.
+//! One run of the shipped binary, in a directory of its own.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 use super::processes;
 
-/// Nothing in a scenario takes longer; a life that does hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing in a scenario takes longer; a run that does hangs.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The binary under test: named by the test script, or the one built beside this test.
 #[must_use]
@@ -34,7 +34,7 @@ pub fn mayfly_binary() -> PathBuf {
 
 /// A runner, a JIT configuration, a state directory, and limits short enough for a test.
 #[derive(Debug)]
-pub struct Life {
+pub struct Run {
     directory: TempDir,
     /// The runner's double.
     pub runner: FakeRunner,
@@ -48,16 +48,16 @@ pub struct Life {
     pub uid: Option<u32>,
 }
 
-/// A life that goes on.
+/// A run that goes on.
 #[derive(Debug)]
 pub struct Running<'a> {
-    life: &'a Life,
+    run: &'a Run,
     /// The `mayfly` process.
     pub child: Child,
     began: Instant,
 }
 
-/// A life that ended.
+/// A run that ended.
 #[derive(Debug)]
 pub struct Ended {
     /// How the process ended.
@@ -70,19 +70,19 @@ pub struct Ended {
     pub took: Duration,
 }
 
-impl Life {
-    /// A life with the scenario of this name and a good JIT configuration.
+impl Run {
+    /// A run with the scenario of this name and a good JIT configuration.
     #[must_use]
     pub fn named(scenario: &str) -> Self {
         Self::with(&mayfly_fake_runner::scenarios::named(scenario).unwrap_or_else(|| panic!("no scenario {scenario}")))
     }
 
-    /// A life with this scenario and a good JIT configuration.
+    /// A run with this scenario and a good JIT configuration.
     #[must_use]
     pub fn with(scenario: &Scenario) -> Self {
-        let directory = tempfile::Builder::new().prefix("mayfly-life-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("mayfly-run-").tempdir().unwrap();
         let runner = FakeRunner::install(directory.path().join("runner"), scenario).unwrap();
-        let life = Self {
+        let run = Self {
             directory,
             runner,
             jit: JitConfig::new(7).encode(),
@@ -90,7 +90,7 @@ impl Life {
             arguments: Vec::new(),
             uid: None,
         };
-        life.limits(&[
+        run.limits(&[
             ("booting", "5s"),
             ("listening", "5s"),
             ("idle", "5s"),
@@ -173,7 +173,7 @@ impl Life {
         self.runner.recording().unwrap_or(Recording { records: Vec::new() })
     }
 
-    /// The command line of `mayfly run` for this life.
+    /// The command line of `mayfly run` for this run.
     #[must_use]
     pub fn command(&self) -> Command {
         let jit = self.directory.path().join("jit-config");
@@ -191,7 +191,7 @@ impl Life {
         command
     }
 
-    /// The binary, where the life's user can reach it: a build directory may be root's alone.
+    /// The binary, where the run's user can reach it: a build directory may be root's alone.
     fn binary(&self) -> PathBuf {
         if self.uid.is_none() {
             return mayfly_binary();
@@ -204,10 +204,10 @@ impl Life {
     /// Starts it.
     #[must_use]
     pub fn start(&self) -> Running<'_> {
-        Running { life: self, child: self.command().spawn().unwrap(), began: Instant::now() }
+        Running { run: self, child: self.command().spawn().unwrap(), began: Instant::now() }
     }
 
-    /// Lives it to its end, and sees to it that nothing of the runner is left.
+    /// Goes on to its end, and sees to it that nothing of the runner is left.
     #[must_use]
     pub fn run(&self) -> Ended {
         self.start().end()
@@ -218,10 +218,10 @@ impl Running<'_> {
     /// Waits until `mayfly` has ended by itself, and sees to it that nothing of the runner is left.
     #[must_use]
     pub fn end(self) -> Ended {
-        let life = self.life;
+        let run = self.run;
         let ended = self.end_leaving_processes();
-        let left = processes::of_life(life);
-        assert!(left.is_empty(), "processes of the runner outlive the life: {left:#?}\n{}", ended.stderr);
+        let left = processes::of_run(run);
+        assert!(left.is_empty(), "processes of the runner outlive the run: {left:#?}\n{}", ended.stderr);
         ended
     }
 
@@ -231,14 +231,14 @@ impl Running<'_> {
         let began = self.began;
         let stdout = read_in_background(self.child.stdout.take().unwrap());
         let stderr = read_in_background(self.child.stderr.take().unwrap());
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
             if Instant::now() > deadline {
                 let _ = self.child.kill();
-                panic!("mayfly hangs: not ended after {PATIENCE:?}; journal: {:#?}", self.life.journal());
+                panic!("mayfly hangs: not ended after {TIMEOUT:?}; journal: {:#?}", self.run.journal());
             }
             std::thread::sleep(Duration::from_millis(5));
         };
@@ -259,15 +259,15 @@ impl Running<'_> {
         self.child.wait().unwrap();
     }
 
-    /// Waits until something is true of the life.
-    pub fn until(&mut self, what: &str, mut is_true: impl FnMut(&Life) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_true(self.life) {
+    /// Waits until something is true of the run.
+    pub fn until(&mut self, what: &str, mut is_true: impl FnMut(&Run) -> bool) {
+        let deadline = Instant::now() + TIMEOUT;
+        while !is_true(self.run) {
             if let Some(status) = self.child.try_wait().unwrap() {
-                assert!(is_true(self.life), "mayfly ended ({status}) before {what}: {:#?}", self.life.journal());
+                assert!(is_true(self.run), "mayfly ended ({status}) before {what}: {:#?}", self.run.journal());
                 return;
             }
-            assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}; journal: {:#?}", self.life.journal());
+            assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}; journal: {:#?}", self.run.journal());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -275,7 +275,7 @@ impl Running<'_> {
     /// Waits until the journal tells of this state.
     pub fn until_state(&mut self, state: &str) {
         let needle = format!("\"state\":\"{state}\"");
-        self.until(&format!("the state {state}"), |life| life.journal().iter().any(|line| line.contains(&needle)));
+        self.until(&format!("the state {state}"), |run| run.journal().iter().any(|line| line.contains(&needle)));
     }
 }
 
@@ -292,7 +292,7 @@ impl Ended {
         self.status.code()
     }
 
-    /// Fails with everything that is known unless the life ended like this.
+    /// Fails with everything that is known unless the run ended like this.
     pub fn assert_outcome(&self, outcome: &str) {
         assert_eq!(self.outcome(), outcome, "status {}, record {:#}\n{}", self.status, self.record, self.stderr);
     }

@@ -1,7 +1,7 @@
-//! The shim: a tiny process between agent and listener, for machines without systemd.
+//! The supervisor process: a tiny process between agent and listener, for machines without systemd.
 //!
 //! It does what systemd would: it owns the one start, outlives the agent, adopts what the job leaves behind (so that all
-//! of it can be found and killed), and writes down how the listener ended. The agent runs it as `mayfly shim` and
+//! of it can be found and killed), and writes down how the listener ended. The agent runs it as `mayfly supervise` and
 //! tells it what to start on its standard input; it answers with one line and then closes its output.
 
 use std::fs::OpenOptions;
@@ -29,10 +29,10 @@ use crate::base::paths::Paths;
 use crate::base::users::{User, close_on_exec, run_as};
 use mayfly_core::lifecycle::Exit;
 
-/// The shim's answer.
+/// The supervisor process's answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
+pub enum StartAnswer {
     /// The listener was started.
     Started(ProcessId),
     /// There was a start before; this one did nothing.
@@ -41,7 +41,7 @@ pub enum Answer {
     Refused(NotStarted),
 }
 
-/// Runs the shim: returns when the listener and everything it left behind have ended.
+/// Runs the supervisor process: returns when the listener and everything it left behind have ended.
 ///
 /// # Errors
 /// The request could not be read, or the process could not be set up; nothing was started.
@@ -53,18 +53,18 @@ pub fn run() -> io::Result<()> {
     // Of its own session: no terminal's signal reaches the runner, and its processes can be told from others.
     setsid()?;
     prctl::set_child_subreaper(true)?;
-    prctl::set_name(c"mayfly-shim")?;
+    prctl::set_name(c"mayfly-superv")?;
     umask(Mode::from_bits_truncate(0o022)); // what steps get on GitHub's own machines
     let traces = Traces::new(&request.state_directory);
     let started = start(&request, &paths, &traces);
     drop(request); // the JIT configuration goes with it
     match started {
         Ok(listener) => {
-            answer(&Answer::Started(listener));
+            answer(&StartAnswer::Started(listener));
             reap(&traces, listener);
         }
-        Err(NotPrepared::StartedBefore) => answer(&Answer::StartedBefore),
-        Err(NotPrepared::Refused(reason)) => answer(&Answer::Refused(reason)),
+        Err(NotPrepared::StartedBefore) => answer(&StartAnswer::StartedBefore),
+        Err(NotPrepared::Refused(reason)) => answer(&StartAnswer::Refused(reason)),
     }
     Ok(())
 }
@@ -98,7 +98,7 @@ fn execute(request: &StartRequest, traces: &Traces) -> io::Result<ProcessId> {
     Ok(listener)
 }
 
-/// The shim outlives these signals, and the listener still gets the default dispositions: exec resets what is caught,
+/// The supervisor process outlives these signals, and the listener still gets the default dispositions: exec resets what is caught,
 /// but not what is ignored, and .NET never reacts to a signal it inherited as ignored.
 fn catch_signals() -> io::Result<()> {
     let ignored = Arc::new(AtomicBool::new(false));
@@ -108,7 +108,7 @@ fn catch_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the listener and for everything the shim adopts, until nothing is left.
+/// Waits for the listener and for everything the supervisor process adopts, until nothing is left.
 fn reap(traces: &Traces, listener: ProcessId) {
     loop {
         let (pid, exit) = match wait() {
@@ -124,7 +124,7 @@ fn reap(traces: &Traces, listener: ProcessId) {
 }
 
 /// The agent may be gone by now: then the traces speak.
-fn answer(answer: &Answer) {
+fn answer(answer: &StartAnswer) {
     let mut out = io::stdout();
     let _ = serde_json::to_writer(&mut out, answer).map_err(io::Error::from).and_then(|()| out.write_all(b"\n"));
     let _ = out.flush();

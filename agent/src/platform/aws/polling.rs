@@ -3,7 +3,7 @@
 //! Many instances start at the same instant and wait for their parameter together, and the default quota is 40 calls a
 //! second for a whole account. A waiting agent therefore goes through four stretches:
 //!
-//! 1. the **ladder**: up to 0.25, 0.5, 1, 2 and 4 s, each with full jitter; a parameter that is merely a little late is
+//! 1. **back-off**: up to 0.25, 0.5, 1, 2 and 4 s, each with full jitter; a parameter that is merely a little late is
 //!    found within moments. All of it ends within 7.75 s of the first answer;
 //! 2. one pause anywhere in 0 to 12 s, which **spreads** the agents evenly over the steady period;
 //! 3. **steady**: 11 to 13 s, 12 s in the mean, for a minute;
@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-/// The longest pauses of the ladder; the shortest are zero.
+/// The longest pauses of the back-off; the shortest are zero.
 const LADDER: [Duration; 5] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
@@ -33,7 +33,7 @@ const SPREAD: Range = (Duration::ZERO, Duration::from_secs(12));
 /// For a minute after that.
 const STEADY: Range = (Duration::from_secs(11), Duration::from_secs(13));
 
-/// When the pauses so far have come to this, the steady stretch ends: ladder and spread are 10 s in the mean.
+/// When the pauses so far have come to this, the steady stretch ends: back-off and spread are 10 s in the mean.
 const STEADY_UNTIL: Duration = Duration::from_secs(70);
 
 /// Until the end.
@@ -47,7 +47,7 @@ pub type Range = (Duration, Duration);
 
 /// The pauses of one agent that waits for its parameter. See the module.
 #[derive(Clone, Debug, Default)]
-pub struct Pace {
+pub struct PollSchedule {
     given: usize,
     /// All pauses given so far.
     waited: Duration,
@@ -55,7 +55,7 @@ pub struct Pace {
     throttled: u32,
 }
 
-impl Pace {
+impl PollSchedule {
     /// The pause to make after an answer; `random` gives numbers from 0 up to, not including, 1.
     ///
     /// Every throttled answer in a row doubles the bounds, up to [`LONGEST_THROTTLED`].
@@ -102,20 +102,20 @@ mod tests {
     const ALMOST_ONE: f64 = 1.0;
 
     fn longest(answers: &[bool]) -> Vec<f64> {
-        let mut pace = Pace::default();
-        answers.iter().map(|throttled| pace.next(*throttled, || ALMOST_ONE).as_secs_f64()).collect()
+        let mut interval = PollSchedule::default();
+        answers.iter().map(|throttled| interval.next(*throttled, || ALMOST_ONE).as_secs_f64()).collect()
     }
 
     #[test]
-    fn the_longest_pauses_climb_the_ladder_and_then_slow_down() {
+    fn the_longest_pauses_grow_and_then_slow_down() {
         let expected = [0.25, 0.5, 1.0, 2.0, 4.0, 12.0, 13.0, 13.0, 13.0, 13.0, 17.0, 17.0, 17.0];
         assert_eq!(longest(&[false; 13]), expected);
     }
 
     #[test]
     fn the_shortest_pauses_never_storm() {
-        let mut pace = Pace::default();
-        let shortest: Vec<u64> = (0..17).map(|_| pace.next(false, || 0.0).as_secs()).collect();
+        let mut interval = PollSchedule::default();
+        let shortest: Vec<u64> = (0..17).map(|_| interval.next(false, || 0.0).as_secs()).collect();
         assert_eq!(shortest, [0, 0, 0, 0, 0, 0, 11, 11, 11, 11, 11, 11, 11, 13, 13, 13, 13]);
     }
 
@@ -123,8 +123,8 @@ mod tests {
     fn throttling_doubles_up_to_thirty_seconds_and_is_forgotten() {
         assert_eq!(longest(&[true; 7]), [0.5, 2.0, 8.0, 30.0, 30.0, 30.0, 30.0]);
         assert_eq!(longest(&[true, true, false, false]), [0.5, 2.0, 1.0, 2.0]);
-        let mut pace = Pace::default();
-        let throttled = (0..40).map(|_| pace.next(true, || 0.0)).max();
+        let mut interval = PollSchedule::default();
+        let throttled = (0..40).map(|_| interval.next(true, || 0.0)).max();
         assert_eq!(throttled, Some(LONGEST_THROTTLED / 2), "those who are throttled together must part");
     }
 
@@ -142,10 +142,10 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut calls = Vec::new();
         for _ in 0..200 {
-            let (mut pace, mut now) = (Pace::default(), 0.0);
+            let (mut interval, mut now) = (PollSchedule::default(), 0.0);
             while now < 180.0 {
                 calls.push(now);
-                now += pace.next(false, || random.f64()).as_secs_f64();
+                now += interval.next(false, || random.f64()).as_secs_f64();
             }
         }
         calls.sort_by(f64::total_cmp);
@@ -178,12 +178,12 @@ mod tests {
             seed in any::<u64>(),
         ) {
             let mut random = fastrand::Rng::with_seed(seed);
-            let (mut pace, mut bounds) = (Pace::default(), Pace::default());
+            let (mut interval, mut bounds) = (PollSchedule::default(), PollSchedule::default());
             for throttled in answers {
                 let (shortest, longest) = bounds.range(throttled);
-                let pause = pace.next(throttled, || random.f64());
-                bounds.given = pace.given;
-                bounds.waited = pace.waited;
+                let pause = interval.next(throttled, || random.f64());
+                bounds.given = interval.given;
+                bounds.waited = interval.waited;
                 prop_assert!(shortest <= pause && pause <= longest && longest <= LONGEST_THROTTLED);
             }
         }
