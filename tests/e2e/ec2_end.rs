@@ -49,7 +49,7 @@ fn a_group_at_its_minimum_is_asked_once_more_without_the_decrement() {
 }
 
 #[test]
-fn a_busy_group_and_throttling_are_waited_out_inside_the_rung() {
+fn a_busy_group_and_throttling_are_waited_out_inside_the_method() {
     for error in [AwsError::ScalingActivityInProgress, AwsError::ResourceContention, AwsError::Throttled] {
         let cloud = Cloud::in_group("success").launched();
         cloud.aws.fault(Match::action(IN_GROUP), Limit::times(2), Fault::Error(error));

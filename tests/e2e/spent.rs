@@ -83,7 +83,8 @@ fn a_crash_right_after_the_start_was_marked_starts_nothing_twice() {
     running.kill_dead();
     // The marker is whole as soon as it is there. The supervisor process has nothing of the run about it; alive, it would start the listener yet.
     let marker: Value = serde_json::from_slice(&fs::read(run.state().join("runner.started")).unwrap()).unwrap();
-    let supervisor_process = Pid::from_raw(i32::try_from(marker["supervisor"]["pid"].as_i64().unwrap()).unwrap());
+    let supervisor_process =
+        Pid::from_raw(i32::try_from(marker["supervisor_process"]["pid"].as_i64().unwrap()).unwrap());
     while kill(supervisor_process, Signal::SIGKILL).is_ok() {
         std::thread::yield_now();
     }

@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a poll may take. Only a work directory on a network that is gone makes it wait, and that must not stop the
 /// loop: such a poll counts as having seen nothing.
-const LOOK: Duration = Duration::from_secs(2);
+const LONGEST_SAMPLE: Duration = Duration::from_secs(2);
 
 /// How long a wrong clock may take to be set right: time synchronisation starts with the machine, as the agent does.
 const CLOCK_GRACE: Duration = Duration::from_secs(20);
@@ -58,7 +58,7 @@ struct Inner {
     settings: HostSettings,
     seen: Mutex<Seen>,
     /// One poll at a time, so that stuck ones do not add up.
-    looking: Arc<Semaphore>,
+    sampling: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -70,7 +70,7 @@ struct Seen {
 
 impl HostWatch {
     pub(super) fn new(settings: HostSettings) -> Self {
-        Self(Arc::new(Inner { settings, seen: Mutex::default(), looking: Arc::new(Semaphore::new(1)) }))
+        Self(Arc::new(Inner { settings, seen: Mutex::default(), sampling: Arc::new(Semaphore::new(1)) }))
     }
 
     /// Begins to look again and again, once.
@@ -108,7 +108,7 @@ impl HostWatch {
     async fn fit(&self) -> Result<(), Event> {
         let timeout = Instant::now() + scaled(CLOCK_GRACE);
         loop {
-            match self.0.settings.thresholds.unfit(&self.look().await) {
+            match self.0.settings.thresholds.unfit(&self.sample().await) {
                 None => return Ok(()),
                 Some((Outcome::ClockSkew, _)) if Instant::now() < timeout => sleep(scaled(INTERVAL)).await,
                 Some((outcome, detail)) => return Err(Event::NotFit { outcome, detail }),
@@ -136,7 +136,7 @@ impl HostWatch {
     }
 
     async fn note(&self) {
-        let (sample, now) = (self.look().await, clock::now());
+        let (sample, now) = (self.sample().await, clock::now());
         let thresholds = self.0.settings.thresholds;
         let new = self.with(|seen| seen.marks.note(&sample, thresholds, &clock::timestamp_of(now)));
         self.tell(new, now);
@@ -160,8 +160,8 @@ impl HostWatch {
         }
     }
 
-    async fn look(&self) -> Sample {
-        let Inner { settings, looking, .. } = &*self.0;
+    async fn sample(&self) -> Sample {
+        let Inner { settings, sampling, .. } = &*self.0;
         let mut paths = settings.paths.clone();
         if settings.docker {
             let told = self.with(|seen| seen.docker_root.clone());
@@ -169,14 +169,14 @@ impl HostWatch {
             // A machine without Docker has no such directory, and its parent's disk is no business of a job.
             paths.extend(root.exists().then_some(WatchedPath { of: "Docker", path: root }));
         }
-        let sample = timeout(LOOK, async {
-            let slot = Arc::clone(looking).acquire_owned().await.ok()?;
-            let look = move || {
+        let sample = timeout(LONGEST_SAMPLE, async {
+            let slot = Arc::clone(sampling).acquire_owned().await.ok()?;
+            let take = move || {
                 let sample = crate::host::sample(&paths);
                 drop(slot);
                 sample
             };
-            tokio::task::spawn_blocking(look).await.ok()
+            tokio::task::spawn_blocking(take).await.ok()
         });
         let sample = sample.await.ok().flatten().unwrap_or_default();
         let clock = settings.ec2.as_ref().and_then(|ec2| ec2.clock_difference());

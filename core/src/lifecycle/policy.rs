@@ -79,7 +79,7 @@ pub const REPORT_LEAD: Duration = Duration::from_secs(7);
 pub const POLL_GRACE: Duration = Duration::from_secs(5);
 
 /// The same, where the machine goes away and every second counts.
-pub(super) const HURRIED_LOOK_GRACE: Duration = Duration::from_secs(1);
+pub(super) const HURRIED_POLL_GRACE: Duration = Duration::from_secs(1);
 
 /// Scheduled maintenance counts as an interruption this long before it begins.
 pub const MAINTENANCE_LEAD: Duration = Duration::from_secs(120);

@@ -1,7 +1,7 @@
 //! A runner at work: from evidence to phase, and what happens when a phase lasts too long or the listener ends.
 
 use super::evidence::{Evidence, Worker};
-use super::policy::HURRIED_LOOK_GRACE;
+use super::policy::HURRIED_POLL_GRACE;
 use super::{Effect, End, Exit, KILL_GRACE, Observation, Outcome, POLL_GRACE, Phase, Runner, Step, Time, Timer};
 
 /// A job message puts its deadline off by at least this part of `limits.assigned`, or not at all: so often it can, and no
@@ -135,7 +135,7 @@ impl Step<'_> {
         if self.state.poll.take().is_some() || !self.state.phase.is_at_work() {
             return false;
         }
-        let grace = if timer == Timer::Interruption { HURRIED_LOOK_GRACE } else { POLL_GRACE };
+        let grace = if timer == Timer::Interruption { HURRIED_POLL_GRACE } else { POLL_GRACE };
         self.state.poll = Some(self.now + grace);
         self.want(Effect::Poll);
         true

@@ -186,7 +186,7 @@ impl ImdsClient {
     /// it within [`ImdsSettings::attempt_timeout`].
     pub async fn poll(&self, path: &str) -> Poll {
         let mut effort = Effort::new();
-        match timeout(self.inner.settings.attempt_timeout, self.look(path, &mut effort)).await {
+        match timeout(self.inner.settings.attempt_timeout, self.ask(path, &mut effort)).await {
             Ok(Ok(Some(bytes))) => self.text(path, bytes).map_or_else(Poll::Unknown, Poll::Present),
             Ok(Ok(None)) => Poll::Absent,
             Ok(Err(Setback::Final(error))) => Poll::Unknown(error),
@@ -201,7 +201,7 @@ impl ImdsClient {
     async fn persist(&self, path: &str, effort: &mut Effort) -> Result<Option<Vec<u8>>, ImdsError> {
         let mut failures = 0;
         loop {
-            effort.last = match self.look(path, effort).await {
+            effort.last = match self.ask(path, effort).await {
                 Ok(answer) => return Ok(answer),
                 Err(Setback::Final(error)) => return Err(error),
                 Err(Setback::Again(why) | Setback::StaleToken(why)) => Some(why),
@@ -212,7 +212,7 @@ impl ImdsClient {
     }
 
     /// One attempt, or two if the first is the call's first to show that the session token has ended.
-    async fn look(&self, path: &str, effort: &mut Effort) -> Result<Option<Vec<u8>>, Setback> {
+    async fn ask(&self, path: &str, effort: &mut Effort) -> Result<Option<Vec<u8>>, Setback> {
         effort.attempts += 1;
         match self.attempt(path).await {
             Err(Setback::StaleToken(why)) if !effort.renewed => effort.last = Some(why),
