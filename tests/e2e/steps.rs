@@ -132,6 +132,33 @@ fn a_program_that_a_trap_starts_is_not_interrupted() {
     assert!(place.path("cleaned").exists(), "the step's own clean-up was interrupted");
 }
 
+/// The listener of a busy machine: its signal waits for it for a second.
+#[test]
+fn a_step_of_a_listener_that_is_slow_to_hear_is_not_taken_for_one_that_failed() {
+    let place = Place::new();
+    let step = "trap 'touch {}/told; exit 1' INT; touch {}/ready; sleep 300; touch {}/went-on";
+    let run = place.run(&[step]);
+    let mut running = run.start();
+    until(&mut running, &place.path("ready"));
+    let listener = std::fs::read(run.state().join("runner.pid")).unwrap();
+    let listener: Value = serde_json::from_slice(&listener).unwrap();
+    let listener = Pid::from_raw(i32::try_from(listener["pid"].as_i64().unwrap()).unwrap());
+    kill(listener, Signal::SIGSTOP).unwrap();
+    running.signal(Signal::SIGTERM);
+    running.until("the listener's signal", |_| {
+        let status = std::fs::read_to_string(format!("/proc/{listener}/status")).unwrap();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:\t")).unwrap();
+        u64::from_str_radix(pending, 16).unwrap() & (1 << (Signal::SIGINT as u64 - 1)) != 0
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    kill(listener, Signal::SIGCONT).unwrap();
+    let ended = running.end();
+    ended.assert_outcome("external-shutdown");
+    no_time_was_lost(&run, &ended);
+    assert!(!place.path("went-on").exists(), "the script went on after its stop");
+    assert!(place.path("told").exists(), "its program was ended before its shell was told to stop");
+}
+
 #[test]
 fn an_agent_that_comes_back_sends_no_second_sigint() {
     let place = Place::new();
@@ -275,10 +302,11 @@ fn a_step_of_a_thousand_processes_is_interrupted_whole() {
 fn a_step_that_forks_away_at_its_sigint_does_not_cost_the_report() {
     let place = Place::new();
     let program = "my $away = sub { fork and exit 0; fork and exit 0; $SIG{INT} = $SIG{TERM} = 'IGNORE';
-                   open(my $f, '>', '{}/away'); close $f; sleep 300 }; $SIG{INT} = $away; sleep 300";
+                   open(my $f, '>', '{}/away'); close $f; sleep 300 }; $SIG{INT} = $away;
+                   open(my $r, '>', '{}/ready'); close $r; sleep 300";
     let program = program.replace("{}", place.0.path().to_str().unwrap());
     std::fs::write(place.path("program"), program).unwrap();
-    let run = place.run(&["touch {}/ready; perl {}/program"]);
+    let run = place.run(&["perl {}/program; true"]);
     let ended = stopped(&run, &place.path("ready"));
     github_was_told(&run, &ended);
     assert!(place.path("away").exists(), "the test proves nothing: nothing forked away");

@@ -5,6 +5,8 @@
 //! then it is watched; and when the core says so, it is killed without its worker.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,9 +22,16 @@ use crate::base::clock;
 use mayfly_core::lifecycle::Time;
 use mayfly_core::record::StepMarks;
 
-/// What the runner needs to pass the stop on to its own children: a shell must have its SIGINT before the program that
-/// it waits for ends, or it takes that for a program that failed and goes on with its script.
+/// What the runner needs, once its listener says that it stops, to pass the stop on to its own children: a shell must have
+/// its SIGINT before the program that it waits for ends, or it takes that for a program that failed and goes on with its
+/// script.
 const HANDOVER: Duration = Duration::from_millis(200);
+/// A listener that has not said so by then is not waited for.
+const LONGEST_HANDOVER: Duration = Duration::from_secs(2);
+/// What the listener prints when a signal reaches it (`Runner.cs`).
+const EXITING: &[u8] = b"\nExiting...";
+/// More than it prints between that line and the end of its job.
+const CONSOLE_END: u64 = 4096;
 
 /// The interval of the watch.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -32,7 +41,7 @@ const SLOWEST_INTERVAL: Duration = Duration::from_secs(1);
 /// A pass over all processes ends here, whatever a job does to the table.
 const MOST_PROCESSES: usize = 1 << 16;
 /// And after this time.
-const LONGEST_LOOK: Duration = Duration::from_secs(1);
+const LONGEST_PASS: Duration = Duration::from_secs(1);
 
 /// How long the steps may take to be gone once they are killed.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -81,6 +90,10 @@ impl Steps {
     /// Interrupts what the steps' shells wait for. `since`: the listener was signalled then; what began later was never
     /// meant, such as a program with which a step saves its state.
     pub async fn interrupt(self, since: Time) {
+        let began = Instant::now();
+        while began.elapsed() < LONGEST_HANDOVER && !self.off_the_loop(Self::listener_stops).await {
+            tokio::time::sleep(HANDOVER / 10).await;
+        }
         tokio::time::sleep(HANDOVER).await;
         self.off_the_loop(move |steps| steps.interrupt_now(since)).await;
         let StepMarks { interrupted, refused, .. } = self.marks();
@@ -97,7 +110,7 @@ impl Steps {
     pub async fn follow(self) {
         loop {
             let began = Instant::now();
-            self.off_the_loop(Steps::look).await;
+            self.off_the_loop(Steps::observe).await;
             tokio::time::sleep((began.elapsed() * 4).clamp(INTERVAL, SLOWEST_INTERVAL)).await;
         }
     }
@@ -114,6 +127,19 @@ impl Steps {
     async fn off_the_loop<T: Send + Default + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
         let steps = self.clone();
         tokio::task::spawn_blocking(move || work(&steps)).await.unwrap_or_default()
+    }
+
+    /// Whether the listener says that it was told to stop.
+    fn listener_stops(&self) -> bool {
+        let end = || {
+            let mut console = File::open(self.traces.console())?;
+            let length = console.metadata()?.len();
+            console.seek(SeekFrom::Start(length.saturating_sub(CONSOLE_END)))?;
+            let mut end = b"\n".to_vec();
+            console.take(CONSOLE_END).read_to_end(&mut end)?;
+            io::Result::Ok(end)
+        };
+        end().is_ok_and(|end| end.windows(EXITING.len()).any(|part| part == EXITING))
     }
 
     fn interrupt_now(&self, since: Time) {
@@ -135,7 +161,7 @@ impl Steps {
         }
     }
 
-    fn look(&self) {
+    fn observe(&self) {
         let table = table();
         let mut seen = self.lock();
         let there = seen.there(&self.traces, &table);
@@ -203,7 +229,7 @@ impl Seen {
 
 /// The living processes, as far as they can be read in time.
 fn table() -> Vec<Line> {
-    let end = Instant::now() + LONGEST_LOOK;
+    let end = Instant::now() + LONGEST_PASS;
     let Ok(processes) = all_processes() else { return Vec::new() };
     let lines = processes.take(MOST_PROCESSES).take_while(|_| Instant::now() < end).filter_map(|process| {
         let stat = process.ok()?.stat().ok()?;
