@@ -1,14 +1,17 @@
 //! moto, the AWS emulator, from a private Python environment.
 //!
 //! The environment is made once by `python_tool moto` of `scripts/lib/common.sh`
-//! and found through `MAYFLY_MOTO_VENV` or at the script's own place.
+//! and found through `MAYFLY_MOTO_VENV` or at the script's own place. Loading it takes
+//! two seconds of processor, so `scripts/test` loads it once and names the socket on
+//! which copies can be had in `MAYFLY_MOTO_COPIES`.
 
 mod logs;
 mod seed;
 
 use std::io::{self, BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -23,15 +26,20 @@ const SERVE: &str = include_str!("serve.py");
 /// How long starting may take before it counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running emulator; it is killed when dropped, and ends by itself when the
-/// process that started it dies.
+/// A running emulator; it ends when this is dropped, or when the process that
+/// started it dies.
 #[derive(Debug)]
 pub struct Moto {
     address: SocketAddr,
     region: String,
-    child: Child,
-    /// Held open: its end is what tells moto to go.
-    _lifeline: Option<ChildStdin>,
+    _process: Process,
+}
+
+/// The end of what is held open here tells moto to go.
+#[derive(Debug)]
+enum Process {
+    Own { child: Child, _lifeline: Option<ChildStdin> },
+    Copy { lifeline: UnixStream },
 }
 
 fn failed(reason: impl Into<String>) -> io::Error {
@@ -62,37 +70,20 @@ impl Moto {
 
     /// Starts the emulator; the helpers of this type then act in this region.
     pub fn start_in(region: &str) -> io::Result<Self> {
-        let python = environment()?.join("bin/python");
-        if !python.exists() {
-            return Err(failed(format!("moto is not installed at {}: run scripts/test", python.display())));
-        }
-        let mut child = Command::new(python)
-            .args(["-I", "-c", SERVE])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let lifeline = child.stdin.take();
-        let stdout = child.stdout.take();
-        // From here on dropping the value ends the child.
-        let mut moto = Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            region: region.to_owned(),
-            child,
-            _lifeline: lifeline,
+        let (process, mut output) = match std::env::var_os("MAYFLY_MOTO_COPIES") {
+            Some(socket) => Process::copy(Path::new(&socket))?,
+            None => Process::own()?,
         };
-        let stdout = stdout.ok_or_else(|| failed("moto has no output"))?;
         let (sender, line) = channel();
         std::thread::spawn(move || {
             let mut text = String::new();
-            let _ = BufReader::new(stdout).read_line(&mut text);
+            let _ = output.read_line(&mut text);
             let _ = sender.send(text);
         });
         let line = line.recv_timeout(TIMEOUT).map_err(|_| failed("moto did not start in time"))?;
         let port: u16 = line.trim().parse().map_err(|_| failed("moto ended before it listened"))?;
-        moto.address.set_port(port);
-        moto.reset()?;
-        Ok(moto)
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        Ok(Self { address, region: region.to_owned(), _process: process })
     }
 
     /// Where it listens.
@@ -120,9 +111,42 @@ impl Moto {
     }
 }
 
-impl Drop for Moto {
+impl Process {
+    fn copy(socket: &Path) -> io::Result<(Self, Box<dyn BufRead + Send>)> {
+        let lifeline = UnixStream::connect(socket)
+            .map_err(|error| failed(format!("cannot have a copy of moto from {}: {error}", socket.display())))?;
+        let output = BufReader::new(lifeline.try_clone()?);
+        Ok((Self::Copy { lifeline }, Box::new(output)))
+    }
+
+    fn own() -> io::Result<(Self, Box<dyn BufRead + Send>)> {
+        let python = environment()?.join("bin/python");
+        if !python.exists() {
+            return Err(failed(format!("moto is not installed at {}: run scripts/test", python.display())));
+        }
+        let mut child = Command::new(python)
+            .args(["-I", "-c", SERVE])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let lifeline = child.stdin.take();
+        let output = child.stdout.take();
+        // From here on dropping the value ends the child.
+        let process = Self::Own { child, _lifeline: lifeline };
+        let output = output.ok_or_else(|| failed("moto has no output"))?;
+        Ok((process, Box::new(BufReader::new(output))))
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        match self {
+            Self::Own { child, .. } => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Self::Copy { lifeline } => drop(lifeline.shutdown(Shutdown::Both)),
+        }
     }
 }
