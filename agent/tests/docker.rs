@@ -37,7 +37,7 @@ fn setup() -> Setup {
 }
 
 fn client(place: &Path) -> Docker {
-    Docker::new(place.join("docker.sock")).unwrap().with_unit_directories([place.to_owned()])
+    Docker::new(place.join("docker.sock"), [place.to_owned()]).unwrap()
 }
 
 fn label() -> Label {

@@ -122,7 +122,7 @@ mod tests {
         let (etc, usr) = (place.path().join("etc"), place.path().join("usr"));
         fs::create_dir(&etc).unwrap();
         fs::create_dir(&usr).unwrap();
-        let docker = Docker::new("/nowhere").unwrap().with_unit_directories([etc.clone(), usr.clone()]);
+        let docker = Docker::new("/nowhere", [etc.clone(), usr.clone()]).unwrap();
         assert!(!docker.has_unit(), "no unit is there");
         fs::write(usr.join("docker.service"), "[Service]\n").unwrap();
         assert!(docker.has_unit(), "an installed Docker would be taken for an absent one");

@@ -56,11 +56,11 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Makes a client for the daemon at a socket; nothing is asked yet.
+    /// Makes a client for the daemon at a socket, whose units are in these directories; nothing is asked yet.
     ///
     /// # Errors
     /// [`DockerError::NoClient`].
-    pub fn new(socket: impl Into<PathBuf>) -> Result<Self, DockerError> {
+    pub fn new(socket: impl Into<PathBuf>, units: impl IntoIterator<Item = PathBuf>) -> Result<Self, DockerError> {
         let socket = socket.into();
         let http = Client::builder()
             .unix_socket(socket.as_path())
@@ -74,7 +74,7 @@ impl Docker {
             .user_agent(concat!("mayfly/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| DockerError::NoClient(error.to_string()))?;
-        Ok(Self { socket, units: UNIT_DIRECTORIES.map(PathBuf::from).to_vec(), http })
+        Ok(Self { socket, units: units.into_iter().collect(), http })
     }
 
     /// Makes a client for the daemon that a value of `DOCKER_HOST` names; none or an empty one names [`SOCKET`].
@@ -82,10 +82,11 @@ impl Docker {
     /// # Errors
     /// [`DockerError::BadHost`] for anything but `unix://` and an absolute path, and [`DockerError::NoClient`].
     pub fn from_host(value: Option<&OsStr>) -> Result<Self, DockerError> {
-        let Some(value) = value.filter(|value| !value.is_empty()) else { return Self::new(SOCKET) };
+        let units = UNIT_DIRECTORIES.map(PathBuf::from);
+        let Some(value) = value.filter(|value| !value.is_empty()) else { return Self::new(SOCKET, units) };
         let path = value.to_str().and_then(|value| value.strip_prefix("unix://")).map(Path::new);
         match path.filter(|path| path.is_absolute()) {
-            Some(path) => Self::new(path),
+            Some(path) => Self::new(path, units),
             None => Err(DockerError::BadHost(value.to_string_lossy().into_owned())),
         }
     }
@@ -96,13 +97,6 @@ impl Docker {
     /// Those of [`Docker::from_host`].
     pub fn from_environment() -> Result<Self, DockerError> {
         Self::from_host(std::env::var_os("DOCKER_HOST").as_deref())
-    }
-
-    /// Looks for Docker's units in these directories instead of systemd's.
-    #[must_use]
-    pub fn with_unit_directories(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.units = directories.into_iter().collect();
-        self
     }
 
     /// Where the daemon listens.

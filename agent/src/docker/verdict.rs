@@ -93,8 +93,6 @@ pub struct DockerHistory {
     thresholds: Thresholds,
     answered: bool,
     judged: Option<Silence>,
-    silent_since: Option<Time>,
-    longest: Duration,
 }
 
 impl Default for DockerHistory {
@@ -107,7 +105,7 @@ impl DockerHistory {
     /// Has seen nothing yet.
     #[must_use]
     pub fn new(thresholds: Thresholds) -> Self {
-        Self { thresholds, answered: false, judged: None, silent_since: None, longest: Duration::ZERO }
+        Self { thresholds, answered: false, judged: None }
     }
 
     /// Takes one poll in, made at `now`, and judges.
@@ -115,11 +113,8 @@ impl DockerHistory {
         if health.is_answer() {
             self.answered = true;
             self.judged = None;
-            self.silent_since = None;
             return DockerVerdict::Ready;
         }
-        let since = *self.silent_since.get_or_insert(now);
-        self.longest = self.longest.max(now.since(since));
         if load == Load::Busy {
             self.judged = None;
             return DockerVerdict::NotYet;
@@ -133,12 +128,6 @@ impl DockerHistory {
             return DockerVerdict::Down { reason };
         }
         DockerVerdict::NotYet
-    }
-
-    /// The longest time without an answer, jobs included: for the record.
-    #[must_use]
-    pub fn longest_silence(&self) -> Duration {
-        self.longest
     }
 }
 
@@ -236,7 +225,6 @@ mod tests {
         for part in ["stopped answering", "3 unanswered pings in 30s", "docker.socket listens"] {
             assert!(text.contains(part), "{part:?} is not in {text:?}");
         }
-        assert_eq!(watch.longest_silence(), Duration::from_secs(30));
     }
 
     fn any_health() -> impl Strategy<Value = Health> {
