@@ -5,20 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use mayfly_e2e::Run;
-use mayfly_e2e::run::{TIMEOUT, mayfly_binary};
 use mayfly_fake_runner::jit::encode_outer;
 use mayfly_fake_runner::recording::Event;
 use mayfly_fake_runner::{JitConfig, Scenario};
 use serde_json::{Value, json};
 
-const REGISTRATION: [&str; 3] = [".runner", ".credentials", ".credentials_rsaparams"];
+pub(crate) const REGISTRATION: [&str; 3] = [".runner", ".credentials", ".credentials_rsaparams"];
 
 /// The runner's directory as a step sees it, which begins in `_work/<repository>/<repository>`.
 const ROOT: &str = "../../..";
@@ -56,7 +52,7 @@ fn differences(before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
 
 /// Nothing around the runner's and the state directory changes while `act` runs. `inside` are those two, or only the
 /// latter where the runner's directory must not change either.
-fn unchanged_around<T>(run: &Run, inside: &[PathBuf], act: impl FnOnce() -> T) -> T {
+pub(crate) fn unchanged_around<T>(run: &Run, inside: &[PathBuf], act: impl FnOnce() -> T) -> T {
     drop(run.command()); // writes the file with the JIT configuration, which is the user's and stays
     let before = snapshot(run.directory(), inside);
     let result = act();
@@ -65,7 +61,7 @@ fn unchanged_around<T>(run: &Run, inside: &[PathBuf], act: impl FnOnce() -> T) -
     result
 }
 
-fn assert_no_registration_is_left(run: &Run) {
+pub(crate) fn assert_no_registration_is_left(run: &Run) {
     for name in REGISTRATION {
         let left = run.root().join(name).symlink_metadata().is_ok();
         assert!(!left, "{name} is left in the runner's directory: whoever reads this disk can act as the runner");
@@ -73,12 +69,12 @@ fn assert_no_registration_is_left(run: &Run) {
 }
 
 /// One job with these steps.
-fn job(steps: &[String]) -> Run {
+pub(crate) fn job(steps: &[String]) -> Run {
     Run::with(&Scenario { steps: steps.to_vec(), ..Scenario::default() })
 }
 
 /// A step that fails unless the file is there, plain, and readable by its owner only.
-fn is_private(name: &str) -> String {
+pub(crate) fn is_private(name: &str) -> String {
     format!("test ! -L {ROOT}/{name} && test \"$(stat -c '%F %a' {ROOT}/{name})\" = 'regular file 600'")
 }
 
@@ -291,64 +287,6 @@ fn one_of_seventy_kilobytes_is_refused() {
     let blob = good().padding(40_000).encode();
     assert!(blob.len() > 70_000, "the test is wrong: {} bytes", blob.len());
     refused(blob, "65536");
-}
-
-// Where it comes from.
-
-/// `mayfly run` of this run with another source of the JIT configuration, and with this on standard input.
-fn run_from(run: &Run, source: &Path, input: &str) -> Output {
-    let mut command = Command::new(mayfly_binary());
-    command.arg("run").arg("--json").arg("--jit-config").arg(source);
-    command.arg("--runner-dir").arg(run.root()).arg("--state-directory").arg(run.state());
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/tmp");
-    command.envs(run.environment.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let deadline = Instant::now() + TIMEOUT;
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            panic!("mayfly hangs: not ended after {TIMEOUT:?}; journal: {:#?}", run.journal());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
-}
-
-fn outcome(output: &Output) -> Value {
-    let record: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    record["outcome"].clone()
-}
-
-#[test]
-fn a_file_that_is_not_there_is_refused() {
-    let run = Run::named("success");
-    let nowhere = run.directory().join("nowhere");
-    let output = unchanged_around(&run, &[run.state()], || run_from(&run, &nowhere, ""));
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(outcome(&output), "jit-config-invalid", "{output:?}");
-    assert_eq!(output.status.code(), Some(65), "the exit code does not tell the outcome");
-    assert!(text.contains(nowhere.to_str().unwrap()), "a person is not told which file is missing: {text}");
-    assert!(run.recording().starts().is_empty(), "a runner was started without a JIT configuration");
-}
-
-#[test]
-fn standard_input_is_taken() {
-    let run = job(&REGISTRATION.map(is_private));
-    let inside = [run.directory().join("runner"), run.state()];
-    let output = unchanged_around(&run, &inside, || run_from(&run, Path::new("-"), &run.jit));
-    assert_eq!(outcome(&output), "job-succeeded", "{output:?}");
-    assert_eq!(run.recording().starts().len(), 1, "one JIT configuration, one listener");
-    assert_no_registration_is_left(&run);
-}
-
-#[test]
-fn empty_standard_input_is_refused() {
-    let run = Run::named("success");
-    let output = unchanged_around(&run, &[run.state()], || run_from(&run, Path::new("-"), ""));
-    assert_eq!(outcome(&output), "jit-config-invalid", "{output:?}");
-    assert!(run.recording().starts().is_empty(), "a runner was started without a JIT configuration");
 }
 
 // What is in the runner's directory already.

@@ -1,6 +1,8 @@
 //! Scenarios on the shipped binary and real processes, by what they are about.
 
+mod away;
 mod commands;
+mod console;
 mod crash;
 mod doctor;
 mod ec2_end;
@@ -13,6 +15,7 @@ mod groups;
 mod host;
 mod interruptions;
 mod jit;
+mod jit_sources;
 mod operators;
 mod results;
 mod runner;

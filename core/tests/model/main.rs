@@ -13,6 +13,7 @@
 mod alphabet;
 mod invariants;
 mod planted;
+mod promises;
 mod variants;
 mod world;
 

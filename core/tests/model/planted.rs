@@ -5,7 +5,7 @@ use std::time::Duration;
 use mayfly_core::lifecycle::*;
 
 use crate::alphabet::{self, Alphabet};
-use crate::invariants::Invariant;
+use crate::promises::Invariant;
 use crate::world::{NOW, policy, seconds};
 use crate::{EC2, check};
 

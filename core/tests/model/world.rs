@@ -12,7 +12,8 @@ use mayfly_core::lifecycle::*;
 use stateright::{Model, Property};
 
 use crate::alphabet::Alphabet;
-use crate::invariants::{Invariant, Transition, broken};
+use crate::invariants::{Transition, broken};
+use crate::promises::Invariant;
 use crate::variants::EffectKind;
 
 /// Now, always: states are shifted instead.

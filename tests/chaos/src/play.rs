@@ -1,27 +1,27 @@
 //! Carries a plan out: one agent's run on real processes, and everything that befalls it.
 
+mod testify;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use mayfly_e2e::{Bus, leaks, processes};
+use mayfly_e2e::Bus;
 use mayfly_fake_aws::Limit;
-use mayfly_fake_aws::imds::event_date;
-use mayfly_fake_aws::proxy::{Fault as AwsFault, Match};
+use mayfly_fake_aws::proxy::Match;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
 
 use crate::limits;
 use crate::log::Tail;
 use crate::mischief::{self, Flood};
 use crate::plan::{Between, Fault, Jit, Machine, Plan, What, When};
 use crate::witness::{End, Exit, Termination, Witness};
-use crate::world::{TERMINATIONS, World};
+use crate::world::{World, maintenance};
 
 /// How often the driver looks.
 const INTERVAL: Duration = Duration::from_millis(4);
@@ -370,104 +370,6 @@ impl<'a> Playing<'a> {
         self.operators.push(self.world.command(words).spawn().map_err(|error| error.to_string())?);
         Ok(())
     }
-
-    /// What is left of the runner: an operator's command is not the runner's, and may have been typed a moment ago.
-    fn left(&self) -> Vec<processes::Process> {
-        let typed = |process: &processes::Process| {
-            self.operators.iter().any(|command| i64::from(command.id()) == i64::from(process.pid))
-        };
-        processes::of_run(&self.world.run).into_iter().filter(|process| !typed(process)).collect()
-    }
-
-    /// Waits for the operators' commands; those that wait for an agent that is gone are counted and ended.
-    fn operators_left(&mut self) -> usize {
-        let deadline = Instant::now() + OPERATOR_LATEST;
-        let mut left = 0;
-        for mut command in std::mem::take(&mut self.operators) {
-            while Instant::now() < deadline && matches!(command.try_wait(), Ok(None)) {
-                std::thread::sleep(INTERVAL);
-            }
-            if matches!(command.try_wait(), Ok(None)) {
-                left += 1;
-                let _ = command.kill();
-                let _ = command.wait();
-            }
-        }
-        left
-    }
-
-    /// Where the agent took what a job made up for true.
-    fn forged(&self) -> Vec<String> {
-        let run = &self.world.run;
-        let told = |name: &str| fs::read_to_string(run.state().join(name)).unwrap_or_default();
-        let tags = self.world.aws.requests_of("CreateTags").into_iter();
-        let tags = tags.map(|request| String::from_utf8_lossy(&request.body).into_owned());
-        let all = [told("record.json")].into_iter().chain(run.journal()).chain(tags);
-        all.filter(|text| text.contains(mischief::FORGED)).collect()
-    }
-
-    fn terminations(&self) -> Vec<Termination> {
-        let requests = self.world.aws.requests();
-        let asked = requests.into_iter().filter(|request| TERMINATIONS.contains(&request.call.action.as_str()));
-        asked
-            .map(|request| Termination {
-                at: self.world.aws_began + request.at,
-                // The agent never learns of an answer that was lost.
-                accepted: request.status == Some(200) && request.fault == Some(AwsFault::EmptySuccess),
-                how: request.call.action,
-            })
-            .collect()
-    }
-
-    fn testify(&mut self, end: End) -> Witness {
-        self.read_log(self.now());
-        let took = self.now();
-        if matches!(end, End::Hung | End::Cut)
-            && let Some(agent) = &mut self.agent
-        {
-            let _ = agent.kill();
-            let _ = agent.wait();
-        }
-        self.floods.clear();
-        // Before anything of it is cleared away here.
-        let left = if end == End::Gone { self.left() } else { Vec::new() };
-        let operators_left = self.operators_left();
-        let mut terminations = self.terminations();
-        let powered = fs::read_to_string(self.world.power_log()).unwrap_or_default();
-        for unix_ms in powered.lines().filter_map(|line| line.parse::<u64>().ok()) {
-            let at = Duration::from_millis(unix_ms.saturating_sub(self.world.began_unix_ms));
-            terminations.push(Termination { at, how: "power-off".to_owned(), accepted: true });
-        }
-        terminations.sort_by_key(|termination| termination.at);
-        let run = &self.world.run;
-        let record = fs::read(run.state().join("record.json")).unwrap_or_default();
-        let witness = Witness {
-            done: std::mem::take(&mut self.done),
-            undone: std::mem::take(&mut self.undone),
-            states: std::mem::take(&mut self.states),
-            agents: std::mem::take(&mut self.agents),
-            exits: std::mem::take(&mut self.exits),
-            terminations,
-            before_end: self.world.before_end.lock().unwrap().clone(),
-            end,
-            took,
-            recording: run.recording(),
-            began_unix_ms: self.world.began_unix_ms,
-            began_boot: self.world.began_boot,
-            record: serde_json::from_slice(&record).unwrap_or_default(),
-            journal: run.journal().iter().filter_map(|line| serde_json::from_str(line).ok()).collect(),
-            left,
-            operators_left: if end == End::Gone { operators_left } else { 0 },
-            files_left: self.world.files_left(),
-            forged: self.forged(),
-            secrets: leaks::in_files(&self.world.secrets, &[run.directory()], |path| {
-                path.components().any(|part| part.as_os_str() == "bin")
-                    || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".credentials"))
-            }),
-        };
-        self.world.power_cut();
-        witness
-    }
 }
 
 impl Drop for Playing<'_> {
@@ -477,13 +379,6 @@ impl Drop for Playing<'_> {
             let _ = agent.wait();
         }
     }
-}
-
-fn maintenance(at: SystemTime) -> Value {
-    json!([{
-        "Code": "system-reboot", "State": "active", "EventId": "instance-event-0d59937288b749b32",
-        "Description": "scheduled reboot", "NotBefore": event_date(at), "NotAfter": event_date(at + Duration::from_secs(7200)),
-    }])
 }
 
 fn signal(pid: u32, signal: Signal) {

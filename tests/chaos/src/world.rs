@@ -1,5 +1,7 @@
 //! The world around one agent: metadata service, AWS, Docker, the runner's double, the disk.
 
+mod disk;
+
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mayfly_e2e::processes::{self, Process};
 use mayfly_e2e::{Bus, Run, run::mayfly_binary};
-use mayfly_fake_aws::imds::{ImdsDouble, Instance};
+use mayfly_fake_aws::imds::{ImdsDouble, Instance, event_date};
 use mayfly_fake_aws::proxy::{AwsError, AwsProxy, Fault, Match};
 use mayfly_fake_aws::{Limit, RuleId};
 use mayfly_fake_docker::{DockerDouble, Fault as DockerFault};
@@ -17,6 +19,7 @@ use mayfly_fake_runner::{Act, JitConfig, Scenario, scenarios};
 use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 
 use crate::limits;
 use crate::plan::{Between, Disk, Docker, Jit, Machine, Plan};
@@ -138,8 +141,7 @@ impl World {
                 return;
             }
             let at = began.elapsed();
-            let record: serde_json::Value =
-                serde_json::from_slice(&fs::read(&record).unwrap_or_default()).unwrap_or_default();
+            let record: Value = serde_json::from_slice(&fs::read(&record).unwrap_or_default()).unwrap_or_default();
             let tidiness = Tidiness {
                 at,
                 recorded: record["outcome"].is_string(),
@@ -260,37 +262,6 @@ impl World {
         }
     }
 
-    fn mount(&self) {
-        if self.disk == Disk::Plain {
-            return;
-        }
-        fs::create_dir_all(self.run.state()).unwrap();
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=700", "chaos"]).arg(self.run.state()));
-        if self.disk == Disk::ReadOnly {
-            run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(self.run.state()));
-        }
-    }
-
-    pub(crate) fn fill_disk(&self) {
-        let filler = self.run.state().join("filler");
-        let mut size = 1 << 20;
-        // Down to the last page.
-        while size >= 4096 {
-            let Ok(mut file) = fs::OpenOptions::new().append(true).create(true).open(&filler) else { return };
-            if std::io::Write::write_all(&mut file, &vec![1; size]).is_err() {
-                size /= 2;
-            }
-        }
-    }
-
-    pub(crate) fn free_disk(&self) {
-        let _ = fs::remove_file(self.run.state().join("filler"));
-    }
-
-    pub(crate) fn make_disk_writable(&self) {
-        run(Command::new("mount").args(["-o", "remount,bind,rw"]).arg(self.run.state()));
-    }
-
     /// No notice is there any more.
     pub(crate) fn no_notices(&self) {
         for path in ["spot", "events/recommendations", "events/maintenance"] {
@@ -409,4 +380,12 @@ fn replace(content: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 pub(crate) fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A scheduled event as the metadata service shows it.
+pub(crate) fn maintenance(at: SystemTime) -> Value {
+    json!([{
+        "Code": "system-reboot", "State": "active", "EventId": "instance-event-0d59937288b749b32",
+        "Description": "scheduled reboot", "NotBefore": event_date(at), "NotAfter": event_date(at + Duration::from_secs(7200)),
+    }])
 }

@@ -15,7 +15,9 @@ pub(super) fn judge(_plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     let done = at(&|event| matches!(event, Event::WorkerExit { .. } | Event::Exit { who: Who::Worker, .. }));
     let signalled = at(&|event| matches!(event, Event::Signal { who: Who::Listener, .. }));
     let Some(signalled) = signalled else { return };
-    if signalled < working || done.is_some_and(|done| done <= signalled) {
+    // What was decided before there was a worker stops no job; the signal needs its time.
+    let decided = witness.entered("Draining").map_or(signalled, |decided| decided.min(signalled));
+    if decided < working || done.is_some_and(|done| done <= signalled) {
         return;
     }
     let listed = witness.did(|what| {

@@ -1,5 +1,7 @@
 //! The listener's player: runs the acts, and the shutdown that may cut in.
 
+mod shutdown;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -374,51 +376,6 @@ impl Listener {
         self.diag.info("Runner", "Shutdown requested.");
         self.stopping = true;
         Next::Stop
-    }
-
-    /// The one shutdown: it keeps the configuration and has no time limit of
-    /// its own. The exit code.
-    fn shut_down(&mut self) -> i32 {
-        if let Some(result) = self.result {
-            return self.job_code(result);
-        }
-        if self.worker_runs() {
-            return self.cancelled_job();
-        }
-        let end = Instant::now() + Duration::from_millis(self.scenario.shutdown_delay_ms);
-        let due = self.job_due();
-        let late = self.scenario.job_arrives_despite_interrupt
-            && self.listening_at.is_some()
-            && self.worker.is_none()
-            && due < end;
-        self.sit_out(if late { due } else { end });
-        if late { self.late_job() } else { 0 }
-    }
-
-    fn sit_out(&mut self, moment: Instant) {
-        while Instant::now() < moment {
-            let _ = self.pause(Some(moment));
-        }
-    }
-
-    /// A job that was assigned while the shutdown was under way.
-    fn late_job(&mut self) -> i32 {
-        self.message();
-        self.running();
-        match self.start_worker(WorkerBehaviour::Normal) {
-            Next::Exit(code) => code,
-            _ => self.cancelled_job(),
-        }
-    }
-
-    fn cancelled_job(&mut self) -> i32 {
-        self.cancel_worker();
-        // Further signals change nothing here.
-        while self.worker_runs() {
-            let _ = self.pause(FOR_EVER);
-        }
-        self.completed(None);
-        self.job_code(self.result.unwrap_or(JobResult::Canceled))
     }
 }
 

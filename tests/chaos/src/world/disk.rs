@@ -1,0 +1,40 @@
+//! The disk under the state directory: full, read-only, and well again.
+
+use std::fs;
+use std::process::Command;
+
+use super::{World, run};
+use crate::plan::Disk;
+
+impl World {
+    pub(super) fn mount(&self) {
+        if self.disk == Disk::Plain {
+            return;
+        }
+        fs::create_dir_all(self.run.state()).unwrap();
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=700", "chaos"]).arg(self.run.state()));
+        if self.disk == Disk::ReadOnly {
+            run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(self.run.state()));
+        }
+    }
+
+    pub(crate) fn fill_disk(&self) {
+        let filler = self.run.state().join("filler");
+        let mut size = 1 << 20;
+        // Down to the last page.
+        while size >= 4096 {
+            let Ok(mut file) = fs::OpenOptions::new().append(true).create(true).open(&filler) else { return };
+            if std::io::Write::write_all(&mut file, &vec![1; size]).is_err() {
+                size /= 2;
+            }
+        }
+    }
+
+    pub(crate) fn free_disk(&self) {
+        let _ = fs::remove_file(self.run.state().join("filler"));
+    }
+
+    pub(crate) fn make_disk_writable(&self) {
+        run(Command::new("mount").args(["-o", "remount,bind,rw"]).arg(self.run.state()));
+    }
+}
