@@ -100,7 +100,10 @@ impl RunnerProcess {
         tree::kill_all(self.supervisor_process().map(|supervisor_process| supervisor_process.pid), within).await
     }
 
-    pub(super) fn clear(&self) -> io::Result<()> {
-        prepare::clear(&self.traces, &self.directory)
+    /// Off the loop: the disk may hang.
+    pub(super) async fn clear(&self) -> io::Result<()> {
+        let process = self.clone();
+        let clearing = tokio::task::spawn_blocking(move || prepare::clear(&process.traces, &process.directory));
+        clearing.await.map_err(io::Error::other)?
     }
 }

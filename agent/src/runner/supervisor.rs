@@ -86,7 +86,7 @@ impl Supervisor {
     pub async fn clear(&self) -> Result<(), SupervisorError> {
         match self {
             Self::Systemd(unit) => Ok(unit.release().await?),
-            Self::Process(process) => Ok(process.clear()?),
+            Self::Process(process) => Ok(process.clear().await?),
         }
     }
 }

@@ -304,9 +304,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.power_cut();
-        if self.disk != Disk::Plain {
-            run(Command::new("umount").arg("--lazy").arg(self.run.state()));
-        }
+        run(Command::new("umount").arg("--lazy").arg(self.run.state()));
     }
 }
 

@@ -16,6 +16,8 @@ use crate::daemon::{console, record};
 const LAST_LINES: Duration = Duration::from_secs(3);
 /// How long the files of the registration may take to be removed; under systemd the unit is stopped for that.
 const CLEARING: Duration = Duration::from_secs(10);
+/// How long the list of spent JIT configurations may take.
+const FILING: Duration = Duration::from_secs(3);
 /// How long the machine's console may take.
 const TELLING: Duration = Duration::from_secs(3);
 
@@ -65,14 +67,18 @@ impl Performer {
                 if let Some(watch) = watch {
                     let _ = timeout_at(budget.part(10, LAST_LINES), watch).await;
                 }
-                match timeout_at(budget.part(15, CLEARING), supervisor.clear()).await {
+                match timeout_at(budget.part(10, CLEARING), supervisor.clear()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => warn!("a file of the spent JIT configuration is left: {error}"),
                     Err(_) => warn!(
                         "the runner could not be cleared away in time: a file of its JIT configuration may be left"
                     ),
                 }
-                launch::file_spent(&traces);
+                // The disk may hang, and the loop may not.
+                let filing = tokio::task::spawn_blocking(move || launch::file_spent(&traces));
+                if timeout_at(budget.part(5, FILING), filing).await.is_err() {
+                    warn!("the spent JIT configuration was not filed in time");
+                }
             }
             // What is worth waiting for: a disk that is busy takes longer than one that is not.
             write(record.clone(), path, budget.beside()).await;
@@ -107,7 +113,7 @@ mod tests {
         for whole in [Duration::from_secs(30), Duration::from_secs(2), Duration::from_millis(200), Duration::ZERO] {
             let begun = Instant::now();
             let budget = Budget { whole, until: begun + whole };
-            let parts = [(30, KILL_GRACE), (10, LAST_LINES), (15, CLEARING), (5, TELLING)];
+            let parts = [(30, KILL_GRACE), (10, LAST_LINES), (10, CLEARING), (5, FILING), (5, TELLING)];
             let taken: Duration = parts.iter().map(|(percent, most)| budget.part(*percent, *most) - begun).sum();
             let noise = Duration::from_millis(50); // the time that this test takes
             assert!(taken <= whole * 6 / 10 + noise, "of {whole:?} nothing is left to confirm the last log lines");
