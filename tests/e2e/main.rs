@@ -17,6 +17,7 @@ mod interruptions;
 mod jit;
 mod jit_sources;
 mod operators;
+mod power_cut;
 mod results;
 mod runner;
 mod secrets;

@@ -18,9 +18,14 @@ use serde_json::Value;
 
 /// A run whose agent was killed in the middle of the job. The next one believes that systemd keeps the runner.
 fn left_at_work(job_ms: u64) -> (Cloud, Bus) {
-    let cloud = Cloud::with(&Scenario { job_ms, ..Scenario::default() }, None).launched();
+    left_at(&Scenario { job_ms, ..Scenario::default() }, "run_id")
+}
+
+/// The same once the journal tells of this.
+fn left_at(scenario: &Scenario, what: &str) -> (Cloud, Bus) {
+    let cloud = Cloud::with(scenario, None).launched();
     let mut agent = cloud.start();
-    agent.until("the job", |cloud| cloud.run.journal().concat().contains("run_id"));
+    agent.until(what, |cloud| cloud.run.journal().concat().contains(what));
     agent.kill_dead();
     let pid = listener(&cloud);
     let bus = Bus::start(cloud.run.directory(), pid.unsigned_abs());
@@ -83,7 +88,7 @@ fn a_job_is_not_given_up_by_an_agent_that_dies_again_while_systemd_is_silent() {
 fn a_job_that_a_shutdown_stopped_is_not_told_as_one_that_a_person_canceled() {
     let (cloud, bus) = left_at_work(60_000);
     let mut agent = cloud.start();
-    agent.until("an answer of systemd", |_| bus.asked("Result") > 0);
+    agent.until("an answer of systemd", |_| bus.asked("GetAll") > 0);
     bus.shut_down();
     // What systemd sends to the unit.
     kill(Pid::from_raw(listener(&cloud)), Signal::SIGINT).unwrap();
@@ -98,7 +103,7 @@ fn a_job_that_a_shutdown_stopped_is_not_told_as_one_that_a_person_canceled() {
 fn a_job_that_a_person_canceled_is_told_as_canceled() {
     let (cloud, bus) = left_at_work(60_000);
     let mut agent = cloud.start();
-    agent.until("an answer of systemd", |_| bus.asked("Result") > 0);
+    agent.until("an answer of systemd", |_| bus.asked("GetAll") > 0);
     kill(Pid::from_raw(listener(&cloud)), Signal::SIGINT).unwrap();
     agent.end().assert_outcome("job-canceled");
 }
@@ -126,4 +131,36 @@ fn an_end_at_which_everything_is_slow_at_once_is_over_before_its_deadline() {
     let deadline = entered("Closing")["state"]["phase"]["deadline"].as_u64().unwrap();
     let over = entered("Terminating")["at"].as_u64().unwrap();
     assert!(over < deadline, "the deadline ended it, at {over} and not before {deadline}: nothing could be confirmed");
+}
+
+/// The unit's start goes on while an agent asks about it. What is put together from answers of several moments (no process
+/// yet, and nothing left of the start) reads as a runner that came and went.
+#[test]
+fn a_runner_that_starts_while_it_is_asked_about_is_not_given_up() {
+    let (cloud, bus) = left_at(&Scenario { idle_ms: 4_000, ..Scenario::default() }, r#""state":"Idle""#);
+    // Killed before it could note which process the listener is.
+    fs::remove_file(cloud.run.state().join("runner.pid")).unwrap();
+    bus.start_between_questions();
+    let gone = cloud.start().end();
+    until_exit(&cloud);
+    gone.assert_outcome("job-succeeded");
+    assert!(bus.asked("GetAll") > 0, "the test is wrong: nobody asked about the unit");
+    for property in ["MainPID", "ExecMainPID", "ExecMainCode", "ExecMainStatus", "ActiveState", "SubState", "Result"] {
+        assert_eq!(
+            bus.asked(property),
+            0,
+            "{property} is asked for by itself: it belongs to another moment than the rest"
+        );
+    }
+}
+
+/// Whoever that is, it is not systemd, and what it says is not read: unknown, and the job goes on.
+#[test]
+fn an_answer_longer_than_any_of_systemds_is_none() {
+    let (cloud, bus) = left_at(&Scenario { idle_ms: 4_000, ..Scenario::default() }, r#""state":"Idle""#);
+    bus.be_too_long();
+    let gone = cloud.start().end();
+    until_exit(&cloud);
+    assert!(bus.asked("GetAll") > 0, "the test is wrong: nobody asked about the unit");
+    gone.assert_outcome("job-succeeded");
 }

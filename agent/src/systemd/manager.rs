@@ -33,6 +33,9 @@ fn answer_timeout() -> Duration {
 /// How many signals may wait to be read; a reader that falls behind this far asks again anyway.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
+/// A service has some 400 properties, together some 40 KiB. An entry takes 8 bytes and more: this bounds their number too.
+const LONGEST_PROPERTIES: usize = 1024 * 1024;
+
 /// What went wrong between the agent and PID 1.
 #[derive(Debug, Error)]
 pub enum SystemdError {
@@ -54,6 +57,14 @@ pub enum SystemdError {
         what: String,
         /// What came back.
         error: zbus::Error,
+    },
+    /// An answer that systemd would not give.
+    #[error("what came back when systemd was asked {what} is not its answer: it has {bytes} bytes")]
+    TooLong {
+        /// What was asked.
+        what: String,
+        /// How long the answer is.
+        bytes: usize,
     },
     /// A unit's job did not end well.
     #[error("systemd could not {verb} {unit}: {result}; see journalctl --unit {unit}")]
@@ -234,6 +245,19 @@ impl Manager {
         let value: OwnedVariant =
             answer.body().deserialize().map_err(|error| SystemdError::Refused { what: what.clone(), error })?;
         T::try_from(value).map_err(|error| SystemdError::Refused { what, error: error.into() })
+    }
+
+    /// What an object's properties are at one moment, of all its interfaces (that is what the empty name means).
+    pub(super) async fn properties<T>(&self, what: &str, path: &str) -> Result<T, SystemdError>
+    where
+        T: for<'d> serde::Deserialize<'d> + zbus::Type,
+    {
+        let answer = self.call(what, path, PROPERTIES, "GetAll", &"").await?;
+        let body = answer.body();
+        if body.len() > LONGEST_PROPERTIES {
+            return Err(SystemdError::TooLong { what: what.to_owned(), bytes: body.len() });
+        }
+        body.deserialize().map_err(|error| SystemdError::Refused { what: what.to_owned(), error })
     }
 
     pub(super) async fn call<B>(

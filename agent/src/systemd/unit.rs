@@ -5,14 +5,10 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use nix::sys::signal::Signal;
-use zbus::{Message, MessageStream, OwnedVariant};
+use zbus::{DeserializeDict, Message, MessageStream, Type};
 
 use super::manager::{Manager, SystemdError, systemctl};
 use mayfly_core::lifecycle::Exit;
-
-const UNIT: &str = "org.freedesktop.systemd1.Unit";
-const SERVICE: &str = "org.freedesktop.systemd1.Service";
-const TIMER: &str = "org.freedesktop.systemd1.Timer";
 
 /// `si_code` of a process that ended by itself (`CLD_EXITED` of `signal.h`); others were killed.
 const CLD_EXITED: i32 = 1;
@@ -32,8 +28,49 @@ pub struct UnitStatus {
     pub result: String,
 }
 
+/// A service's properties, by systemd's names.
+#[derive(Debug, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+struct ServiceProperties {
+    #[zbus(rename = "ActiveState")]
+    active_state: String,
+    #[zbus(rename = "SubState")]
+    sub_state: String,
+    #[zbus(rename = "MainPID")]
+    main_pid: u32,
+    #[zbus(rename = "ExecMainPID")]
+    exec_main_pid: u32,
+    #[zbus(rename = "ExecMainCode")]
+    exec_main_code: i32,
+    #[zbus(rename = "ExecMainStatus")]
+    exec_main_status: i32,
+    #[zbus(rename = "Result")]
+    result: String,
+}
+
+impl From<ServiceProperties> for UnitStatus {
+    fn from(service: ServiceProperties) -> Self {
+        let (main, ran) = (service.main_pid, service.exec_main_pid);
+        Self {
+            active: service.active_state,
+            sub: service.sub_state,
+            main: i32::try_from(main).ok().filter(|pid| *pid != 0),
+            exit: exit(main, ran, service.exec_main_code, service.exec_main_status),
+            result: service.result,
+        }
+    }
+}
+
+/// A timer's properties.
+#[derive(Debug, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", rename_all = "PascalCase")]
+struct TimerProperties {
+    active_state: String,
+    timers_monotonic: Vec<(String, u64, u64)>,
+}
+
 impl Manager {
-    /// What systemd knows of a service right now.
+    /// What systemd knows of a service right now: all of it at one moment.
     ///
     /// # Errors
     /// systemd did not answer, neither over the bus nor to `systemctl`.
@@ -45,18 +82,8 @@ impl Manager {
     }
 
     async fn status_by_bus(&self, unit: &str) -> Result<UnitStatus, SystemdError> {
-        let path = path(unit);
-        let main: u32 = self.property(&path, SERVICE, "MainPID").await?;
-        let ran: u32 = self.property(&path, SERVICE, "ExecMainPID").await?;
-        let code: i32 = self.property(&path, SERVICE, "ExecMainCode").await?;
-        let status: i32 = self.property(&path, SERVICE, "ExecMainStatus").await?;
-        Ok(UnitStatus {
-            active: self.property(&path, UNIT, "ActiveState").await?,
-            sub: self.property(&path, UNIT, "SubState").await?,
-            main: i32::try_from(main).ok().filter(|pid| *pid != 0),
-            exit: exit(main, ran, code, status),
-            result: self.property(&path, SERVICE, "Result").await?,
-        })
+        let what = format!("for the status of {unit}");
+        Ok(self.properties::<ServiceProperties>(&what, &path(unit)).await?.into())
     }
 
     /// The interval of a timer's first monotonic rule, such as `OnActiveSec=`; `None` if it has none or is not running.
@@ -64,14 +91,10 @@ impl Manager {
     /// # Errors
     /// systemd did not answer.
     pub async fn timer_interval(&self, unit: &str) -> Result<Option<Duration>, SystemdError> {
-        let path = path(unit);
-        let active: String = self.property(&path, UNIT, "ActiveState").await?;
-        if active != "active" {
-            return Ok(None);
-        }
-        let rules: OwnedVariant = self.property(&path, TIMER, "TimersMonotonic").await?;
-        let rules = Vec::<(String, u64, u64)>::try_from(rules).unwrap_or_default();
-        Ok(rules.first().map(|(_, microseconds, _)| Duration::from_micros(*microseconds)))
+        let what = format!("for the rules of {unit}");
+        let timer: TimerProperties = self.properties(&what, &path(unit)).await?;
+        let first = timer.timers_monotonic.first().filter(|_| timer.active_state == "active");
+        Ok(first.map(|(_, microseconds, _)| Duration::from_micros(*microseconds)))
     }
 
     /// Kills everything in a service's cgroup, and waits until it is empty. Returns how many processes were left; nothing if
@@ -106,15 +129,16 @@ async fn status_without_bus(unit: &str) -> Option<UnitStatus> {
 fn status_of_text(text: &str) -> Option<UnitStatus> {
     let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let number = |name: &str| value(name)?.parse::<u32>().ok();
-    let main = number("MainPID")?;
-    let (code, status) = (number("ExecMainCode")?, number("ExecMainStatus")?);
-    Some(UnitStatus {
-        active: value("ActiveState")?.to_owned(),
-        sub: value("SubState")?.to_owned(),
-        main: i32::try_from(main).ok().filter(|pid| *pid != 0),
-        exit: exit(main, number("ExecMainPID")?, i32::try_from(code).ok()?, i32::try_from(status).ok()?),
+    let service = ServiceProperties {
+        active_state: value("ActiveState")?.to_owned(),
+        sub_state: value("SubState")?.to_owned(),
+        main_pid: number("MainPID")?,
+        exec_main_pid: number("ExecMainPID")?,
+        exec_main_code: i32::try_from(number("ExecMainCode")?).ok()?,
+        exec_main_status: i32::try_from(number("ExecMainStatus")?).ok()?,
         result: value("Result")?.to_owned(),
-    })
+    };
+    Some(service.into())
 }
 
 /// Becomes ready when a property of a unit changed.

@@ -25,6 +25,10 @@ struct Shared {
     exit: PathBuf,
     stopping: bool,
     closed: bool,
+    /// The unit is in its `ExecStartPre=` until one question about it was answered.
+    starting: bool,
+    /// It says falsely that the listener has ended, in an answer that is longer than any of systemd's.
+    too_long: bool,
     asked: BTreeMap<String, u32>,
 }
 
@@ -69,7 +73,18 @@ impl Bus {
         self.shared.lock().unwrap().stopping = true;
     }
 
-    /// How often it was asked this: a method's name, or a property's. Also while it was silent.
+    /// The unit's start goes on between the first question about it and the next.
+    pub fn start_between_questions(&self) {
+        self.shared.lock().unwrap().starting = true;
+    }
+
+    /// From now on what it says of the unit is false, and longer than any answer of systemd's.
+    pub fn be_too_long(&self) {
+        self.shared.lock().unwrap().too_long = true;
+    }
+
+    /// How often it was asked this: a method's name, or, for `Get`, the property's. Also while it was silent.
+    /// What it was asked about other units does not count.
     #[must_use]
     pub fn asked(&self, what: &str) -> u32 {
         self.shared.lock().unwrap().asked.get(what).copied().unwrap_or(0)
@@ -87,8 +102,12 @@ impl Drop for Bus {
 fn serve(mut stream: UnixStream, shared: &Mutex<Shared>) {
     let served = handshake(&mut stream, shared).and_then(|()| {
         loop {
-            let Call { serial, member, body } = Call::read(&mut stream)?;
-            let what = if member == "Get" { strings(&body).pop().unwrap_or_default() } else { member };
+            let Call { serial, path, member, body } = Call::read(&mut stream)?;
+            let what = match &*member {
+                _ if path.contains("/unit/") && path != RUNNER => format!("{member} {path}"),
+                "Get" => strings(&body).pop().unwrap_or_default(),
+                _ => member,
+            };
             let mut shared = shared.lock().unwrap();
             *shared.asked.entry(what.clone()).or_default() += 1;
             if !shared.silent {
@@ -96,6 +115,9 @@ fn serve(mut stream: UnixStream, shared: &Mutex<Shared>) {
                     shared.kill(&body);
                 }
                 let (signature, body) = answer(&what, &shared);
+                if path == RUNNER {
+                    shared.starting = false;
+                }
                 stream.write_all(&message(serial, signature, &body))?;
             }
         }
@@ -143,35 +165,75 @@ impl Shared {
     }
 }
 
+/// The runner's unit.
+const RUNNER: &str = "/org/freedesktop/systemd1/unit/mayfly_2drunner_2eservice";
+
+/// What it knows of it.
+const UNIT: [&str; 7] =
+    ["ActiveState", "SubState", "MainPID", "ExecMainPID", "ExecMainCode", "ExecMainStatus", "Result"];
+
+/// No answer of systemd's is that long.
+const TOO_LONG: usize = 2 * 1024 * 1024;
+
 /// The answer's signature and body.
 fn answer(what: &str, shared: &Shared) -> (&'static str, Vec<u8>) {
-    let ended = shared.ended();
-    let (code, status) = ended.unwrap_or_default();
-    let variant = |signature: &str, value: Vec<u8>| {
-        let mut body = vec![1];
-        body.extend(signature.bytes().chain([0]));
-        pad(&mut body, 4);
-        body.extend(value);
-        ("v", body)
-    };
-    let text = |text: &str| variant("s", string(text));
-    let number = |number: u32| variant("u", number.to_le_bytes().to_vec());
     match what {
         "Hello" => ("s", string(":1.7")),
+        "GetAll" => ("a{sv}", properties(shared)),
+        _ => property(what, shared).map_or(("", Vec::new()), |(signature, value)| {
+            let mut body = Vec::new();
+            variant(&mut body, signature, &value);
+            ("v", body)
+        }),
+    }
+}
+
+/// A property's signature and value.
+fn property(name: &str, shared: &Shared) -> Option<(&'static str, Vec<u8>)> {
+    let ended = if shared.too_long { Some((1, 1)) } else { shared.ended() };
+    let (code, status) = ended.unwrap_or_default();
+    let text = |text: &str| Some(("s", string(text)));
+    let number = |number: u32| Some(("u", number.to_le_bytes().to_vec()));
+    match name {
         "SystemState" => text(if shared.stopping { "stopping" } else { "running" }),
-        "MainPID" => number(if ended.is_none() { shared.main } else { 0 }),
-        "ExecMainPID" => number(shared.main),
-        "ExecMainCode" => variant("i", code.to_le_bytes().to_vec()),
-        "ExecMainStatus" => variant("i", status.to_le_bytes().to_vec()),
-        "ActiveState" => text("active"),
+        "MainPID" => number(if ended.is_none() && !shared.starting { shared.main } else { 0 }),
+        "ExecMainPID" => number(if shared.starting { 0 } else { shared.main }),
+        "ExecMainCode" => Some(("i", code.to_le_bytes().to_vec())),
+        "ExecMainStatus" => Some(("i", status.to_le_bytes().to_vec())),
+        "ActiveState" => text(if shared.starting { "activating" } else { "active" }),
+        "SubState" if shared.starting => text("start-pre"),
         "SubState" => text(if ended.is_none() { "running" } else { "exited" }),
         "Result" => text("success"),
-        _ => ("", Vec::new()),
+        "Description" => text(&" ".repeat(if shared.too_long { TOO_LONG } else { 20 })),
+        _ => None,
     }
+}
+
+/// An array of names and variants, with one that nobody asked for.
+fn properties(shared: &Shared) -> Vec<u8> {
+    let mut body = vec![0; 8]; // the length, and the first entry's alignment
+    for name in UNIT.iter().chain(&["Description"]) {
+        let (signature, value) = property(name, shared).unwrap();
+        pad(&mut body, 8);
+        body.extend(string(name));
+        variant(&mut body, signature, &value);
+    }
+    let length = u32::try_from(body.len() - 8).unwrap();
+    body[..4].copy_from_slice(&length.to_le_bytes());
+    body
+}
+
+/// Appends a variant whose value is aligned to four bytes.
+fn variant(body: &mut Vec<u8>, signature: &str, value: &[u8]) {
+    body.push(1);
+    body.extend(signature.bytes().chain([0]));
+    pad(body, 4);
+    body.extend(value);
 }
 
 struct Call {
     serial: u32,
+    path: String,
     member: String,
     body: Vec<u8>,
 }
@@ -187,12 +249,13 @@ impl Call {
         stream.read_exact(&mut fields)?;
         let mut body = vec![0; body_length];
         stream.read_exact(&mut body)?;
-        Ok(Self { serial, member: member(&fields[..fields_length]), body })
+        let fields = &fields[..fields_length];
+        Ok(Self { serial, path: field(1, fields), member: field(3, fields), body })
     }
 }
 
-/// The field `MEMBER` (3) of a header.
-fn member(fields: &[u8]) -> String {
+/// A field of a header: `PATH` (1) or `MEMBER` (3).
+fn field(wanted: u8, fields: &[u8]) -> String {
     let mut at: usize = 0;
     while at + 4 < fields.len() {
         let (code, kind) = (fields[at], fields[at + 2]);
@@ -202,7 +265,7 @@ fn member(fields: &[u8]) -> String {
             b'u' => 4,
             _ => u32::from_le_bytes(fields[at..at + 4].try_into().unwrap()) as usize + 5,
         };
-        if code == 3 {
+        if code == wanted {
             return String::from_utf8_lossy(&fields[at + 4..at + length - 1]).into_owned();
         }
         at = (at + length).next_multiple_of(8);

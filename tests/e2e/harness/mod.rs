@@ -8,6 +8,7 @@ pub mod leaks;
 pub mod policy;
 pub mod processes;
 pub mod run;
+pub mod storage;
 
 pub use bus::Bus;
 pub use cloud::{Cloud, Gone, OnInstance};
