@@ -5,12 +5,16 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroizing;
+use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::base::durable;
+use crate::platform::ec2::Ec2;
+use crate::platform::error::ParameterError;
 use mayfly_core::lifecycle::Outcome;
-use mayfly_core::runner::jit::{JitConfig, MAX_ENCODED};
+use mayfly_core::runner::jit::{JitConfig, JitError, MAX_ENCODED};
 
 /// How often a file that is to appear is looked for.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -26,12 +30,63 @@ pub enum JitSource {
     Dropped(PathBuf),
 }
 
+/// Why there is no JIT configuration.
+#[derive(Debug, Error)]
+pub enum JitSourceError {
+    /// Where it should be cannot be read.
+    #[error("cannot read the JIT configuration from {from}: {error}")]
+    Unreadable {
+        /// Where it should be.
+        from: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// What is there is none.
+    #[error("{from} is not a usable JIT configuration: {error}")]
+    Unusable {
+        /// Where it is.
+        from: String,
+        /// What is wrong with it.
+        error: JitError,
+    },
+    /// The instance's parameter was not read.
+    #[error(transparent)]
+    Parameter(Box<ParameterError>),
+}
+
+impl From<ParameterError> for JitSourceError {
+    fn from(error: ParameterError) -> Self {
+        Self::Parameter(Box::new(error))
+    }
+}
+
+impl JitSourceError {
+    /// What that is for the run.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unreadable { .. } | Self::Unusable { .. } => Outcome::JitConfigInvalid,
+            Self::Parameter(error) => error.outcome(),
+        }
+    }
+}
+
+/// Gets and checks an instance's JIT configuration from its parameter; the lifecycle waits no longer than `left`.
+///
+/// # Errors
+/// What is wrong.
+pub async fn fetch_parameter(ec2: &Ec2, left: Duration) -> Result<JitConfig, JitSourceError> {
+    let text = ec2.fetch_jit_config(left).await?;
+    JitConfig::decode(text.expose_secret())
+        .map_err(|error| JitSourceError::Unusable { from: "the parameter's value".to_owned(), error })
+}
+
 /// Gets and checks the JIT configuration. Waits for a dropped file without end; the lifecycle keeps the deadline.
 ///
 /// # Errors
-/// The run's outcome, and what is wrong in words.
-pub async fn fetch(source: &JitSource) -> Result<JitConfig, (Outcome, String)> {
-    let (name, read) = match source {
+/// What is wrong.
+pub async fn fetch(source: &JitSource) -> Result<JitConfig, JitSourceError> {
+    let (from, read) = match source {
         JitSource::Stdin => ("standard input".to_owned(), in_a_thread(|| bounded(io::stdin())).await),
         JitSource::File(path) => {
             let path = path.clone();
@@ -39,9 +94,11 @@ pub async fn fetch(source: &JitSource) -> Result<JitConfig, (Outcome, String)> {
         }
         JitSource::Dropped(path) => (path.display().to_string(), wait_for(path).await),
     };
-    let invalid = |detail: String| (Outcome::JitConfigInvalid, detail);
-    let text = read.map_err(|error| invalid(format!("cannot read the JIT configuration from {name}: {error}")))?;
-    JitConfig::decode(&text).map_err(|error| invalid(format!("{name} is not a usable JIT configuration: {error}")))
+    match read.map(|text| JitConfig::decode(&text)) {
+        Ok(Ok(config)) => Ok(config),
+        Ok(Err(error)) => Err(JitSourceError::Unusable { from, error }),
+        Err(error) => Err(JitSourceError::Unreadable { from, error }),
+    }
 }
 
 /// Deletes a dropped file. What a person gave on the command line is the person's.

@@ -7,6 +7,7 @@
 //! - [`daemon`] acts: the loop that owns the state, its journal, and the performer of effects;
 //! - [`runner`] knows GitHub's runner: its files, its processes, and what can be seen of it;
 //! - [`systemd`] is PID 1, which owns the runner's unit on a machine that has one;
+//! - [`notices`] hears what EC2 and the Auto Scaling group announce;
 //! - [`docker`] looks at the host's Docker daemon, and clears up in it after a killed job;
 //! - [`control`] talks to people's commands and to the job's hooks;
 //! - [`doctor`] checks each promise on a machine and says what holds;
@@ -21,6 +22,7 @@ pub mod doctor;
 pub mod host;
 pub mod jit_source;
 pub mod log;
+pub mod notices;
 pub mod platform;
 pub mod runner;
 pub mod systemd;

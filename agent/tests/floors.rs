@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. Each may import those before it, and nothing after it.
-const FLOORS: [&str; 13] = [
+const FLOORS: [&str; 14] = [
     "base",
     "systemd",
     "host",
     "docker",
     "platform",
     "jit_source",
+    "notices",
     "runner",
     "log",
     "control",

@@ -1,5 +1,6 @@
 //! What everybody needs, and what needs nobody: the ground floor of the agent.
 
+pub mod backoff;
 pub mod cgroup;
 pub mod clock;
 pub mod durable;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use thiserror::Error;
 use tracing::warn;
 
 use super::{environment, exit, fail};
@@ -14,7 +15,9 @@ use crate::daemon::signals::Signals;
 use crate::daemon::{CannotBegin, RunResult, live};
 use crate::jit_source::JitSource;
 use crate::log;
+use crate::notices::Notices;
 use crate::platform::ec2::{Ec2, Ec2Settings};
+use crate::platform::imds::ImdsError;
 use crate::runner::process::RunnerProcess;
 use crate::runner::supervisor as runner;
 use crate::runner::unit::RunnerUnit;
@@ -55,7 +58,18 @@ pub(super) fn beside(config: Option<&Path>) -> Option<PathBuf> {
     std::path::absolute(config?).ok()?.parent().map(Path::to_owned)
 }
 
-async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Settings, String> {
+/// Why a run has no settings.
+#[derive(Debug, Error)]
+pub(super) enum NoSettings {
+    /// The environment names a metadata endpoint that is none.
+    #[error(transparent)]
+    Metadata(#[from] ImdsError),
+    /// The kernel does not say which machine or boot this is.
+    #[error("cannot discover which machine this is: {0}")]
+    Machine(std::io::Error),
+}
+
+async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Settings, NoSettings> {
     let (binding, platform) = match config.platform {
         Platform::Local => (Binding::local(), settings::Platform::Local(JitSource::Dropped(config.jit.file.clone()))),
         Platform::Ec2 => discover(config).await?,
@@ -70,7 +84,7 @@ async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Setting
     }
     Ok(Settings {
         policy,
-        binding: binding.map_err(|error| format!("cannot discover which machine this is: {error}"))?,
+        binding: binding.map_err(NoSettings::Machine)?,
         docker: config.docker,
         host: config.host,
         supervisor: match manager {
@@ -116,7 +130,7 @@ async fn agreed_lifetime(manager: &Manager, configured: Duration) -> Duration {
 
 /// Who this instance is. A journal of this boot knows it already: then the metadata service gets a moment only, since a
 /// job may be running that wants to be watched.
-async fn discover(config: &Config) -> Result<(std::io::Result<Binding>, settings::Platform), String> {
+async fn discover(config: &Config) -> Result<(std::io::Result<Binding>, settings::Platform), ImdsError> {
     let known = Journal::binding_of_this_boot(&config.state_directory);
     let budget = if known.is_some() { REMEMBERED_BUDGET.min(config.limits.booting) } else { config.limits.booting };
     let ec2 = Ec2::discover(
@@ -126,7 +140,6 @@ async fn discover(config: &Config) -> Result<(std::io::Result<Binding>, settings
             poweroff: config.terminate.poweroff,
             poweroff_command: config.terminate.poweroff_command.clone(),
             method: config.limits.terminating,
-            spot_poll: config.interruption.spot_poll,
             launch_hook: config.autoscaling.launch_hook.clone(),
             termination_hook: config.autoscaling.termination_hook.clone(),
         },
@@ -139,7 +152,9 @@ async fn discover(config: &Config) -> Result<(std::io::Result<Binding>, settings
         (None, Some(id)) => Binding::of(id.as_str()),
         (None, None) => Binding::unknown(),
     };
-    Ok((binding, settings::Platform::Ec2(Arc::new(ec2))))
+    let ec2 = Arc::new(ec2);
+    let notices = Arc::new(Notices::new(Arc::clone(&ec2), config.interruption.spot_poll));
+    Ok((binding, settings::Platform::Ec2 { ec2, notices }))
 }
 
 /// Another user cannot reach into the state directory, so what the runner needs is elsewhere then.
@@ -155,7 +170,7 @@ pub(super) fn paths_in(state: &Path) -> Paths {
 }
 
 /// Makes a run on a runtime of its own. An exit code instead of a record says that it could not begin.
-pub(super) fn run_blocking(settings: impl Future<Output = Result<Settings, String>>) -> Result<RunResult, u8> {
+pub(super) fn run_blocking(settings: impl Future<Output = Result<Settings, NoSettings>>) -> Result<RunResult, u8> {
     let failed = |error: &dyn std::fmt::Display| fail(exit::SOFTWARE, format_args!("the agent cannot begin: {error}"));
     let signals = Signals::catch().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;

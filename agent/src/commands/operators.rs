@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::{AgentAddress, exit, fail, print};
 use crate::control::Request;
 use crate::control::operators::{Answer, Order};
@@ -73,11 +75,19 @@ impl Common {
     }
 }
 
+/// Why an argument is not taken for a duration.
+#[derive(Debug, Error)]
+enum DurationError {
+    #[error("must be a second or longer")]
+    TooShort,
+    #[error("not a duration such as 30m or 2h: {0}")]
+    NotADuration(#[from] humantime::DurationError),
+}
+
 /// Whole seconds, and at least one.
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.as_secs() > 0 => Ok(duration),
-        Ok(_) => Err("must be a second or longer".to_owned()),
-        Err(error) => Err(format!("not a duration such as 30m or 2h: {error}")),
+fn duration(text: &str) -> Result<Duration, DurationError> {
+    match humantime::parse_duration(text)? {
+        duration if duration.as_secs() > 0 => Ok(duration),
+        _ => Err(DurationError::TooShort),
     }
 }

@@ -16,8 +16,8 @@ use crate::base::clock::time_scale;
 use crate::docker::Docker;
 use crate::platform::ec2::Ec2;
 use crate::runner::hooks::{Annotation, Annotations, Level};
-use mayfly_core::host::{Marks, Sample, Thresholds, Warning, WarningKind, WatchedPath};
-use mayfly_core::lifecycle::{Event, Outcome, Time};
+use mayfly_core::host::{Marks, Sample, Thresholds, Unfit, Warning, WarningKind, WatchedPath};
+use mayfly_core::lifecycle::{Event, Time};
 
 /// How often the machine is looked at. A poll takes a fraction of a millisecond.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -110,8 +110,8 @@ impl HostWatch {
         loop {
             match self.0.settings.thresholds.unfit(&self.sample().await) {
                 None => return Ok(()),
-                Some((Outcome::ClockSkew, _)) if Instant::now() < timeout => sleep(scaled(INTERVAL)).await,
-                Some((outcome, detail)) => return Err(Event::NotFit { outcome, detail }),
+                Some(Unfit::ClockSkew { .. }) if Instant::now() < timeout => sleep(scaled(INTERVAL)).await,
+                Some(unfit) => return Err(Event::NotFit { outcome: unfit.outcome(), detail: unfit.to_string() }),
             }
         }
     }

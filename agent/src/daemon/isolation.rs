@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::time::sleep;
 use tracing::{error, warn};
 
 use super::host::HostWatch;
 use crate::runner::request::NotStarted;
-use crate::systemd::{ISOLATION, Manager, PROBE, SystemdError};
+use crate::systemd::{ISOLATION, JobResult, Manager, PROBE, SystemdError};
 use mayfly_core::host::WarningKind;
 use mayfly_core::lifecycle::{Exit, Outcome};
 
@@ -28,7 +29,7 @@ const PUT_BACK: i32 = 3;
 const GONE: i32 = 4;
 
 /// What is known of the rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Rules {
     /// As they were loaded.
     InForce,
@@ -37,34 +38,51 @@ enum Rules {
     /// They are not, and nothing helps.
     Gone,
     /// Nobody knows: systemd or nft did not say.
-    Unknown(String),
+    Unknown(SystemdError),
+}
+
+/// Why no job may run: it may get what no job may have.
+#[derive(Debug, Error)]
+pub(super) enum NotIsolated {
+    /// The instance's credentials can be got, or that they cannot could not be tried.
+    #[error("jobs could reach the instance's credentials, or it could not be tried that they cannot: {0}")]
+    Probe(SystemdError),
+    /// The rules are not in force.
+    #[error("the rules of isolation.nft are gone and cannot be put back")]
+    RulesGone,
+    /// Nobody knows whether they are.
+    #[error("it could not be seen that the rules are in force: {0}")]
+    RulesUnknown(SystemdError),
+}
+
+impl From<NotIsolated> for NotStarted {
+    fn from(error: NotIsolated) -> Self {
+        Self { outcome: Outcome::IsolationBroken, detail: error.to_string() }
+    }
 }
 
 /// Tries, as the job's user, to get what no job may have.
 ///
 /// # Errors
 /// It can be got, or that it cannot could not be tried.
-pub(super) async fn blocked(manager: Option<&Manager>) -> Result<(), String> {
+pub(super) async fn blocked(manager: Option<&Manager>) -> Result<(), NotIsolated> {
     let Some(manager) = manager else { return Ok(()) };
-    manager.start(PROBE, TIMEOUT).await.map_err(|error| {
-        format!("jobs could reach the instance's credentials, or it could not be tried that they cannot: {error}")
-    })
+    manager.start(PROBE, TIMEOUT).await.map_err(NotIsolated::Probe)
 }
 
 /// The last check before the one start: the way is checked once more, and the rules must be in force.
 ///
 /// # Errors
 /// Then nothing may start.
-pub(super) async fn before_start(manager: &Manager, host: &HostWatch) -> Result<(), NotStarted> {
-    let broken = |detail: String| NotStarted { outcome: Outcome::IsolationBroken, detail };
+pub(super) async fn before_start(manager: &Manager, host: &HostWatch) -> Result<(), NotIsolated> {
     let (blocked, rules) = tokio::join!(blocked(Some(manager)), rules(manager));
     match rules {
         Rules::InForce => {}
         Rules::PutBack => told_back(host),
-        Rules::Gone => return Err(broken("the rules of isolation.nft are gone and cannot be put back".to_owned())),
-        Rules::Unknown(why) => return Err(broken(format!("it could not be seen that the rules are in force: {why}"))),
+        Rules::Gone => return Err(NotIsolated::RulesGone),
+        Rules::Unknown(why) => return Err(NotIsolated::RulesUnknown(why)),
     }
-    blocked.map_err(broken)
+    blocked
 }
 
 /// Looks again and again while there is a runner, and says what is wrong; a job is not stopped for it.
@@ -101,20 +119,22 @@ fn told_back(host: &HostWatch) {
 async fn rules(manager: &Manager) -> Rules {
     match manager.start(ISOLATION, TIMEOUT).await {
         Ok(()) => Rules::InForce,
+        // A job whose end was not heard may still be under way: its unit's last exit is of another look.
+        Err(error @ SystemdError::Job { result: JobResult::Cut, .. }) => Rules::Unknown(error),
         Err(error @ SystemdError::Job { .. }) => match manager.status(ISOLATION).await {
-            Ok(status) => judge(status.exit, &error.to_string()),
-            Err(silent) => Rules::Unknown(silent.to_string()),
+            Ok(status) => judge(status.exit, error),
+            Err(silent) => Rules::Unknown(silent),
         },
-        Err(error) => Rules::Unknown(error.to_string()),
+        Err(error) => Rules::Unknown(error),
     }
 }
 
 /// What the unit's exit says. Only its own two words count: a unit that was killed, or had no time, has seen nothing.
-fn judge(exit: Option<Exit>, failure: &str) -> Rules {
+fn judge(exit: Option<Exit>, failure: SystemdError) -> Rules {
     match exit {
         Some(Exit::Code(PUT_BACK)) => Rules::PutBack,
         Some(Exit::Code(GONE)) => Rules::Gone,
-        _ => Rules::Unknown(failure.to_owned()),
+        _ => Rules::Unknown(failure),
     }
 }
 
@@ -124,10 +144,11 @@ mod tests {
 
     #[test]
     fn only_a_poll_that_was_made_says_that_the_rules_are_gone() {
-        assert_eq!(judge(Some(Exit::Code(PUT_BACK)), "failed"), Rules::PutBack);
-        assert_eq!(judge(Some(Exit::Code(GONE)), "failed"), Rules::Gone);
+        let failed = || SystemdError::Job { verb: "start", unit: ISOLATION.to_owned(), result: JobResult::Failed };
+        assert!(matches!(judge(Some(Exit::Code(PUT_BACK)), failed()), Rules::PutBack));
+        assert!(matches!(judge(Some(Exit::Code(GONE)), failed()), Rules::Gone));
         for exit in [None, Some(Exit::Code(5)), Some(Exit::Signal(9)), Some(Exit::Code(203))] {
-            assert_eq!(judge(exit, "failed"), Rules::Unknown("failed".to_owned()), "{exit:?} is taken for an answer");
+            assert!(matches!(judge(exit, failed()), Rules::Unknown(_)), "{exit:?} is taken for an answer");
         }
     }
 }

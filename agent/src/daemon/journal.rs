@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use tracing::{debug, warn};
 
 use mayfly_core::lifecycle::{State, Time};
@@ -57,6 +58,26 @@ pub enum Replay {
     Unreadable,
 }
 
+/// Why a journal is not readable or a state change not durable.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// It may be this instance's, and nobody knows.
+    #[error("it names an instance, and this one could not discover who it is")]
+    Unidentified,
+    /// It could not be made ready, and so cannot be appended to.
+    #[error("the journal could not be opened")]
+    NotOpen,
+    /// Something else is in its place.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// A line of it cannot be read, or not be made.
+    #[error("{0}")]
+    Line(#[from] serde_json::Error),
+    /// The operating system said no.
+    #[error("{0}")]
+    Os(#[from] io::Error),
+}
+
 /// The journal of one run.
 #[derive(Debug)]
 pub struct Journal {
@@ -90,7 +111,7 @@ impl Journal {
     fn replay(&mut self, binding: &Binding) -> Replay {
         let content = match read_bounded(&self.path) {
             Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Replay::Nothing,
+            Err(JournalError::Os(error)) if error.kind() == io::ErrorKind::NotFound => return Replay::Nothing,
             Err(error) => {
                 self.set_aside(&format!("unreadable: {error}"));
                 return Replay::Unreadable;
@@ -135,9 +156,9 @@ impl Journal {
         }
     }
 
-    fn try_prepare(&mut self, binding: &Binding, replay: &Replay) -> io::Result<()> {
+    fn try_prepare(&mut self, binding: &Binding, replay: &Replay) -> Result<(), JournalError> {
         if self.kept {
-            return Err(io::Error::other("it names an instance, and this one could not discover who it is"));
+            return Err(JournalError::Unidentified);
         }
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
         if !matches!(replay, Replay::ThisBoot(_)) {
@@ -150,20 +171,20 @@ impl Journal {
         if self.end == 0 {
             self.append_line(binding)?;
         }
-        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        Ok(File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()?)
     }
 
     /// Appends a state change, durably.
     ///
     /// # Errors
     /// It is not durable. The journal is as it was before, and later appends may succeed.
-    pub fn append(&mut self, entry: &Entry) -> io::Result<()> {
+    pub fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
         self.append_line(entry)
     }
 
-    fn append_line(&mut self, line: &impl Serialize) -> io::Result<()> {
+    fn append_line(&mut self, line: &impl Serialize) -> Result<(), JournalError> {
         if self.file.is_none() {
-            return Err(io::Error::other("the journal could not be opened"));
+            return Err(JournalError::NotOpen);
         }
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
@@ -179,7 +200,7 @@ impl Journal {
                 Err(error) => return Err(error),
             }
         }
-        let file = self.file.as_ref().ok_or_else(|| io::Error::other("the journal could not be opened"))?;
+        let file = self.file.as_ref().ok_or(JournalError::NotOpen)?;
         // At a remembered place: a line that was written in part is overwritten by the next.
         let written = file.write_all_at(&bytes, self.end).and_then(|()| {
             let tail = self.end + bytes.len() as u64;
@@ -194,9 +215,11 @@ impl Journal {
 
     /// Replaces the journal by what still matters of it, and this line. Whoever reads it after a crash finds the one or the
     /// other, never a mixture.
-    fn rewrite(&mut self, last: &[u8]) -> io::Result<()> {
+    fn rewrite(&mut self, last: &[u8]) -> Result<(), JournalError> {
         let content = read_bounded(&self.path)?;
-        let written = content.get(..usize::try_from(self.end).unwrap_or(0)).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let written = content
+            .get(..usize::try_from(self.end).unwrap_or(0))
+            .ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
         let mut lines = written.split_inclusive(|byte| *byte == b'\n');
         let mut kept = lines.next().unwrap_or_default().to_vec();
         let (mut phase, mut phases) = ("", 0);
@@ -217,7 +240,7 @@ impl Journal {
         file.sync_all()?;
         fs::rename(&beside, &self.path)?;
         (self.file, self.end, self.rewritten_at) = (Some(file), end, end.max(REWRITTEN_AT / 2) + REWRITTEN_AT / 2);
-        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        Ok(File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()?)
     }
 
     /// Keeps the journal of a finished run beside the next one's.
@@ -238,10 +261,10 @@ impl Journal {
     }
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+fn read_bounded(path: &Path) -> Result<Vec<u8>, JournalError> {
     let file = File::open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+        return Err(JournalError::NotAFile);
     }
     let mut content = Vec::new();
     file.take(LONGEST).read_to_end(&mut content)?;

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 use tracing::warn;
 
+use super::isolation;
 use super::performer::Budget;
 use super::settings::Platform;
-use super::{isolation, notices};
 use crate::base::clock;
 use crate::base::seen::Seen;
-use crate::jit_source::{self, JitSource};
+use crate::jit_source::{self, JitSource, JitSourceError};
+use crate::notices::Notices;
 use crate::platform::ec2::Ec2;
 use crate::platform::tags::{Tags, tagger};
 use crate::systemd::Manager;
@@ -37,11 +37,10 @@ pub(super) struct OnEc2 {
     wanted: watch::Sender<Tags>,
     tagging: JoinHandle<()>,
     deletion: Option<JoinHandle<()>>,
-    /// This process has asked who the machine is, and looked at some of the notices then.
-    fresh: bool,
     /// The last question who the machine is.
     asking: Option<JoinHandle<()>>,
-    notices: Option<JoinHandle<()>>,
+    notices: Arc<Notices>,
+    watching: Option<JoinHandle<()>>,
     /// Keeps the group's termination waiting.
     delay: Option<JoinHandle<()>>,
     /// The last answer to the group's launch hook.
@@ -52,7 +51,7 @@ impl InstanceTasks {
     pub(super) fn new(platform: Platform) -> Self {
         match platform {
             Platform::Local(source) => Self::Local(source),
-            Platform::Ec2(ec2) => {
+            Platform::Ec2 { ec2, notices } => {
                 let (wanted, tagging) = tagger(Arc::clone(&ec2));
                 Self::Ec2(OnEc2 {
                     ec2,
@@ -60,9 +59,9 @@ impl InstanceTasks {
                     wanted,
                     tagging,
                     deletion: None,
-                    fresh: false,
                     asking: None,
-                    notices: None,
+                    notices,
+                    watching: None,
                     delay: None,
                     launch: None,
                 })
@@ -72,15 +71,15 @@ impl InstanceTasks {
 
     /// Tells who the machine is; at a shutdown patiently, and without a probe, which nobody starts any more.
     pub(super) fn identify(&mut self, probe: Option<Manager>, shutdown: bool, events: mpsc::Sender<Seen>) {
-        let ec2 = self.ec2();
-        if let Self::Ec2(on) = self {
-            on.fresh = true;
-        }
+        let notices = match self {
+            Self::Local(_) => None,
+            Self::Ec2(on) => Some(Arc::clone(&on.notices)),
+        };
         let asking = tokio::spawn(async move {
             let who = async {
-                match &ec2 {
-                    Some(ec2) if shutdown => ec2.identify_at_shutdown().await,
-                    Some(ec2) => ec2.identify().await,
+                match &notices {
+                    Some(notices) if shutdown => notices.identify_at_shutdown().await,
+                    Some(notices) => notices.identify().await,
                     // A machine that no cloud gave a name is what it is.
                     None => Event::Identified(Identity { target: Target::Absent, launched: None, notice: None }),
                 }
@@ -91,7 +90,7 @@ impl InstanceTasks {
                 (Ok(()), _) => who,
                 // Then it proves nothing: nothing is started any more.
                 (Err(_), Some(manager)) if manager.is_stopping().await.unwrap_or(false) => Event::Stop(Stop::Shutdown),
-                (Err(detail), _) => Event::NotIsolated { detail },
+                (Err(error), _) => Event::NotIsolated { detail: error.to_string() },
             };
             let _ = events.send(Seen::Event(event)).await;
         });
@@ -104,8 +103,8 @@ impl InstanceTasks {
 
     pub(super) fn watch_notices(&mut self, events: &mpsc::Sender<Seen>) {
         if let Self::Ec2(on) = self {
-            let watch = || tokio::spawn(notices::watch(Arc::clone(&on.ec2), on.fresh, events.clone()));
-            on.notices.get_or_insert_with(watch);
+            let (notices, events) = (Arc::clone(&on.notices), events.clone());
+            on.watching.get_or_insert_with(|| tokio::spawn(async move { notices.watch(events).await }));
         }
     }
 
@@ -145,7 +144,7 @@ impl InstanceTasks {
     pub(super) fn fetch(
         &self,
         left: Duration,
-    ) -> impl Future<Output = Result<JitConfig, (Outcome, String)>> + Send + 'static {
+    ) -> impl Future<Output = Result<JitConfig, JitSourceError>> + Send + 'static {
         let source = match self {
             Self::Local(source) => Ok(source.clone()),
             Self::Ec2(on) => Err(Arc::clone(&on.ec2)),
@@ -153,13 +152,7 @@ impl InstanceTasks {
         async move {
             match source {
                 Ok(source) => jit_source::fetch(&source).await,
-                Err(ec2) => {
-                    let text = ec2.fetch_jit_config(left).await?;
-                    JitConfig::decode(text.expose_secret()).map_err(|error| {
-                        let detail = format!("the parameter's value is not a usable JIT configuration: {error}");
-                        (Outcome::JitConfigInvalid, detail)
-                    })
-                }
+                Err(ec2) => jit_source::fetch_parameter(&ec2, left).await,
             }
         }
     }
@@ -207,7 +200,7 @@ impl InstanceTasks {
             }
             Phase::Busy { .. } => on.tag([(TagKey::Phase, "busy".to_owned())]),
             Phase::Terminating { .. } | Phase::Ended { .. } => {
-                for task in [on.notices.take(), on.delay.take()].into_iter().flatten() {
+                for task in [on.watching.take(), on.delay.take()].into_iter().flatten() {
                     task.abort();
                 }
             }

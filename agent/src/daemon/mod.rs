@@ -9,7 +9,6 @@ mod host;
 mod isolation;
 pub mod journal;
 mod machine;
-mod notices;
 pub mod performer;
 pub mod progress;
 mod record;

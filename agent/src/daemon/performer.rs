@@ -215,7 +215,7 @@ impl Performer {
         self.fetch = Some(tokio::spawn(async move {
             let fetched = host.guard(fetching).await;
             let unspent = |config| launch::not_spent(&traces, config);
-            let event = match fetched.map(|fetched| fetched.and_then(unspent)) {
+            let event = match fetched.map(|fetched| fetched.map_err(launch::JitConfigError::from).and_then(unspent)) {
                 Err(unfit) => unfit,
                 Ok(Ok(config)) => {
                     config.unknown_names().for_each(|name| {
@@ -226,7 +226,7 @@ impl Performer {
                     let _ = decoded.send(config).await;
                     Event::JitConfigReady
                 }
-                Ok(Err((outcome, detail))) => Event::JitConfigFailed { outcome, detail },
+                Ok(Err(error)) => Event::JitConfigFailed { outcome: error.outcome(), detail: error.to_string() },
             };
             let _ = events.send(Seen::Event(event)).await;
         }));
@@ -380,7 +380,7 @@ fn host_settings(settings: &Settings, annotations: Annotations) -> HostSettings 
         ],
         docker: settings.docker != DockerMode::Off,
         ec2: match &settings.platform {
-            Platform::Ec2(ec2) => Some(Arc::clone(ec2)),
+            Platform::Ec2 { ec2, .. } => Some(Arc::clone(ec2)),
             Platform::Local(_) => None,
         },
         annotations,

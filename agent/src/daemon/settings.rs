@@ -8,6 +8,7 @@ use super::journal::Binding;
 use super::progress::Progress;
 use crate::base::paths::Paths;
 use crate::jit_source::JitSource;
+use crate::notices::Notices;
 use crate::platform::ec2::Ec2;
 use crate::runner::supervisor::Supervisor;
 use mayfly_core::config::DockerMode;
@@ -51,7 +52,12 @@ pub enum Platform {
     /// Any machine; the JIT configuration comes from here.
     Local(JitSource),
     /// An EC2 instance.
-    Ec2(Arc<Ec2>),
+    Ec2 {
+        /// The instance.
+        ec2: Arc<Ec2>,
+        /// What is announced for it.
+        notices: Arc<Notices>,
+    },
 }
 
 /// In place of the id of an instance that could not find it out.

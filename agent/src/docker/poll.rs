@@ -6,6 +6,7 @@ use tokio::sync::watch::Sender;
 use tokio::time::sleep;
 
 use super::{Docker, Health};
+use crate::base::backoff;
 use crate::base::clock;
 use mayfly_core::config::DockerMode;
 use mayfly_core::lifecycle::Time;
@@ -69,7 +70,7 @@ pub async fn watch(docker: Docker, mode: DockerMode, states: Sender<Option<State
 
 fn pause(health: &Health, mode: DockerMode) -> Duration {
     let unneeded = *health == Health::Absent && mode == DockerMode::IfPresent;
-    if health.is_answer() || unneeded { RESTING.mul_f64(0.8 + 0.4 * fastrand::f64()) } else { SEARCHING }
+    if health.is_answer() || unneeded { backoff::give_or_take(0.2, RESTING, fastrand::f64()) } else { SEARCHING }
 }
 
 #[cfg(test)]

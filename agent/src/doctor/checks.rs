@@ -1,8 +1,10 @@
 //! Running programs with a deadline, as ourselves or as a job would.
 
+use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::process::Command;
 
 use super::{Machine, SHUT};
@@ -38,26 +40,44 @@ impl Ran {
     }
 }
 
+/// Why a program has nothing to say.
+#[derive(Debug, Error)]
+pub(super) enum NotRun {
+    #[error("there is nothing to run")]
+    Nothing,
+    #[error("{program} cannot be run: {error}")]
+    NotStarted { program: String, error: io::Error },
+    /// It ran, and how it ended is not known.
+    #[error("{program}: {error}")]
+    Lost { program: String, error: io::Error },
+    #[error("{command} did not end within {within:?}")]
+    Timeout { command: String, within: Duration },
+}
+
 /// Runs a program.
 ///
 /// # Errors
-/// It could not be started or did not end in time, in one sentence.
-pub(super) async fn run(arguments: &[&str], timeout: Duration) -> Result<Ran, String> {
-    let Some((program, rest)) = arguments.split_first() else { return Err("there is nothing to run".to_owned()) };
-    let mut command = Command::new(program);
+/// It could not be started or did not end in time.
+pub(super) async fn run(arguments: &[&str], timeout: Duration) -> Result<Ran, NotRun> {
+    let Some((program, rest)) = arguments.split_first() else { return Err(NotRun::Nothing) };
+    let program = (*program).to_owned();
+    let mut command = Command::new(&program);
     command.args(rest).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // `sbin` is in nobody's PATH but root's.
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/usr/bin:/sbin:/bin")).kill_on_drop(true);
-    let child = command.spawn().map_err(|error| format!("{program} cannot be run: {error}"))?;
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return Err(NotRun::NotStarted { program, error }),
+    };
     match tokio::time::timeout(timeout, child.wait_with_output()).await {
         Ok(Ok(output)) => Ok(Ran {
             code: output.status.code(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         }),
-        Ok(Err(error)) => Err(format!("{program}: {error}")),
-        Err(_) => Err(format!("{} did not end within {timeout:?}", arguments.join(" "))),
+        Ok(Err(error)) => Err(NotRun::Lost { program, error }),
+        Err(_) => Err(NotRun::Timeout { command: arguments.join(" "), within: timeout }),
     }
 }
 
@@ -65,7 +85,7 @@ pub(super) async fn run(arguments: &[&str], timeout: Duration) -> Result<Ran, St
 ///
 /// # Errors
 /// Those of [`run`].
-pub(super) async fn as_job(machine: &Machine, arguments: &[&str], timeout: Duration) -> Result<Ran, String> {
+pub(super) async fn as_job(machine: &Machine, arguments: &[&str], timeout: Duration) -> Result<Ran, NotRun> {
     let user = format!("User={}", machine.config.runner.user);
     let slice = format!("Slice={JOBS}");
     // The unit goes away by itself, even if this process is killed.
@@ -91,14 +111,14 @@ pub(super) enum Probed {
 }
 
 impl Probed {
-    pub(super) fn of(ran: Result<Ran, String>) -> Self {
+    pub(super) fn of(ran: Result<Ran, NotRun>) -> Self {
         match ran {
             Ok(ran) if ran.succeeded() || ran.code == Some(i32::from(SHUT)) => Self::Shut,
             Ok(ran) if ran.code == Some(i32::from(exit::PERMISSION)) => {
                 Self::Reached(ran.err.trim().trim_start_matches("mayfly: ").to_owned())
             }
             Ok(ran) => Self::Failed(ran.last_words()),
-            Err(why) => Self::Failed(why),
+            Err(error) => Self::Failed(error.to_string()),
         }
     }
 }
@@ -117,7 +137,7 @@ mod tests {
             let probed = Probed::of(Ok(ran(code, "Failed to start")));
             assert!(matches!(probed, Probed::Failed(_)), "{code:?} counts as {probed:?}");
         }
-        assert!(matches!(Probed::of(Err("not found".to_owned())), Probed::Failed(_)));
+        assert!(matches!(Probed::of(Err(NotRun::Nothing)), Probed::Failed(_)));
         assert_eq!(Probed::of(Ok(ran(Some(0), ""))), Probed::Shut);
         assert_eq!(Probed::of(Ok(ran(Some(i32::from(SHUT)), ""))), Probed::Shut);
         assert_eq!(Probed::of(Ok(ran(Some(77), "mayfly: it answered\n"))), Probed::Reached("it answered".to_owned()));
@@ -127,7 +147,10 @@ mod tests {
     async fn a_program_that_hangs_is_given_up_at_its_deadline() {
         let begun = std::time::Instant::now();
         let ran = run(&["sleep", "100"], Duration::from_millis(50)).await;
-        assert!(matches!(&ran, Err(why) if why.contains("sleep 100 did not end")), "{ran:?}");
+        assert!(
+            matches!(&ran, Err(error @ NotRun::Timeout { .. }) if error.to_string().contains("sleep 100 did not end")),
+            "{ran:?}"
+        );
         assert!(begun.elapsed() < SHORT, "it was waited for longer than anybody would");
     }
 }

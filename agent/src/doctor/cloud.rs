@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::{Finding, Machine};
 use crate::platform::aws::instance::{Behavior, shutdown_behavior};
-use crate::platform::aws::{Aws, AwsSettings};
-use crate::platform::imds::{ImdsSettings, InstanceId};
+use crate::platform::aws::{Aws, AwsSettings, CallError, SettingsError};
+use crate::platform::imds::{ImdsError, ImdsSettings, InstanceId, NotAnInstanceId};
 use crate::platform::power::is_ec2;
 use mayfly_core::config::Platform;
 
@@ -50,23 +52,36 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     ]
 }
 
-async fn shutdown(machine: &Machine) -> Result<Finding, String> {
-    let id: InstanceId = machine
-        .instance()
-        .ok_or("no running agent says which instance this is")?
-        .parse()
-        .map_err(|_| "the running agent names no instance".to_owned())?;
+/// Why EC2 was not asked, or did not answer.
+#[derive(Debug, Error)]
+enum NotAsked {
+    #[error("no running agent says which instance this is")]
+    NoAgent,
+    #[error("the running agent names no instance")]
+    NoInstance(#[from] NotAnInstanceId),
+    #[error(transparent)]
+    Metadata(#[from] ImdsError),
+    #[error(
+        "the role's credentials are blocked from this process as from a job; with AWS_REGION, AWS_ACCESS_KEY_ID and \
+         AWS_SECRET_ACCESS_KEY in the environment it would be asked"
+    )]
+    NoCredentials,
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+async fn shutdown(machine: &Machine) -> Result<Finding, NotAsked> {
+    let id: InstanceId = machine.instance().ok_or(NotAsked::NoAgent)?.parse()?;
     let region = std::env::var("AWS_REGION").unwrap_or_default();
-    let imds = ImdsSettings::from_environment().map_err(|error| error.to_string())?;
+    let imds = ImdsSettings::from_environment()?;
     let settings = AwsSettings::from_environment(&region, &imds);
     if region.is_empty() || settings.credentials.is_none() {
-        return Err("the role's credentials are blocked from this process as from a job; with AWS_REGION, \
-                    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment it would be asked"
-            .to_owned());
+        return Err(NotAsked::NoCredentials);
     }
-    let aws = Aws::new(settings).map_err(|error| error.to_string())?;
-    let behavior = shutdown_behavior(&aws, &id, TIMEOUT).await.map_err(|error| error.to_string())?;
-    Ok(match behavior {
+    let aws = Aws::new(settings)?;
+    Ok(match shutdown_behavior(&aws, &id, TIMEOUT).await? {
         Behavior::Terminate => Finding::holds("cloud.shutdown", "a power-off terminates the instance"),
         Behavior::Stop | Behavior::Other(_) => Finding::broken(
             "cloud.shutdown",

@@ -1,7 +1,7 @@
 //! The way to the instance's credentials from containers and builds, tried with an image made of this program and the
 //! libraries it is linked with: no network, no registry, nothing left behind.
 
-use super::checks::{LONG, Probed, Ran, SHORT, as_job, run};
+use super::checks::{LONG, NotRun, Probed, Ran, SHORT, as_job, run};
 use super::isolation::probed;
 use super::{Finding, Machine, SHUT};
 use crate::base::exit;
@@ -32,7 +32,7 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     const NAME: &str = "isolation.docker";
     let health = match Docker::from_environment() {
         Ok(docker) => docker.probe(SHORT).await,
-        Err(error) => return vec![Finding::not_tried(NAME, error.to_string(), "")],
+        Err(error) => return vec![Finding::not_tried(NAME, error, "")],
     };
     if !health.is_answer() {
         return vec![Finding::not_tried(NAME, format!("no containers: Docker is {health}"), "")];
@@ -103,10 +103,10 @@ fn in_slice(ran: &Ran) -> Option<Finding> {
 }
 
 /// What a build whose only step is the probe says. The classic builder and BuildKit word it differently.
-fn built(ran: Result<Ran, String>) -> Probed {
+fn built(ran: Result<Ran, NotRun>) -> Probed {
     let ran = match ran {
         Ok(ran) => ran,
-        Err(why) => return Probed::Failed(why),
+        Err(error) => return Probed::Failed(error.to_string()),
     };
     let ended = |code: u8| {
         [format!("returned a non-zero code: {code}"), format!("exit code: {code}")]
@@ -121,7 +121,7 @@ fn built(ran: Result<Ran, String>) -> Probed {
 }
 
 /// What a build says that fetches from the metadata service. Any status is an answer.
-fn fetched(ran: Result<Ran, String>) -> Probed {
+fn fetched(ran: Result<Ran, NotRun>) -> Probed {
     const UNANSWERED: [&str; 9] = [
         "connection refused",
         "connection reset",
@@ -135,7 +135,7 @@ fn fetched(ran: Result<Ran, String>) -> Probed {
     ];
     const ANSWERED: [&str; 4] = ["with status", "response status", "status code", "invalid not-modified"];
     match ran {
-        Err(why) => Probed::Failed(why),
+        Err(error) => Probed::Failed(error.to_string()),
         Ok(ran) if ran.succeeded() => Probed::Reached("the daemon fetched it".to_owned()),
         Ok(ran) if ANSWERED.iter().any(|words| ran.out.contains(words)) => Probed::Reached(ran.last_words()),
         Ok(ran) if ran.out.contains("169.254.169.254") && UNANSWERED.iter().any(|words| ran.out.contains(words)) => {

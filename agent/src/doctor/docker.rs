@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::checks::SHORT;
 use super::machine::room;
-use super::units::show;
+use super::properties::show;
 use super::{Finding, Machine};
 use crate::docker::{Docker, Health};
 use crate::systemd::JOBS;

@@ -1,7 +1,7 @@
 //! The way to the instance's credentials: is it blocked for jobs, and only for them?
 
 use super::checks::{Probed, SHORT, as_job, run};
-use super::units::show;
+use super::properties::show;
 use super::{Finding, Machine, containers};
 use crate::systemd::AGENT;
 use mayfly_core::config::{Level, Platform};

@@ -22,10 +22,12 @@ mod docker;
 mod isolation;
 mod machine;
 mod promises;
+mod properties;
 mod report;
 mod runner;
 mod units;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -87,8 +89,8 @@ impl Finding {
         Self::of(name, Verdict::Warning, what, advice)
     }
 
-    fn not_tried(name: &'static str, why: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::of(name, Verdict::NotTried, why, advice)
+    fn not_tried(name: &'static str, why: impl Display, advice: impl Into<String>) -> Self {
+        Self::of(name, Verdict::NotTried, why.to_string(), advice)
     }
 }
 

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::checks::{SHORT, run};
+use super::properties::{Properties, show, value};
 use super::{Finding, Machine};
 use crate::systemd::{AGENT, DEADLINE, FAILSAFE, JOBS, PROBE, RUNNER, TARGET};
 use mayfly_core::config::Supervisor;
-
-/// A unit's properties by name.
-pub(super) type Properties = BTreeMap<String, String>;
 
 /// A shutdown that hangs is forced after this at the latest; systemd's own default is 30 minutes.
 const LONGEST_SHUTDOWN: Duration = Duration::from_secs(300);
@@ -77,30 +75,6 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     findings.push(failsafe(machine).await);
     findings.push(shutdown().await);
     findings
-}
-
-/// Asks systemd for properties of a unit.
-///
-/// # Errors
-/// It did not answer, in one sentence.
-pub(super) async fn show(unit: &str, names: &[&str]) -> Result<Properties, String> {
-    let wanted = format!("--property={}", names.join(","));
-    let ran = run(&["systemctl", "show", "--all", unit, &wanted], SHORT).await?;
-    if !ran.succeeded() {
-        return Err(format!("systemctl show {unit}: {}", ran.last_words()));
-    }
-    Ok(properties(&ran.out))
-}
-
-fn properties(text: &str) -> Properties {
-    text.lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
-}
-
-fn value<'a>(of: &'a Properties, name: &str) -> &'a str {
-    of.get(name).map_or("", String::as_str)
 }
 
 async fn enabled() -> Finding {
@@ -329,6 +303,7 @@ fn judge_shutdown(limit: &str, action: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
+    use super::super::properties::properties;
     use super::*;
 
     fn of(lines: &str) -> Properties {

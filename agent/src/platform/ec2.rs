@@ -1,6 +1,5 @@
 //! The EC2 instance this agent runs on: who it is, its JIT configuration, its tags, and its end.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -10,23 +9,15 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::aws::parameter::{self, LastAnswer};
-use super::aws::{Aws, AwsSettings, CallError, Class, Soon, group, instance};
-use super::imds::{Details, Identity, ImdsClient, ImdsError, ImdsSettings, InstanceId, Poll};
+use super::aws::{Aws, AwsSettings, Soon, group, instance};
+use super::error::{Ec2Error, ParameterError, TerminationError};
+use super::imds::{Details, Identity, ImdsClient, ImdsError, ImdsSettings, InstanceId};
 use super::power;
-use super::tags::{NotTagged, Tags};
+use super::tags::Tags;
 use crate::base::clock;
 use mayfly_core::config::PowerOff;
 use mayfly_core::contract::TagKey;
-use mayfly_core::lifecycle::{self, Event, Notice, Outcome, Target, TerminationMethod, Time};
-use mayfly_core::notices::{SPOT_ACTION, TARGET_STATE, TargetState, read_target_state};
-use mayfly_core::notices::{Source, spot_notice};
-
-/// How long looking for a notice at start may take: it delays every start, and mostly there is none.
-const NOTICE_BUDGET: Duration = Duration::from_secs(2);
-
-/// How long a shutdown waits for what the group wants, and how often it is asked: a new instance is told a moment later.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
-const SHUTDOWN_INTERVAL: Duration = Duration::from_millis(300);
+use mayfly_core::lifecycle::{Event, TerminationMethod, Time};
 
 /// How long an act off the critical path may take.
 pub(super) const ASIDE_BUDGET: Duration = Duration::from_secs(20);
@@ -43,9 +34,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 /// A clock that is off by this much, in seconds, is worth a warning.
 const CLOCK_TOLERANCE: i64 = 60;
 
-/// Why the JIT configuration did not come.
-pub(super) type Refused = (Outcome, String);
-
 /// What the configuration says about the instance.
 #[derive(Clone, Debug)]
 pub struct Ec2Settings {
@@ -59,8 +47,6 @@ pub struct Ec2Settings {
     pub poweroff_command: String,
     /// How long a method may take.
     pub method: Duration,
-    /// `interruption.spot_poll`
-    pub spot_poll: Duration,
     /// `autoscaling.launch_hook`; empty for none.
     pub launch_hook: String,
     /// `autoscaling.termination_hook`; empty for none.
@@ -75,12 +61,10 @@ pub struct Ec2 {
     identity: OnceCell<Identity>,
     soon: Mutex<Option<Soon>>,
     aws: OnceCell<Aws>,
-    unidentified: Option<String>,
+    unidentified: Option<ImdsError>,
     last_answer: LastAnswer,
     /// The parameter's name, once every part of it is known.
     pub(super) name: OnceCell<String>,
-    /// The target lifecycle state was told when it was first asked for.
-    target_told: AtomicBool,
     /// The name of the Auto Scaling group, once it was needed.
     pub(super) group: OnceCell<String>,
 }
@@ -91,26 +75,15 @@ impl Ec2 {
     ///
     /// # Errors
     /// The environment names a metadata endpoint that is none.
-    pub async fn discover(settings: Ec2Settings, budget: Duration, soon: bool) -> Result<Self, String> {
-        let imds = ImdsClient::from_environment().map_err(|error| error.to_string())?;
+    pub async fn discover(settings: Ec2Settings, budget: Duration, soon: bool) -> Result<Self, ImdsError> {
+        let imds = ImdsClient::from_environment()?;
         // What goes wrong here is told by the first call, which tries again; an agent that cannot begin ends no machine.
         let soon = if soon { aws_settings("").ok().and_then(|settings| Aws::soon(&settings).ok()) } else { None };
         let asked = Identity::fetch(&imds, budget).await;
-        let unidentified = asked.as_ref().err().map(ToString::to_string);
+        let unidentified = asked.as_ref().err().cloned();
         let identity = OnceCell::new_with(asked.ok());
-        let (aws, last_answer, name, group, target_told) = Default::default();
-        Ok(Self {
-            settings,
-            imds,
-            identity,
-            soon: Mutex::new(soon),
-            aws,
-            unidentified,
-            last_answer,
-            name,
-            target_told,
-            group,
-        })
+        let (aws, last_answer, name, group) = Default::default();
+        Ok(Self { settings, imds, identity, soon: Mutex::new(soon), aws, unidentified, last_answer, name, group })
     }
 
     /// The instance's id, if it is known.
@@ -135,58 +108,19 @@ impl Ec2 {
         .collect()
     }
 
-    /// Answers [`lifecycle::Effect::Identify`]: who this is, and whether a notice is waiting already.
-    pub async fn identify(&self) -> Event {
-        let Some(identity) = self.identity.get() else {
-            return Event::NotIdentified { detail: self.unidentified.clone().unwrap_or_default() };
-        };
-        let (spot, target) = tokio::join!(
-            self.imds.get_text(SPOT_ACTION, NOTICE_BUDGET),
-            self.imds.get_text(TARGET_STATE, NOTICE_BUDGET)
-        );
-        let (target, leaving) = wanted_of(target);
-        self.target_told.store(matches!(target, Target::Warm | Target::InService), Ordering::Relaxed);
-        let boot_time = |moment| self.boot_time(moment);
-        let notice = spot.unwrap_or_else(|error| {
-            warn!("whether there is a spot notice is not known: {error}");
-            None
-        });
-        let notice = notice.map(|body| spot_notice(&body, clock::now(), boot_time));
-        Event::Identified(lifecycle::Identity {
-            target,
-            launched: identity.pending_time.map(|moment| self.boot_time(moment)),
-            notice: notice.or(leaving),
-        })
+    /// Why the instance does not know who it is, if it does not.
+    pub(crate) fn unidentified(&self) -> Option<&ImdsError> {
+        if self.identity.initialized() { None } else { self.unidentified.as_ref() }
     }
 
-    /// The same for a shutdown, which ends the run of an instance or is its warm pool's: "nothing is told" is believed only
-    /// after a while.
-    pub async fn identify_at_shutdown(&self) -> Event {
-        let deadline = Instant::now() + self.scaled(SHUTDOWN_TIMEOUT);
-        loop {
-            let event = self.identify().await;
-            let told = !matches!(&event, Event::Identified(identity)
-                if identity.notice.is_none() && matches!(identity.target, Target::Absent | Target::Unknown));
-            if told || Instant::now() >= deadline {
-                return event;
-            }
-            tokio::time::sleep(self.scaled(SHUTDOWN_INTERVAL)).await;
-        }
+    /// When EC2 began to launch it, if that is told.
+    pub(crate) fn launched(&self) -> Option<Time> {
+        self.identity.get()?.pending_time.map(|moment| self.boot_time(moment))
     }
 
-    /// Whether the target lifecycle state was told at start. Of a new instance it is not.
-    pub(crate) fn knows_target(&self) -> bool {
-        self.target_told.load(Ordering::Relaxed)
-    }
-
-    /// One poll of a source of notices.
-    pub(crate) async fn poll(&self, source: Source) -> Poll {
-        self.imds.poll(source.path()).await
-    }
-
-    /// How often a source is looked at.
-    pub(crate) fn period(&self, source: Source) -> Duration {
-        self.scaled(source.period(self.settings.spot_poll))
+    /// The metadata service's client, for whoever asks it for something of his own.
+    pub(crate) fn metadata(&self) -> &ImdsClient {
+        &self.imds
     }
 
     /// A pause, shorter in tests.
@@ -224,17 +158,17 @@ impl Ec2 {
     /// now. What is refused until then is told as that a moment before.
     ///
     /// # Errors
-    /// The run's outcome, and what came back.
-    pub async fn fetch_jit_config(&self, left: Duration) -> Result<SecretString, Refused> {
+    /// What came back, and so the run's outcome.
+    pub async fn fetch_jit_config(&self, left: Duration) -> Result<SecretString, ParameterError> {
         let left = left.min(LONGEST_WAIT);
         let last_moment = Instant::now() + left.saturating_sub(BEFORE_THE_DEADLINE.min(left / 10));
         let name = self.parameter(last_moment.saturating_duration_since(Instant::now())).await?;
-        let aws = self.aws().await.map_err(unavailable)?;
+        let aws = self.aws().await.map_err(ParameterError::Instance)?;
         let fetched = parameter::fetch(aws, name, &self.last_answer, last_moment).await;
         if let Some(seconds) = aws.clock_difference().filter(|seconds| seconds.abs() >= CLOCK_TOLERANCE) {
             warn!("this machine's clock is {seconds} s away from AWS's; GitHub refuses a runner at 300 s");
         }
-        fetched.map(|fetched| fetched.value).map_err(|error| refused(&error))
+        Ok(fetched?.value)
     }
 
     /// AWS's clock minus this machine's in whole seconds: by the last answer of AWS, else of the metadata service.
@@ -251,9 +185,10 @@ impl Ec2 {
 
     /// Deletes the JIT configuration's parameter, however long it takes.
     pub async fn delete_jit_config(&self) {
-        let (name, aws) = match (self.parameter(Duration::MAX).await, self.aws().await) {
+        let name = self.parameter(Duration::MAX).await.map_err(ParameterError::from);
+        let (name, aws) = match (name, self.aws().await.map_err(ParameterError::Instance)) {
             (Ok(name), Ok(aws)) => (name, aws),
-            (Err((_, error)), _) | (_, Err(error)) => {
+            (Err(error), _) | (_, Err(error)) => {
                 return warn!("the spent JIT configuration cannot be deleted: {error}");
             }
         };
@@ -266,15 +201,10 @@ impl Ec2 {
     ///
     /// # Errors
     /// What came back.
-    pub async fn tag(&self, tags: &Tags) -> Result<(), NotTagged> {
-        let unknown = |detail| NotTagged { detail, refused: false };
+    pub async fn tag(&self, tags: &Tags) -> Result<(), Ec2Error> {
         let tags: Vec<(TagKey, String)> = tags.iter().map(|(key, value)| (*key, value.clone())).collect();
-        let id = self.known_id().await.map_err(unknown)?;
-        let aws = self.aws().await.map_err(unknown)?;
-        instance::tag(aws, id, &tags, ASIDE_BUDGET).await.map_err(|error| NotTagged {
-            detail: error.to_string(),
-            refused: !error.class.passes() && error.class != Class::Credentials,
-        })
+        let (id, aws) = (self.known_id().await?, self.aws().await?);
+        Ok(instance::tag(aws, id, &tags, ASIDE_BUDGET).await?)
     }
 
     /// What is learned off the critical path: the group, and whether a shutdown would only stop the machine.
@@ -295,61 +225,56 @@ impl Ec2 {
 
     /// Tries a termination method.
     pub async fn terminate(&self, method: TerminationMethod) -> Event {
-        let (mut at_min_size, tried) = (false, self.try_method(method));
-        let result = tried.await.map_err(|(detail, min_size)| {
-            at_min_size = min_size;
-            detail
-        });
-        match result {
+        match self.try_method(method).await {
             Ok(()) => {
                 info!(?method, "the termination was accepted");
                 Event::TerminationAccepted(method)
             }
-            Err(detail) => {
-                warn!(?method, "the termination failed: {detail}");
-                Event::TerminationRefused { method, at_min_size, detail }
+            Err(error) => {
+                warn!(?method, "the termination failed: {error}");
+                Event::TerminationRefused { method, at_min_size: error.is_at_min_size(), detail: error.to_string() }
             }
         }
     }
 
-    async fn try_method(&self, method: TerminationMethod) -> Result<(), (String, bool)> {
+    async fn try_method(&self, method: TerminationMethod) -> Result<(), TerminationError> {
         if method == TerminationMethod::PowerOff {
-            return power::off(self.settings.poweroff, &self.settings.poweroff_command).await.map_err(|e| (e, false));
+            return Ok(power::off(self.settings.poweroff, &self.settings.poweroff_command).await?);
         }
-        let id = self.known_id().await.map_err(|error| (error, false))?;
-        let aws = self.aws().await.map_err(|error| (error, false))?;
+        let (id, aws) = (self.known_id().await?, self.aws().await?);
         // The lifecycle's own deadline comes after this: an answer is better than none.
         let budget = self.settings.method.mul_f64(0.9);
         if method == TerminationMethod::LifecycleAction {
-            return self.finish_termination(budget).await.map_err(|error| (error, false));
+            return Ok(self.finish_termination(budget).await?);
         }
         match method {
-            TerminationMethod::AutoScaling { decrement } => group::terminate_in_group(aws, id, decrement, budget)
-                .await
-                .map_err(|error| (error.to_string(), matches!(error, group::GroupError::AtMinSize(_)))),
-            _ => instance::terminate(aws, id, budget).await.map_err(|error| (error.to_string(), false)),
+            TerminationMethod::AutoScaling { decrement } => {
+                group::terminate_in_group(aws, id, decrement, budget).await?
+            }
+            _ => instance::terminate(aws, id, budget).await.map_err(Ec2Error::from)?,
         }
+        Ok(())
     }
 
     /// The id, asked for once more if the first answer did not come.
-    pub(super) async fn known_id(&self) -> Result<&InstanceId, String> {
+    pub(super) async fn known_id(&self) -> Result<&InstanceId, Ec2Error> {
         Ok(&self.known().await?.instance_id)
     }
 
-    async fn known(&self) -> Result<&Identity, String> {
+    async fn known(&self) -> Result<&Identity, Ec2Error> {
         self.identity
             .get_or_try_init(|| Identity::fetch(&self.imds, LATE_IDENTITY_BUDGET))
             .await
-            .map_err(|error| format!("the instance does not know who it is: {error}"))
+            .map_err(Ec2Error::Unidentified)
     }
 
-    pub(super) async fn aws(&self) -> Result<&Aws, String> {
+    pub(super) async fn aws(&self) -> Result<&Aws, Ec2Error> {
         self.aws
             .get_or_try_init(|| async {
-                let settings = aws_settings(&self.known().await?.region)?;
+                let settings = aws_settings(&self.known().await?.region).map_err(Ec2Error::Metadata)?;
                 match self.soon.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     Some(soon) => Ok(Aws::from_soon(settings, soon)),
-                    None => Aws::new(settings).map_err(|error| error.to_string()),
+                    None => Ok(Aws::new(settings)?),
                 }
             })
             .await
@@ -357,8 +282,8 @@ impl Ec2 {
 }
 
 /// What the environment says, and the identity document about the region.
-fn aws_settings(region: &str) -> Result<AwsSettings, String> {
-    let imds = ImdsSettings::from_environment().map_err(|error| error.to_string())?;
+fn aws_settings(region: &str) -> Result<AwsSettings, ImdsError> {
+    let imds = ImdsSettings::from_environment()?;
     let mut settings = AwsSettings::from_environment(region, &imds);
     if let Some(scale) = clock::time_scale() {
         settings.pause_scale = scale;
@@ -366,32 +291,6 @@ fn aws_settings(region: &str) -> Result<AwsSettings, String> {
         settings.attempt_timeout = settings.attempt_timeout.mul_f64(scale.max(0.1));
     }
     Ok(settings)
-}
-
-/// What the group wants: "nothing is told" and "nobody answers" are two answers.
-fn wanted_of(answer: Result<Option<String>, ImdsError>) -> (Target, Option<Notice>) {
-    match answer.map(|text| text.map(|text| read_target_state(&text))) {
-        Ok(Some(state)) if state.is_termination() => (Target::InService, Some(Notice::GroupTerminates)),
-        Ok(Some(TargetState::Warmed(_))) => (Target::Warm, None),
-        Ok(Some(_)) => (Target::InService, None),
-        Ok(None) => (Target::Absent, None),
-        Err(error) => {
-            warn!("the target lifecycle state is not known: {error}");
-            (Target::Unknown, None)
-        }
-    }
-}
-
-pub(super) fn unavailable(detail: String) -> Refused {
-    (Outcome::ImdsUnavailable, detail)
-}
-
-fn refused(error: &CallError) -> Refused {
-    let outcome = match error.class {
-        Class::Transient => Outcome::NetworkUnreachable,
-        _ => Outcome::JitConfigDenied,
-    };
-    (outcome, error.to_string())
 }
 
 fn shifted(moment: SystemTime, seconds: i64) -> SystemTime {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::aws::Aws;
 use super::aws::group::{self, LifecycleHook};
-use super::aws::{Aws, CallError, Class};
 use super::ec2::{ASIDE_BUDGET, Ec2};
+use super::error::{Ec2Error, advice};
 use super::imds::Details;
 
 /// Heartbeats come at a third of the hook's timeout. Where that is not known, at a third of the shortest there is (30 s).
@@ -35,7 +36,7 @@ impl Ec2 {
     }
 
     /// Lets the group go on with the termination that waits.
-    pub(super) async fn finish_termination(&self, budget: Duration) -> Result<(), String> {
+    pub(super) async fn finish_termination(&self, budget: Duration) -> Result<(), Ec2Error> {
         self.complete(&self.settings.termination_hook, true, true, budget.min(self.scaled(BEGINS_TO_WAIT))).await
     }
 
@@ -81,34 +82,21 @@ impl Ec2 {
         }
     }
 
-    async fn complete(&self, name: &str, go_on: bool, awaited: bool, budget: Duration) -> Result<(), String> {
+    async fn complete(&self, name: &str, go_on: bool, awaited: bool, budget: Duration) -> Result<(), Ec2Error> {
         let (aws, group, id) = (self.aws().await?, self.group().await?, self.known_id().await?);
         let completed = group::complete(aws, LifecycleHook { group, name, id }, go_on, awaited, budget).await;
-        completed.map_err(|error| advice(&error, name))
+        completed.map_err(|error| Ec2Error::LifecycleHook { hook: name.to_owned(), error })
     }
 
     /// The group's name: from the instance's tags, or from Auto Scaling where they are not in the metadata.
-    async fn group(&self) -> Result<&str, String> {
+    async fn group(&self) -> Result<&str, Ec2Error> {
         let asked = self.group.get_or_try_init(|| async {
             if let Some(group) = Details::fetch(&self.imds, ASIDE_BUDGET).await.group {
                 return Ok(group);
             }
-            let found = group::group_of(self.aws().await?, self.known_id().await?, ASIDE_BUDGET).await;
-            found
-                .map_err(|error| error.to_string())?
-                .ok_or_else(|| "the instance is in no Auto Scaling group".to_owned())
+            let found = group::group_of(self.aws().await?, self.known_id().await?, ASIDE_BUDGET).await?;
+            found.ok_or(Ec2Error::NoGroup)
         });
         asked.await.map(String::as_str)
-    }
-}
-
-/// What a person can do about it.
-fn advice(error: &CallError, hook: &str) -> String {
-    if group::is_not_waiting(error) {
-        return format!("the group does not wait for the hook {hook} (any more): {error}");
-    }
-    match error.class {
-        Class::Denied => format!("allow the instance role {} on its group: {error}", error.action),
-        _ => error.to_string(),
     }
 }

@@ -3,6 +3,7 @@
 pub mod aws;
 mod clock;
 pub mod ec2;
+pub mod error;
 pub mod group;
 pub mod imds;
 mod name;

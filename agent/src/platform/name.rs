@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::ec2::{Ec2, Refused, unavailable};
+use super::ec2::Ec2;
+use super::error::Ec2Error;
 use super::imds::ImdsError;
-use mayfly_core::config::template::{self, Part};
-use mayfly_core::lifecycle::Outcome;
+use mayfly_core::config::template::{self, Part, TemplateError};
 
 /// How long a tag may come later than the instance.
 const TAG_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,6 +26,44 @@ const TAG_BUDGET: Duration = Duration::from_secs(2);
 /// Where the metadata service lists the keys of the instance's tags; nowhere, if its tags are not in the metadata.
 const TAG_KEYS: &str = "meta-data/tags/instance";
 
+/// Why the parameter's name is not known.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NameError {
+    /// `jit.parameter` or `class` is no template.
+    #[error("jit.parameter cannot be filled in: {0}")]
+    Template(#[from] TemplateError),
+    /// The name is none that SSM knows.
+    #[error("jit.parameter cannot be filled in: the name {name:?}: {error}")]
+    NotAName {
+        /// All placeholders filled in.
+        name: String,
+        /// What is wrong with it.
+        error: TemplateError,
+    },
+    /// A tag's value cannot be part of a name.
+    #[error("jit.parameter cannot be filled in: the instance tag {key}: {error}")]
+    TagValue {
+        /// The tag.
+        key: String,
+        /// What is wrong with its value, without the value.
+        error: TemplateError,
+    },
+    /// An instance tag is not there.
+    #[error("jit.parameter cannot be filled in: the instance tag {key} is not there: {advice}")]
+    NoTag {
+        /// The tag.
+        key: String,
+        /// What a person has to change.
+        advice: &'static str,
+    },
+    /// The metadata service did not say whether a tag is there: no answer is not "no such tag".
+    #[error(transparent)]
+    Metadata(#[from] ImdsError),
+    /// The instance does not know its id.
+    #[error(transparent)]
+    Instance(#[from] Ec2Error),
+}
+
 impl Ec2 {
     /// The parameter's name, once it is known; till then what the configuration says.
     pub(super) fn shown_parameter(&self) -> &str {
@@ -32,16 +71,15 @@ impl Ec2 {
     }
 
     /// The parameter's name. Tags are waited for no longer than `timeout`.
-    pub(super) async fn parameter(&self, timeout: Duration) -> Result<&str, Refused> {
+    pub(super) async fn parameter(&self, timeout: Duration) -> Result<&str, NameError> {
         self.name.get_or_try_init(|| self.fill_parameter(timeout)).await.map(String::as_str)
     }
 
-    async fn fill_parameter(&self, timeout: Duration) -> Result<String, Refused> {
+    async fn fill_parameter(&self, timeout: Duration) -> Result<String, NameError> {
         let until = Instant::now() + timeout.min(self.scaled(TAG_TIMEOUT));
-        let id = self.known_id().await.map_err(unavailable)?;
-        let parse = |text: &str| template::parse(text).map_err(|error| wrong(&error));
-        let class = parse(&self.settings.class)?;
-        let parts = parse(&self.settings.parameter)?;
+        let id = self.known_id().await?;
+        let class = template::parse(&self.settings.class)?;
+        let parts = template::parse(&self.settings.parameter)?;
         let parts = parts.into_iter().flat_map(|part| if part == Part::Class { class.clone() } else { vec![part] });
         let mut name = String::new();
         for part in parts {
@@ -49,24 +87,26 @@ impl Ec2 {
                 Part::Text(text) => name.push_str(&text),
                 Part::InstanceId => name.push_str(id.as_str()),
                 Part::Tag(key) => name.push_str(&self.tag_value(&key, until).await?),
-                Part::Class => return Err(wrong("{class} cannot be part of itself")),
+                Part::Class => return Err(TemplateError::ClassInClass.into()),
             }
         }
-        template::check_name(&name).map_err(|error| wrong(&format!("the name {name:?}: {error}")))?;
-        Ok(name)
+        match template::check_name(&name) {
+            Ok(()) => Ok(name),
+            Err(error) => Err(NameError::NotAName { name, error }),
+        }
     }
 
     /// An instance tag that can be part of a parameter's name.
-    async fn tag_value(&self, key: &str, until: Instant) -> Result<String, Refused> {
+    async fn tag_value(&self, key: &str, until: Instant) -> Result<String, NameError> {
         let mut told = false;
         loop {
             let last = match self.imds.tag(key, TAG_BUDGET).await {
                 Ok(Some(value)) if !value.is_empty() => {
                     let checked = template::check_value(&value);
-                    return checked.map(|()| value).map_err(|error| wrong(&format!("the instance tag {key}: {error}")));
+                    return checked.map(|()| value).map_err(|error| NameError::TagValue { key: key.to_owned(), error });
                 }
-                Ok(_) => wrong(&format!("the instance tag {key} is not there: {}", self.why_no_tag().await)),
-                Err(error) => unknown(&error),
+                Ok(_) => NameError::NoTag { key: key.to_owned(), advice: self.why_no_tag().await },
+                Err(error) => error.into(),
             };
             if Instant::now() >= until {
                 return Err(last);
@@ -95,13 +135,4 @@ impl Ec2 {
             }
         }
     }
-}
-
-fn wrong(detail: &str) -> Refused {
-    (Outcome::ConfigInvalid, format!("jit.parameter cannot be filled in: {detail}"))
-}
-
-/// No answer is not "no such tag".
-fn unknown(error: &ImdsError) -> Refused {
-    (Outcome::ImdsUnavailable, error.to_string())
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::ec2::Ec2;
+use super::error::Ec2Error;
 use mayfly_core::contract::TagKey;
 
 /// Tags and their values.
@@ -18,15 +19,6 @@ const LONGEST_VALUE: usize = 256;
 
 /// The tag whose value a job has a say in.
 const OF_THE_JOB: TagKey = TagKey::Run;
-
-/// Why the instance has not got its tags.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotTagged {
-    /// What came back.
-    pub detail: String,
-    /// It was an answer, and asking for the same again will not change it.
-    pub refused: bool,
-}
 
 /// Whether AWS takes this for a tag's value: letters, digits, spaces and a few marks.
 fn fits(value: &str) -> bool {
@@ -54,21 +46,21 @@ impl Tagger {
             let new = self.new_of(&tags);
             let Err(all) = self.ask(machine, &new).await else { continue };
             // What a job had a say in is not worth an outcome or a notice.
-            let own = new.get(&OF_THE_JOB).filter(|_| all.refused && new.len() > 1);
+            let own = new.get(&OF_THE_JOB).filter(|_| all.is_refusal() && new.len() > 1);
             let Some(value) = own else {
-                warn!("the instance could not be tagged: {}", all.detail);
+                warn!("the instance could not be tagged: {all}");
                 continue;
             };
-            warn!("the instance could not be tagged: {}; once more without {}", all.detail, OF_THE_JOB.name());
+            warn!("the instance could not be tagged: {all}; once more without {}", OF_THE_JOB.name());
             self.given_up.insert((OF_THE_JOB, value.clone()));
             let new = self.new_of(&tags);
             if let Err(rest) = self.ask(machine, &new).await {
-                warn!("the instance could not be tagged: {}", rest.detail);
+                warn!("the instance could not be tagged: {rest}");
             }
         }
     }
 
-    async fn ask(&mut self, machine: &Ec2, new: &Tags) -> Result<(), NotTagged> {
+    async fn ask(&mut self, machine: &Ec2, new: &Tags) -> Result<(), Ec2Error> {
         machine.tag(new).await?;
         self.applied.extend(new.clone());
         Ok(())

@@ -5,10 +5,11 @@
 
 use std::path::Path;
 
-use mayfly_core::lifecycle::{Exit, Outcome};
+use mayfly_core::lifecycle::Exit;
 
-use super::prepare::{self, NotPrepared};
+use super::prepare;
 use super::request::{self, NotStarted, StartNote, StartRequest};
+use super::start_error::StartError;
 use super::traces::{Ending, Traces};
 use crate::base::paths::Paths;
 
@@ -17,42 +18,25 @@ use crate::base::paths::Paths;
 /// # Errors
 /// Why not; also left where the agent finds it.
 pub fn prepare(paths: &Paths) -> Result<(), NotStarted> {
-    guarded(paths).inspect_err(|reason| {
+    guarded(paths).map_err(NotStarted::from).inspect_err(|reason| {
         let _ = request::refuse(paths, reason);
     })
 }
 
-fn guarded(paths: &Paths) -> Result<(), NotStarted> {
-    let runtime = paths.runtime.display();
-    let request = StartRequest::take(paths).map_err(|error| {
-        NotStarted::agent_failed(format!(
-            "there is no request of the agent in {runtime}: {error}; only the agent starts this unit"
-        ))
-    })?;
-    StartNote::of(&request)
-        .leave(paths)
-        .map_err(|error| NotStarted::agent_failed(format!("cannot write into {runtime}: {error}")))?;
+fn guarded(paths: &Paths) -> Result<(), StartError> {
+    let runtime = || paths.runtime.clone();
+    let request = StartRequest::take(paths).map_err(|error| StartError::NoRequest { runtime: runtime(), error })?;
+    StartNote::of(&request).leave(paths).map_err(|error| StartError::Runtime { runtime: runtime(), error })?;
     runs_in(&request.directory)?;
-    prepare::prepare(&request, paths, None).map_err(|refused| match refused {
-        NotPrepared::Refused(reason) => reason,
-        NotPrepared::StartedBefore => NotStarted {
-            outcome: Outcome::JournalFailed,
-            detail: "a runner was started here before, and never is again".to_owned(),
-        },
-    })
+    prepare::prepare(&request, paths, None)
 }
 
-fn runs_in(directory: &Path) -> Result<(), NotStarted> {
-    let here = std::env::current_dir()
-        .map_err(|error| NotStarted::runner_missing(format!("no working directory: {error}")))?;
+fn runs_in(directory: &Path) -> Result<(), StartError> {
+    let here = std::env::current_dir().map_err(StartError::NoDirectory)?;
     if here.canonicalize().ok() == directory.canonicalize().ok() {
         return Ok(());
     }
-    Err(NotStarted::runner_missing(format!(
-        "the unit runs in {}, but runner.directory is {}: change both (systemctl edit mayfly-runner)",
-        here.display(),
-        directory.display()
-    )))
+    Err(StartError::OtherDirectory { here, directory: directory.to_owned() })
 }
 
 /// After the runner's unit stopped: how the listener ended, if nobody wrote that before, and no file of the spent

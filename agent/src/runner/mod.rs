@@ -13,6 +13,7 @@ pub mod prepare;
 pub mod process;
 pub mod request;
 pub mod spent;
+pub mod start_error;
 pub mod steps;
 pub mod supervisor;
 pub mod supervisor_process;

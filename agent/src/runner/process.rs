@@ -12,7 +12,8 @@ use tokio::process::Command;
 
 use super::files;
 use super::prepare;
-use super::request::{NotStarted, StartRequest};
+use super::request::StartRequest;
+use super::start_error::StartError;
 use super::supervisor_process::StartAnswer;
 use super::traces::Traces;
 use super::tree::{self, ProcessId};
@@ -42,17 +43,14 @@ impl RunnerProcess {
         self.traces.marker().and_then(|marker| marker.supervisor_process)
     }
 
-    pub(super) async fn start(&self, request: &StartRequest) -> Result<(), NotStarted> {
-        let failed = |error: &dyn std::fmt::Display| {
-            NotStarted::agent_failed(format!("cannot run the supervisor process that starts the runner: {error}"))
-        };
+    pub(super) async fn start(&self, request: &StartRequest) -> Result<(), StartError> {
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.ask(request))
             .await
-            .map_err(|_| failed(&format_args!("no answer within {ANSWER_TIMEOUT:?}")))?
-            .map_err(|error| failed(&error))?;
+            .map_err(|_| StartError::SupervisorSilent(ANSWER_TIMEOUT))?
+            .map_err(StartError::SupervisorProcess)?;
         match answer {
             StartAnswer::Started(_) | StartAnswer::StartedBefore => Ok(()),
-            StartAnswer::Refused(reason) => Err(reason),
+            StartAnswer::Refused(reason) => Err(StartError::Told(reason)),
         }
     }
 

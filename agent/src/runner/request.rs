@@ -22,25 +22,13 @@ use super::tree::ProcessId;
 use crate::base::durable;
 use crate::base::paths::Paths;
 
-/// Why nothing was started.
+/// Why nothing was started, as one process tells another: a [`super::start_error::StartError`] in words.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NotStarted {
     /// The run's outcome.
     pub outcome: Outcome,
     /// What was tried and what came back.
     pub detail: String,
-}
-
-impl NotStarted {
-    /// Nothing that was asked for is at fault.
-    pub fn agent_failed(detail: impl Into<String>) -> Self {
-        Self { outcome: Outcome::AgentFailed, detail: detail.into() }
-    }
-
-    /// The runner, or what it needs, is not there.
-    pub fn runner_missing(detail: impl Into<String>) -> Self {
-        Self { outcome: Outcome::RunnerMissing, detail: detail.into() }
-    }
 }
 
 /// What is to be started. Its `Debug` shows no content.

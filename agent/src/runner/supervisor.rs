@@ -6,7 +6,8 @@ use thiserror::Error;
 use tracing::warn;
 
 use super::process::RunnerProcess;
-use super::request::{NotStarted, StartRequest};
+use super::request::StartRequest;
+use super::start_error::StartError;
 use super::unit::RunnerUnit;
 use crate::systemd::{Manager, SystemdError};
 
@@ -44,7 +45,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// Nothing was started, by this call or an earlier one.
-    pub async fn start(&self, request: &StartRequest) -> Result<(), NotStarted> {
+    pub async fn start(&self, request: &StartRequest) -> Result<(), StartError> {
         match self {
             Self::Systemd(unit) => unit.start(request).await,
             Self::Process(process) => process.start(request).await,

@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::LISTENER;
-use super::prepare::{self, NotPrepared};
+use super::prepare;
 use super::request::{NotStarted, StartRequest};
+use super::start_error::StartError;
 use super::traces::{Ending, Traces};
 use super::tree::ProcessId;
 use crate::base::paths::Paths;
@@ -63,20 +64,19 @@ pub fn run() -> io::Result<()> {
             answer(&StartAnswer::Started(listener));
             reap(&traces, listener);
         }
-        Err(NotPrepared::StartedBefore) => answer(&StartAnswer::StartedBefore),
-        Err(NotPrepared::Refused(reason)) => answer(&StartAnswer::Refused(reason)),
+        Err(StartError::StartedBefore) => answer(&StartAnswer::StartedBefore),
+        Err(reason) => answer(&StartAnswer::Refused(reason.into())),
     }
     Ok(())
 }
 
-fn start(request: &StartRequest, paths: &Paths, traces: &Traces) -> Result<ProcessId, NotPrepared> {
-    let own = ProcessId::of(i32::try_from(std::process::id()).unwrap_or(0))
-        .ok_or_else(|| NotStarted::agent_failed("/proc is not readable"))?;
+fn start(request: &StartRequest, paths: &Paths, traces: &Traces) -> Result<ProcessId, StartError> {
+    let own = ProcessId::of(i32::try_from(std::process::id()).unwrap_or(0)).ok_or(StartError::NoProc)?;
     prepare::prepare(request, paths, Some(own))?;
     execute(request, traces).map_err(|error| {
-        let reason = format!("cannot execute {}: {error}", request.directory.join(LISTENER).display());
-        let _ = traces.write_exit(&Ending::NotExecuted(reason.clone()));
-        NotStarted::runner_missing(reason).into()
+        let reason = StartError::NotSpawned { listener: request.directory.join(LISTENER), error };
+        let _ = traces.write_exit(&Ending::NotExecuted(reason.to_string()));
+        reason
     })
 }
 

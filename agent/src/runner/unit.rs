@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::request::{self, NotStarted, StartRequest};
+use super::request::{self, StartRequest};
+use super::start_error::StartError;
 use super::traces::{Ending, Traces};
 use super::tree::ProcessId;
 use crate::base::cgroup::in_unit;
@@ -42,12 +43,12 @@ impl RunnerUnit {
         &self.manager
     }
 
-    pub(super) async fn start(&self, request: &StartRequest) -> Result<(), NotStarted> {
-        let (traces, failed) = (&self.traces, |detail: String| NotStarted::agent_failed(detail));
+    pub(super) async fn start(&self, request: &StartRequest) -> Result<(), StartError> {
+        let traces = &self.traces;
         if !traces.is_marked() {
             request
                 .leave(&self.paths)
-                .map_err(|error| failed(format!("cannot write into {}: {error}", self.paths.runtime.display())))?;
+                .map_err(|error| StartError::Runtime { runtime: self.paths.runtime.clone(), error })?;
         }
         let started = self.manager.start(RUNNER, START_TIMEOUT).await;
         let _ = request::withdraw(&self.paths);
@@ -56,16 +57,14 @@ impl RunnerUnit {
             note_listener(traces, *pid);
         }
         if let Some(Ending::NotExecuted(detail)) = traces.exit() {
-            return Err(NotStarted::runner_missing(detail));
+            return Err(StartError::Spent(detail));
         }
         match (started, status) {
-            _ if !traces.is_marked() => Err(request::refused(&self.paths).unwrap_or_else(|| {
-                failed(format!("{RUNNER} did not start the runner; see systemctl status {RUNNER}"))
-            })),
+            _ if !traces.is_marked() => Err(request::refused(&self.paths).map_or(StartError::Unit, StartError::Told)),
             (Err(error), Ok(UnitStatus { exit: Some(Exit::Code(EXIT_EXEC)), .. })) => {
-                let detail = format!("cannot execute the runner: {error}");
-                let _ = traces.write_exit(&Ending::NotExecuted(detail.clone()));
-                Err(NotStarted::runner_missing(detail))
+                let reason = StartError::NotExecuted(error);
+                let _ = traces.write_exit(&Ending::NotExecuted(reason.to_string()));
+                Err(reason)
             }
             // It may have started and ended already, or systemd did not say: attaching to it will tell.
             _ => Ok(()),

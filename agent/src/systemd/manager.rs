@@ -8,12 +8,12 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, connection, message};
 
+use super::error::{JobResult, SystemctlError, SystemdError};
 use super::unit::{Changes, next};
 use crate::base::clock::time_scale;
 
@@ -35,55 +35,6 @@ const QUEUE: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// A service has some 400 properties, together some 40 KiB. An entry takes 8 bytes and more: this bounds their number too.
 const LONGEST_PROPERTIES: usize = 1024 * 1024;
-
-/// What went wrong between the agent and PID 1.
-#[derive(Debug, Error)]
-pub enum SystemdError {
-    /// The system bus is not there.
-    #[error("cannot reach systemd over the system bus: {0}")]
-    Unreachable(String),
-    /// It did not answer in time.
-    #[error("systemd did not answer {what} within {within:?}")]
-    Silent {
-        /// What was asked.
-        what: String,
-        /// For how long.
-        within: Duration,
-    },
-    /// It refused.
-    #[error("systemd refused {what}: {error}")]
-    Refused {
-        /// What was asked.
-        what: String,
-        /// What came back.
-        error: zbus::Error,
-    },
-    /// An answer that systemd would not give.
-    #[error("what came back when systemd was asked {what} is not its answer: it has {bytes} bytes")]
-    TooLong {
-        /// What was asked.
-        what: String,
-        /// How long the answer is.
-        bytes: usize,
-    },
-    /// A unit's job did not end well.
-    #[error("systemd could not {verb} {unit}: {result}; see journalctl --unit {unit}")]
-    Job {
-        /// `start`, `stop` or `restart`
-        verb: &'static str,
-        /// The unit.
-        unit: String,
-        /// `failed`, `timeout`, `dependency`, `canceled`, `skipped`
-        result: String,
-    },
-}
-
-impl SystemdError {
-    /// Whether systemd itself said no.
-    pub(super) fn is_answer(&self) -> bool {
-        matches!(self, Self::Job { .. } | Self::Refused { error: zbus::Error::MethodError(..), .. })
-    }
-}
 
 /// The way to PID 1; connects when it is first needed, and again after it was cut.
 #[derive(Clone, Debug, Default)]
@@ -135,7 +86,7 @@ impl Manager {
             Err(error) if error.is_answer() => Err(error),
             Err(error) => kill_without_bus(unit, whom, signal)
                 .await
-                .map_err(|without| SystemdError::Unreachable(format!("{error}; and with systemctl: {without}"))),
+                .map_err(|systemctl| SystemdError::NotSignalled { bus: Box::new(error), systemctl }),
         }
     }
 
@@ -212,11 +163,11 @@ impl Manager {
                 if of == job {
                     return match result {
                         "done" => Ok(()),
-                        other => Err(SystemdError::Job { verb, unit: unit.to_owned(), result: other.to_owned() }),
+                        other => Err(SystemdError::Job { verb, unit: unit.to_owned(), result: other.into() }),
                     };
                 }
             }
-            Err(SystemdError::Job { verb, unit: unit.to_owned(), result: "the connection was cut".to_owned() })
+            Err(SystemdError::Job { verb, unit: unit.to_owned(), result: JobResult::Cut })
         };
         tokio::time::timeout(timeout, doing)
             .await
@@ -306,24 +257,27 @@ impl Manager {
 async fn connect() -> Result<Connection, SystemdError> {
     match tokio::time::timeout(answer_timeout(), connection::Builder::system().build()).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(SystemdError::Unreachable(error.to_string())),
-        Err(_) => Err(SystemdError::Unreachable(format!("no answer within {:?}", answer_timeout()))),
+        Ok(Err(error)) => Err(SystemdError::Unreachable(error)),
+        Err(_) => Err(SystemdError::BusSilent(answer_timeout())),
     }
 }
 
 /// Signals with `systemctl`, which reaches PID 1 over a socket of its own: a job with root can stop the bus daemon.
-async fn kill_without_bus(unit: &str, whom: &str, signal: i32) -> Result<(), String> {
+async fn kill_without_bus(unit: &str, whom: &str, signal: i32) -> Result<(), SystemctlError> {
     let output = systemctl(&["kill", "--signal", &signal.to_string(), "--kill-who", whom, unit]).await?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(SystemctlError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
 }
 
-pub(super) async fn systemctl(words: &[&str]) -> Result<Output, String> {
+pub(super) async fn systemctl(words: &[&str]) -> Result<Output, SystemctlError> {
     let mut systemctl = Command::new("systemctl");
     systemctl.args(words);
     systemctl.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     match tokio::time::timeout(answer_timeout(), systemctl.output()).await {
         Ok(Ok(output)) => Ok(output),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no end within {:?}", answer_timeout())),
+        Ok(Err(error)) => Err(SystemctlError::NotRun(error)),
+        Err(_) => Err(SystemctlError::Silent(answer_timeout())),
     }
 }

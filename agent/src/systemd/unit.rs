@@ -7,7 +7,8 @@ use futures_core::Stream;
 use nix::sys::signal::Signal;
 use zbus::{DeserializeDict, Message, MessageStream, Type};
 
-use super::manager::{Manager, SystemdError, systemctl};
+use super::error::SystemdError;
+use super::manager::{Manager, systemctl};
 use mayfly_core::lifecycle::Exit;
 
 /// `si_code` of a process that ended by itself (`CLD_EXITED` of `signal.h`); others were killed.

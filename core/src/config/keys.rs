@@ -1,7 +1,7 @@
 //! The table of keys.
 
 use super::template;
-use super::values::{self, duration, positive, size};
+use super::values::{ValueError, duration, positive, size};
 use super::{Config, DockerMode, Level, Platform, PowerOff, Rebalance, Sink, Supervisor};
 
 /// How a value is written.
@@ -33,7 +33,7 @@ pub struct Key {
     /// What it does.
     pub about: &'static str,
     /// Checks a value and puts it in its place.
-    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+    pub(super) set: fn(&mut Config, &str) -> Result<(), ValueError>,
 }
 
 const fn key(
@@ -41,7 +41,7 @@ const fn key(
     kind: ValueKind,
     default: &'static str,
     about: &'static str,
-    set: fn(&mut Config, &str) -> Result<(), String>,
+    set: fn(&mut Config, &str) -> Result<(), ValueError>,
 ) -> Key {
     Key { name, kind, default, about, set }
 }
@@ -67,7 +67,9 @@ pub const KEYS: &[Key] = &[
         |c, v| Platform::parse(v).map(|v| c.platform = v),
     ),
     key("class", ValueKind::Text, "{tag:mayfly:class}", "The runner class; {tag:KEY} is an instance tag.", |c, v| {
-        template::check_class(v).map(|()| c.class = v.to_owned())
+        template::check_class(v)?;
+        c.class = v.to_owned();
+        Ok(())
     }),
     key("state_directory", ValueKind::Path, "/var/lib/mayfly", "Journal, record and control socket.", |c, v| {
         path(v).map(|v| c.state_directory = v)
@@ -77,7 +79,11 @@ pub const KEYS: &[Key] = &[
         ValueKind::Text,
         "/mayfly/runners/{instance_id}",
         "The SSM parameter with the JIT configuration; {instance_id}, {class} and {tag:KEY} are filled in, and one of them must be this instance's alone.",
-        |c, v| template::check_parameter(v).map(|()| c.jit.parameter = v.to_owned()),
+        |c, v| {
+            template::check_parameter(v)?;
+            c.jit.parameter = v.to_owned();
+            Ok(())
+        },
     ),
     key(
         "jit.file",
@@ -274,28 +280,28 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     sections.into_iter()
 }
 
-fn path(text: &str) -> Result<std::path::PathBuf, String> {
+fn path(text: &str) -> Result<std::path::PathBuf, ValueError> {
     let path = std::path::PathBuf::from(text);
-    if path.is_absolute() { Ok(path) } else { Err(format!("{text:?} is not an absolute path")) }
+    if path.is_absolute() { Ok(path) } else { Err(ValueError::NotAbsolute(text.to_owned())) }
 }
 
-fn optional_path(text: &str) -> Result<std::path::PathBuf, String> {
+fn optional_path(text: &str) -> Result<std::path::PathBuf, ValueError> {
     if text.is_empty() { Ok(std::path::PathBuf::new()) } else { path(text) }
 }
 
 /// The metadata service is shared with the job's own traffic, and limits both.
-fn at_least_a_second(text: &str) -> Result<std::time::Duration, String> {
+fn at_least_a_second(text: &str) -> Result<std::time::Duration, ValueError> {
     let value = duration(text)?;
-    if value.as_secs() == 0 { Err("must be 1s or more".to_owned()) } else { Ok(value) }
+    if value.as_secs() == 0 { Err(ValueError::UnderASecond) } else { Ok(value) }
 }
 
-fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| format!("{text:?} is not {}", values::one_of(&["true", "false"])))
+fn boolean(text: &str) -> Result<bool, ValueError> {
+    text.parse().map_err(|_| ValueError::NotABoolean(text.to_owned()))
 }
 
-fn listen(text: &str) -> Result<Option<std::net::SocketAddr>, String> {
+fn listen(text: &str) -> Result<Option<std::net::SocketAddr>, ValueError> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| format!("{text:?} is not an address such as \"127.0.0.1:29464\""))
+    text.parse().map(Some).map_err(|_| ValueError::NotAnAddress(text.to_owned()))
 }

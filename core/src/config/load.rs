@@ -80,7 +80,7 @@ impl Loading {
                 self.config.origins.insert(key.name, origin);
                 self.config.texts.insert(key.name, text.to_owned());
             }
-            Err(message) => self.problems.add(origin, format!("{}: {message}", key.name)),
+            Err(error) => self.problems.add(origin, format!("{}: {error}", key.name)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Texts with placeholders that the instance fills in: `{instance_id}`, `{class}` and `{tag:KEY}`.
 
+use thiserror::Error;
+
 /// What SSM allows for the name of a parameter.
 pub const LONGEST_NAME: usize = 1011;
 
@@ -19,15 +21,53 @@ pub enum Part {
     Tag(String),
 }
 
+/// Why a text with placeholders, or what was filled into it, cannot be used.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum TemplateError {
+    /// A placeholder does not end.
+    #[error("{0:?} has a {{ without a }}")]
+    NotClosed(String),
+    /// No instance that shows its tags can have a tag of this name.
+    #[error("the instance metadata has no tag {0:?}: only keys of letters, digits and +-=.,_:@ are in it")]
+    NoTagKey(String),
+    /// There is no placeholder of this name.
+    #[error("there is no placeholder {{{0}}}: only {{instance_id}}, {{class}}, {{tag:KEY}}")]
+    UnknownPlaceholder(String),
+    /// `class` names itself.
+    #[error("{{class}} cannot be part of itself")]
+    ClassInClass,
+    /// The text of a parameter's name has a character that no such name has.
+    #[error("a parameter's name has no {0:?}: letters, digits and ._-/ are allowed")]
+    NotOfAParameter(char),
+    /// The name of a parameter is not a path.
+    #[error("{0:?} does not begin with /")]
+    NoSlash(String),
+    /// A tag's value has a character that no part of a name has.
+    #[error("it has {0:?}; letters, digits and ._- are allowed")]
+    NotOfAValue(char),
+    /// A tag's value would lead to another parameter.
+    #[error("it has dots that could lead elsewhere")]
+    Dots,
+    /// The name is longer than [`LONGEST_NAME`].
+    #[error("it is {0} characters long; SSM allows {LONGEST_NAME}")]
+    TooLong(usize),
+    /// The name has a character that SSM does not allow.
+    #[error("it has {0:?}; letters, digits and ._-/ are allowed")]
+    NotOfAName(char),
+    /// The name has an empty part, or more than [`MOST_LEVELS`].
+    #[error("it has an empty part, or more than {MOST_LEVELS}")]
+    BadLevels,
+}
+
 /// The pieces of a text, in order.
 ///
 /// # Errors
 /// A placeholder that is not known, or not closed: it would stay in the text as it is.
-pub fn parse(text: &str) -> Result<Vec<Part>, String> {
+pub fn parse(text: &str) -> Result<Vec<Part>, TemplateError> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
-        let (name, after) = after.split_once('}').ok_or_else(|| format!("{text:?} has a {{ without a }}"))?;
+        let (name, after) = after.split_once('}').ok_or_else(|| TemplateError::NotClosed(text.to_owned()))?;
         if !before.is_empty() {
             parts.push(Part::Text(before.to_owned()));
         }
@@ -35,16 +75,8 @@ pub fn parse(text: &str) -> Result<Vec<Part>, String> {
             ("instance_id", _) => Part::InstanceId,
             ("class", _) => Part::Class,
             (_, Some(key)) if is_tag_key(key) => Part::Tag(key.to_owned()),
-            (_, Some(key)) => {
-                return Err(format!(
-                    "the instance metadata has no tag {key:?}: only keys of letters, digits and +-=.,_:@ are in it"
-                ));
-            }
-            _ => {
-                return Err(format!(
-                    "there is no placeholder {{{name}}}: only {{instance_id}}, {{class}}, {{tag:KEY}}"
-                ));
-            }
+            (_, Some(key)) => return Err(TemplateError::NoTagKey(key.to_owned())),
+            _ => return Err(TemplateError::UnknownPlaceholder(name.to_owned())),
         });
         rest = after;
     }
@@ -58,26 +90,23 @@ pub fn parse(text: &str) -> Result<Vec<Part>, String> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_class(text: &str) -> Result<(), String> {
-    match parse(text)?.contains(&Part::Class) {
-        true => Err("{class} cannot be part of itself".to_owned()),
-        false => Ok(()),
-    }
+pub fn check_class(text: &str) -> Result<(), TemplateError> {
+    if parse(text)?.contains(&Part::Class) { Err(TemplateError::ClassInClass) } else { Ok(()) }
 }
 
 /// Checks `jit.parameter`.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_parameter(text: &str) -> Result<(), String> {
+pub fn check_parameter(text: &str) -> Result<(), TemplateError> {
     for part in parse(text)? {
         if let Part::Text(text) = part
             && let Some(c) = text.chars().find(|c| *c != '/' && !is_of_a_name(*c))
         {
-            return Err(format!("a parameter's name has no {c:?}: letters, digits and ._-/ are allowed"));
+            return Err(TemplateError::NotOfAParameter(c));
         }
     }
-    if text.starts_with('/') { Ok(()) } else { Err(format!("{text:?} does not begin with /")) }
+    if text.starts_with('/') { Ok(()) } else { Err(TemplateError::NoSlash(text.to_owned())) }
 }
 
 /// Whether a part of `jit.parameter` is this instance's alone, as far as a configuration can tell: what the whole class
@@ -99,27 +128,27 @@ pub fn is_of_one_instance(parameter: &str, class: &str) -> bool {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_value(value: &str) -> Result<(), String> {
+pub fn check_value(value: &str) -> Result<(), TemplateError> {
     if let Some(c) = value.chars().find(|c| !is_of_a_name(*c)) {
-        return Err(format!("it has {c:?}; letters, digits and ._- are allowed"));
+        return Err(TemplateError::NotOfAValue(c));
     }
-    if value.contains("..") || value == "." { Err("it has dots that could lead elsewhere".to_owned()) } else { Ok(()) }
+    if value.contains("..") || value == "." { Err(TemplateError::Dots) } else { Ok(()) }
 }
 
 /// Checks a parameter's name with its placeholders filled in.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_name(name: &str) -> Result<(), String> {
+pub fn check_name(name: &str) -> Result<(), TemplateError> {
     let levels = name.matches('/').count();
     if name.len() > LONGEST_NAME {
-        return Err(format!("it is {} characters long; SSM allows {LONGEST_NAME}", name.len()));
+        return Err(TemplateError::TooLong(name.len()));
     }
     if let Some(c) = name.chars().find(|c| *c != '/' && !is_of_a_name(*c)) {
-        return Err(format!("it has {c:?}; letters, digits and ._-/ are allowed"));
+        return Err(TemplateError::NotOfAName(c));
     }
     if levels > MOST_LEVELS || name.contains("//") || name.ends_with('/') {
-        return Err(format!("it has an empty part, or more than {MOST_LEVELS}"));
+        return Err(TemplateError::BadLevels);
     }
     Ok(())
 }
@@ -175,6 +204,6 @@ mod tests {
             assert!(check_value(bad).is_err(), "{bad:?} was accepted");
         }
         let secret = "s3cret/ticket";
-        assert!(check_value(secret).is_err_and(|told| !told.contains("s3cret")), "a ticket is told");
+        assert!(check_value(secret).is_err_and(|told| !told.to_string().contains("s3cret")), "a ticket is told");
     }
 }

@@ -2,6 +2,57 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
+
+use super::template::TemplateError;
+
+/// Why a value cannot be taken. It is told behind the name of its key.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub(super) enum ValueError {
+    /// It is none of the words that there are.
+    #[error("{text:?} is not one of {}", one_of(.words))]
+    NotAWord {
+        /// What was written.
+        text: String,
+        /// What can be.
+        words: &'static [&'static str],
+    },
+    /// It is not `true` or `false`.
+    #[error("{0:?} is not \"true\" or \"false\"")]
+    NotABoolean(String),
+    /// It is not a duration.
+    #[error("{text:?} is not a duration such as \"90s\" or \"6h30m\": {error}")]
+    NotADuration {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        error: humantime::DurationError,
+    },
+    /// It is a duration of zero where that makes no sense.
+    #[error("must be longer than zero")]
+    Zero,
+    /// It is a duration below a second where that would ask too often.
+    #[error("must be 1s or more")]
+    UnderASecond,
+    /// It is not a size.
+    #[error("{text:?} is not a size such as \"2GiB\": {reason}")]
+    NotASize {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It is a path that depends on where the program was started.
+    #[error("{0:?} is not an absolute path")]
+    NotAbsolute(String),
+    /// It is not an address to listen on.
+    #[error("{0:?} is not an address such as \"127.0.0.1:29464\"")]
+    NotAnAddress(String),
+    /// Its placeholders cannot be filled in.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
 /// Declares an enum whose values are words.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
@@ -13,10 +64,10 @@ macro_rules! words {
             /// The words that can be written.
             pub const WORDS: &'static [&'static str] = &[$($word),*];
 
-            pub(super) fn parse(text: &str) -> Result<Self, String> {
+            pub(super) fn parse(text: &str) -> Result<Self, ValueError> {
                 match text {
                     $($word => Ok(Self::$variant),)*
-                    _ => Err(format!("{text:?} is not one of {}", one_of(Self::WORDS))),
+                    _ => Err(ValueError::NotAWord { text: text.to_owned(), words: Self::WORDS }),
                 }
             }
         }
@@ -99,7 +150,7 @@ words! {
 }
 
 /// `"a", "b" or "c"`
-pub(super) fn one_of(words: &[&str]) -> String {
+fn one_of(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
     match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
@@ -108,20 +159,19 @@ pub(super) fn one_of(words: &[&str]) -> String {
 }
 
 /// `90s`, `5m`, `6h30m`
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{text:?} is not a duration such as \"90s\" or \"6h30m\": {error}"))
+pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
+    humantime::parse_duration(text).map_err(|error| ValueError::NotADuration { text: text.to_owned(), error })
 }
 
 /// A duration that is not zero.
-pub(super) fn positive(text: &str) -> Result<Duration, String> {
+pub(super) fn positive(text: &str) -> Result<Duration, ValueError> {
     let value = duration(text)?;
-    if value.is_zero() { Err("must be longer than zero".to_owned()) } else { Ok(value) }
+    if value.is_zero() { Err(ValueError::Zero) } else { Ok(value) }
 }
 
 /// `2GiB`, `500MB`
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     text.parse::<bytesize::ByteSize>()
         .map(|size| size.as_u64())
-        .map_err(|error| format!("{text:?} is not a size such as \"2GiB\": {error}"))
+        .map_err(|reason| ValueError::NotASize { text: text.to_owned(), reason: reason.to_string() })
 }

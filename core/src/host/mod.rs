@@ -12,4 +12,4 @@ mod thresholds;
 
 pub use marks::{DiskMark, Marks, Warning, WarningKind};
 pub use sample::{Disk, Memory, Sample, WatchedPath};
-pub use thresholds::{CLOCK_TOLERANCE, Thresholds};
+pub use thresholds::{CLOCK_TOLERANCE, Thresholds, Unfit};

@@ -1,6 +1,7 @@
 //! When a machine is not fit for a job, and when a running job's machine is in trouble.
 
 use bytesize::ByteSize;
+use thiserror::Error;
 
 use super::marks::WarningKind;
 use super::sample::{Disk, Sample};
@@ -32,21 +33,62 @@ pub struct Thresholds {
     pub min_disk: u64,
 }
 
+/// Why no job may be fetched for a machine.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Unfit {
+    /// A disk has too little room.
+    #[error("{disk} has {free} free, and host.min_disk is {least}")]
+    LowDisk {
+        /// Its path, and what it is for.
+        disk: String,
+        /// What is free.
+        free: ByteSize,
+        /// What must be.
+        least: ByteSize,
+    },
+    /// A disk has no room for more files.
+    #[error("{disk} has {inodes}; at least {INODES_PERCENT} % must be")]
+    FewInodes {
+        /// Its path, and what it is for.
+        disk: String,
+        /// How many are free, of how many.
+        inodes: String,
+    },
+    /// The clock is so far off that GitHub refuses the runner.
+    #[error(
+        "this machine's clock is {} s {} AWS's; GitHub refuses a runner at {CLOCK_TOLERANCE} s",
+        .difference.abs(), if *.difference > 0 { "behind" } else { "ahead of" }
+    )]
+    ClockSkew {
+        /// AWS's clock minus this machine's, in seconds.
+        difference: i64,
+    },
+}
+
+impl Unfit {
+    /// What that is for the run.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::LowDisk { .. } | Self::FewInodes { .. } => Outcome::DiskFull,
+            Self::ClockSkew { .. } => Outcome::ClockSkew,
+        }
+    }
+}
+
 impl Thresholds {
     /// Why no job may be fetched for this machine.
     #[must_use]
-    pub fn unfit(self, sample: &Sample) -> Option<(Outcome, String)> {
-        let full = sample.disks.iter().find_map(|disk| self.too_full(disk)).map(|text| (Outcome::DiskFull, text));
-        full.or_else(|| clock_skew(sample.clock?).map(|text| (Outcome::ClockSkew, text)))
+    pub fn unfit(self, sample: &Sample) -> Option<Unfit> {
+        sample.disks.iter().find_map(|disk| self.too_full(disk)).or_else(|| clock_skew(sample.clock?))
     }
 
-    fn too_full(self, disk: &Disk) -> Option<String> {
-        let watched = watched(disk);
+    fn too_full(self, disk: &Disk) -> Option<Unfit> {
         if disk.free_bytes < self.min_disk {
             let (free, least) = (ByteSize(disk.free_bytes), ByteSize(self.min_disk));
-            return Some(format!("{watched} has {free} free, and host.min_disk is {least}"));
+            return Some(Unfit::LowDisk { disk: watched(disk), free, least });
         }
-        few_inodes(disk).map(|inodes| format!("{watched} has {inodes}; at least {INODES_PERCENT} % must be"))
+        few_inodes(disk).map(|inodes| Unfit::FewInodes { disk: watched(disk), inodes })
     }
 
     /// What is wrong with the machine of a running job, for the job's log: each what and why it matters.
@@ -98,11 +140,8 @@ fn few_inodes(disk: &Disk) -> Option<String> {
     (free.saturating_mul(100) < all.saturating_mul(INODES_PERCENT)).then(|| format!("{free} of {all} inodes free"))
 }
 
-fn clock_skew(difference: i64) -> Option<String> {
-    let (off, direction) = (difference.abs(), if difference > 0 { "behind" } else { "ahead of" });
-    (off >= CLOCK_TOLERANCE).then(|| {
-        format!("this machine's clock is {off} s {direction} AWS's; GitHub refuses a runner at {CLOCK_TOLERANCE} s")
-    })
+fn clock_skew(difference: i64) -> Option<Unfit> {
+    (difference.abs() >= CLOCK_TOLERANCE).then_some(Unfit::ClockSkew { difference })
 }
 
 #[cfg(test)]
@@ -124,7 +163,7 @@ mod tests {
 
     #[test]
     fn room_files_and_clock_decide_before_a_job() {
-        let unfit = |sample: Sample| THRESHOLDS.unfit(&sample).map(|(outcome, _)| outcome);
+        let unfit = |sample: Sample| THRESHOLDS.unfit(&sample).map(|unfit| unfit.outcome());
         assert_eq!(unfit(sample(disk(2 * GIB, Some((1_000, 100_000))))), None);
         assert_eq!(unfit(sample(disk(2 * GIB - 1, None))), Some(Outcome::DiskFull));
         assert_eq!(unfit(sample(disk(9 * GIB, Some((999, 100_000))))), Some(Outcome::DiskFull));
@@ -136,8 +175,13 @@ mod tests {
 
     #[test]
     fn a_person_is_told_where_how_much_and_which_key() {
-        let (_, text) = THRESHOLDS.unfit(&sample(disk(GIB, None))).unwrap_or((Outcome::AgentFailed, String::new()));
-        assert_eq!(text, "/opt/actions-runner (the runner) has 1.0 GiB free, and host.min_disk is 2.0 GiB");
+        let told = |sample| THRESHOLDS.unfit(&sample).map(|unfit| unfit.to_string()).unwrap_or_default();
+        let text = "/opt/actions-runner (the runner) has 1.0 GiB free, and host.min_disk is 2.0 GiB";
+        assert_eq!(told(sample(disk(GIB, None))), text);
+        let text = "/opt/actions-runner (the runner) has 5 of 1000 inodes free; at least 1 % must be";
+        assert_eq!(told(sample(disk(9 * GIB, Some((5, 1000))))), text);
+        let text = "this machine's clock is 400 s ahead of AWS's; GitHub refuses a runner at 300 s";
+        assert_eq!(told(Sample { clock: Some(-400), ..sample(disk(9 * GIB, None)) }), text);
     }
 
     #[test]

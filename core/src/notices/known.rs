@@ -1,15 +1,15 @@
-//! What EC2 and the Auto Scaling group announce during a run: where it is looked for, and what is news.
+//! What EC2 and the Auto Scaling group announce during a run: who tells it, and what is news.
 //!
-//! Pure: answers of the metadata service in, events out. "No notice" (404) and "no answer" are different things, and the
+//! Pure: what the sources tell in, events out. "No notice" (404) and "no answer" are different things, and the
 //! latter changes nothing.
 
 use std::time::{Duration, SystemTime};
 
 use super::bodies::{
-    AnnouncedTime, MAINTENANCE, MaintenanceEvent, NoticeError, REBALANCE, SPOT_ACTION, SpotAction, TARGET_STATE,
-    TargetState, read_maintenance, read_rebalance, read_spot_action, read_target_state,
+    AnnouncedTime, MaintenanceEvent, NoticeError, SpotAction, TargetState, read_maintenance, read_rebalance,
+    read_spot_action, read_target_state,
 };
-use crate::lifecycle::{Event, Notice, Time};
+use crate::lifecycle::{Event, Notice, Target, Time};
 
 /// A notice is gone when this many polls in a row did not find it: one strange answer does not call back a warning.
 const GONE_AFTER: u32 = 2;
@@ -17,11 +17,11 @@ const GONE_AFTER: u32 = 2;
 /// EC2 promises two minutes. Of a notice without a readable time it is not known how many seconds of them have passed.
 const UNREADABLE_LEAD: Duration = Duration::from_secs(90);
 
-/// What a poll of a source found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading<'a> {
+/// What a source told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
     /// This stands there.
-    Present(&'a str),
+    Present(String),
     /// Nothing, and the source said so.
     Absent,
     /// The source did not say. Never to be taken for [`Reading::Absent`].
@@ -44,27 +44,6 @@ pub enum Source {
 impl Source {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Spot, Self::Target, Self::Rebalance, Self::Maintenance];
-
-    /// Its path in the metadata service.
-    #[must_use]
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::Spot => SPOT_ACTION,
-            Self::Target => TARGET_STATE,
-            Self::Rebalance => REBALANCE,
-            Self::Maintenance => MAINTENANCE,
-        }
-    }
-
-    /// How often it is looked at; the spot notice as often as the configuration says.
-    #[must_use]
-    pub const fn period(self, spot: Duration) -> Duration {
-        match self {
-            Self::Spot => spot,
-            Self::Target | Self::Rebalance => Duration::from_secs(5),
-            Self::Maintenance => Duration::from_secs(60),
-        }
-    }
 
     /// What it announces, for people.
     #[must_use]
@@ -91,22 +70,22 @@ struct Standing {
 /// What is known of every source.
 #[derive(Debug, Default)]
 pub struct Known {
-    standing: [Option<Standing>; 4],
+    standing: [Option<Standing>; Source::ALL.len()],
     target: Option<TargetState>,
 }
 
 impl Known {
-    /// Takes in what a poll of a source found just now, and says what is news. `boot_time` puts an announced moment on
+    /// Takes in what a source told just now, and says what is news. `boot_time` puts an announced moment on
     /// the boot clock.
     pub fn observe(
         &mut self,
         source: Source,
-        found: Reading<'_>,
+        told: &Reading,
         now: Time,
         boot_time: impl Fn(SystemTime) -> Time,
     ) -> Vec<Event> {
-        let body = match found {
-            Reading::Present(body) => Some(body),
+        let body = match told {
+            Reading::Present(body) => Some(body.as_str()),
             Reading::Absent => None,
             Reading::Unknown => return Vec::new(),
         };
@@ -114,14 +93,18 @@ impl Known {
         if source == Source::Target {
             let target = body.map(read_target_state);
             if self.target != target {
-                let wanted = |state: &TargetState| if is_warm(state) { Event::Warmed } else { Event::InService };
-                events.extend(target.as_ref().filter(|state| !state.is_termination()).map(wanted));
+                events.extend(target.as_ref().filter(|state| !state.is_termination()).map(|state| {
+                    match wanted(state) {
+                        Target::Warm => Event::Warmed,
+                        _ => Event::InService,
+                    }
+                }));
             }
             self.target = target;
         }
-        let told = body.and_then(|body| read(source, body, now, boot_time));
+        let announced = body.and_then(|body| read(source, body, now, boot_time));
         let Some(place) = self.standing.get_mut(source as usize) else { return events };
-        match (place.as_mut(), told) {
+        match (place.as_mut(), announced) {
             (None, None) => {}
             (Some(standing), None) => {
                 standing.missed += 1;
@@ -151,8 +134,34 @@ impl Known {
     }
 }
 
-fn is_warm(state: &TargetState) -> bool {
-    matches!(state, TargetState::Warmed(_))
+/// What is told before anything was started: what the group wants, and a notice that stands already, the spot notice first.
+/// Read as it is later, by [`Known::observe`].
+pub fn at_start(
+    spot: &Reading,
+    target: &Reading,
+    now: Time,
+    boot_time: impl Fn(SystemTime) -> Time,
+) -> (Target, Option<Notice>) {
+    let standing = |source, told: &Reading| match told {
+        Reading::Present(body) => read(source, body, now, &boot_time).map(|(_, notice)| notice),
+        Reading::Absent | Reading::Unknown => None,
+    };
+    let notice = standing(Source::Spot, spot).or_else(|| standing(Source::Target, target));
+    let target = match target {
+        Reading::Present(body) => wanted(&read_target_state(body)),
+        Reading::Absent => Target::Absent,
+        Reading::Unknown => Target::Unknown,
+    };
+    (target, notice)
+}
+
+/// Where the group wants the instance: one that it ends is not in the pool any more.
+fn wanted(state: &TargetState) -> Target {
+    match state {
+        state if state.is_termination() => Target::InService,
+        TargetState::Warmed(_) => Target::Warm,
+        _ => Target::InService,
+    }
 }
 
 /// What a body announces, and the text by which it is known again.
@@ -170,7 +179,7 @@ fn read(source: Source, body: &str, now: Time, boot_time: impl Fn(SystemTime) ->
 }
 
 /// A spot notice, readable or not: something was announced.
-pub fn spot_notice(body: &str, now: Time, boot_time: impl Fn(SystemTime) -> Time) -> Notice {
+fn spot_notice(body: &str, now: Time, boot_time: impl Fn(SystemTime) -> Time) -> Notice {
     let soon = || now + UNREADABLE_LEAD;
     match read_spot_action(body) {
         Ok(notice) if notice.action == SpotAction::Hibernate => Notice::SpotHibernate,
@@ -202,8 +211,8 @@ mod tests {
         Time(u64::try_from(moment.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
     }
 
-    fn present(body: &str) -> Reading<'_> {
-        Reading::Present(body)
+    fn present(body: &str) -> Reading {
+        Reading::Present(body.to_owned())
     }
 
     fn spot(time: &str) -> (String, Notice) {
@@ -214,18 +223,18 @@ mod tests {
     #[test]
     fn a_notice_is_told_once_again_when_it_changes_and_withdrawn_after_two_polls() {
         let mut known = Known::default();
-        let mut see = |found: Reading<'_>| known.observe(Source::Spot, found, NOW, boot_time);
+        let mut see = |told: &Reading| known.observe(Source::Spot, told, NOW, boot_time);
         let (first, told) = spot("2026-01-01T00:02:00Z");
         let (later, told_later) = spot("2026-01-01T00:03:00Z");
-        let (first, later, unknown) = (present(&first), present(&later), Reading::Unknown);
-        assert_eq!(see(Reading::Absent), []);
+        let (first, later, unknown) = (&present(&first), &present(&later), &Reading::Unknown);
+        assert_eq!(see(&Reading::Absent), []);
         assert_eq!(see(first), [Event::Notice(told)]);
         assert_eq!(see(first), [], "the same notice is told again and again");
         assert_eq!(see(later), [Event::Notice(told_later)]);
-        for found in [unknown, Reading::Absent, unknown, later, Reading::Absent, unknown] {
+        for found in [unknown, &Reading::Absent, unknown, later, &Reading::Absent, unknown] {
             assert_eq!(see(found), [], "one poll in vain, or none, calls a warning back");
         }
-        assert_eq!(see(Reading::Absent), [Event::Withdrawn(told_later)]);
+        assert_eq!(see(&Reading::Absent), [Event::Withdrawn(told_later)]);
         assert_eq!(see(later), [Event::Notice(told_later)]);
     }
 
@@ -234,24 +243,24 @@ mod tests {
         let mut known = Known::default();
         let (found, told) = spot("2026-01-01T00:02:00Z");
         let event = r#"[{"EventId":"e","State":"active","NotBefore":"1 Jan 2026 00:10:00 GMT"}]"#;
-        known.observe(Source::Spot, present(&found), NOW, boot_time);
-        let scheduled = known.observe(Source::Maintenance, present(event), NOW, boot_time);
-        known.observe(Source::Spot, Reading::Absent, NOW, boot_time);
-        let events = known.observe(Source::Spot, Reading::Absent, NOW, boot_time);
+        known.observe(Source::Spot, &present(&found), NOW, boot_time);
+        let scheduled = known.observe(Source::Maintenance, &present(event), NOW, boot_time);
+        known.observe(Source::Spot, &Reading::Absent, NOW, boot_time);
+        let events = known.observe(Source::Spot, &Reading::Absent, NOW, boot_time);
         assert_eq!(events, [vec![Event::Withdrawn(told)], scheduled].concat(), "the maintenance is forgotten");
     }
 
     #[test]
     fn the_group_wants_the_instance_or_wants_it_gone() {
         let mut known = Known::default();
-        let mut see = |state: &str| known.observe(Source::Target, present(state), NOW, boot_time);
+        let mut see = |state: &str| known.observe(Source::Target, &present(state), NOW, boot_time);
         assert_eq!(see("Warmed:Stopped"), [Event::Warmed]);
         assert_eq!(see("Warmed:Stopped"), []);
         assert_eq!(see("InService"), [Event::InService]);
         assert_eq!(see("InService"), []);
         assert_eq!(see("Terminated"), [Event::Notice(Notice::GroupTerminates)]);
         let mut known = Known::default();
-        let events = known.observe(Source::Target, present("Warmed:Terminated"), NOW, boot_time);
+        let events = known.observe(Source::Target, &present("Warmed:Terminated"), NOW, boot_time);
         assert_eq!(events, [Event::Notice(Notice::GroupTerminates)]);
     }
 
@@ -263,11 +272,14 @@ mod tests {
         };
         let list = serde_json::json!([event("a", "active", 9), event("b", "completed", 3), event("c", "active", 5), 7]);
         let mut known = Known::default();
-        let events = known.observe(Source::Maintenance, present(&list.to_string()), NOW, boot_time);
+        let events = known.observe(Source::Maintenance, &present(&list.to_string()), NOW, boot_time);
         let at = boot_time(humantime::parse_rfc3339("2026-01-05T00:00:00Z").unwrap());
         assert_eq!(events, [Event::Notice(Notice::Scheduled { at })]);
-        assert_eq!(known.observe(Source::Maintenance, present("[]"), NOW, boot_time), []);
-        assert!(matches!(known.observe(Source::Maintenance, present("[]"), NOW, boot_time)[..], [Event::Withdrawn(_)]));
+        assert_eq!(known.observe(Source::Maintenance, &present("[]"), NOW, boot_time), []);
+        assert!(matches!(
+            known.observe(Source::Maintenance, &present("[]"), NOW, boot_time)[..],
+            [Event::Withdrawn(_)]
+        ));
     }
 
     #[test]
@@ -276,5 +288,29 @@ mod tests {
             let Notice::Spot { at } = spot_notice(body, NOW, boot_time) else { panic!("{body:?}") };
             assert_eq!(at, NOW + UNREADABLE_LEAD, "{body:?}");
         }
+    }
+
+    #[test]
+    fn what_is_told_at_start_is_read_as_it_is_later() {
+        let (spot_body, spot_told) = spot("2026-01-01T00:02:00Z");
+        let spots = [Reading::Unknown, Reading::Absent, present(&spot_body), present("<html>")];
+        let states = ["Warmed:Stopped", "InService", "Standby", "Terminated", "Warmed:Terminated", "NotInvented"];
+        for told in spots.iter().chain(&states.map(present)) {
+            for (source, (target, notice)) in [
+                (Source::Spot, at_start(told, &Reading::Absent, NOW, boot_time)),
+                (Source::Target, at_start(&Reading::Absent, told, NOW, boot_time)),
+            ] {
+                let later = Known::default().observe(source, told, NOW, boot_time);
+                let notices = later
+                    .iter()
+                    .filter_map(|event| if let Event::Notice(notice) = event { Some(notice) } else { None });
+                assert_eq!(notice.iter().collect::<Vec<_>>(), notices.collect::<Vec<_>>(), "{source:?} {told:?}");
+                assert_eq!(target == Target::Warm, later.contains(&Event::Warmed), "{source:?} {told:?}");
+            }
+        }
+        let both = at_start(&present(&spot_body), &present("Terminated"), NOW, boot_time);
+        assert_eq!(both, (Target::InService, Some(spot_told)), "what comes at a time of its own goes first");
+        let wants = |told: Reading| at_start(&Reading::Absent, &told, NOW, boot_time).0;
+        assert_eq!((wants(Reading::Absent), wants(Reading::Unknown)), (Target::Absent, Target::Unknown));
     }
 }

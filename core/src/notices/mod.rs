@@ -4,4 +4,4 @@ mod bodies;
 mod known;
 
 pub use bodies::*;
-pub use known::{Known, Reading, Source, spot_notice};
+pub use known::{Known, Reading, Source, at_start};

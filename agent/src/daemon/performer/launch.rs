@@ -1,15 +1,19 @@
 //! Everything up to the one act that cannot be repeated: the runner's start.
 
+use std::io;
 use std::path::PathBuf;
 
+use thiserror::Error;
 use tracing::warn;
 
 use super::{Performer, follow};
 use crate::base::seen::Seen;
 use crate::base::users::User;
 use crate::daemon::isolation;
+use crate::jit_source::JitSourceError;
 use crate::runner::environment;
 use crate::runner::request::{NotStarted, StartRequest};
+use crate::runner::start_error::StartError;
 use crate::runner::traces::Traces;
 use mayfly_core::lifecycle::{Event, Outcome};
 use mayfly_core::runner::jit::JitConfig;
@@ -21,9 +25,7 @@ impl Performer {
         }
         let request = match self.request() {
             Ok(request) => request,
-            Err(NotStarted { outcome, detail }) => {
-                return self.tell(async move { Event::NotStarted { outcome, detail } });
-            }
+            Err(error) => return self.tell(async move { not_started(error) }),
         };
         self.jit_config = None; // handed on; this wipes it from memory
         let (supervisor, traces) = (self.supervisor.clone(), self.traces.clone());
@@ -33,7 +35,7 @@ impl Performer {
             if let Some(manager) = probe.filter(|_| !traces.is_marked()) {
                 isolation::before_start(&manager, &host).await?;
             }
-            supervisor.start(&request).await
+            supervisor.start(&request).await.map_err(NotStarted::from)
         };
         self.watch_isolation();
         let (watch, polls) = self.watcher(false);
@@ -42,7 +44,7 @@ impl Performer {
         self.watch = Some(tokio::spawn(async move {
             let event = match starting.await {
                 Ok(()) => Event::Started,
-                Err(NotStarted { outcome, detail }) => Event::NotStarted { outcome, detail },
+                Err(reason) => not_started(reason),
             };
             let started = event == Event::Started;
             let _ = events.send(Seen::Event(event)).await;
@@ -53,11 +55,8 @@ impl Performer {
     }
 
     /// Everything about the one act that cannot be repeated.
-    fn request(&self) -> Result<StartRequest, NotStarted> {
-        let config = self
-            .jit_config
-            .as_ref()
-            .ok_or_else(|| NotStarted::agent_failed("the JIT configuration is not in memory"))?;
+    fn request(&self) -> Result<StartRequest, StartError> {
+        let config = self.jit_config.as_ref().ok_or(StartError::NoJitConfig)?;
         let overriding = self.runner_directory.join(".env");
         if overriding.exists() {
             warn!("{} is there: the runner lets it override the environment Mayfly gives it", overriding.display());
@@ -70,7 +69,7 @@ impl Performer {
         request.carry(config);
         if !self.has_systemd() {
             let user = self.runner_user.as_deref().map(User::named).transpose();
-            let user = user.map_err(|error| NotStarted::runner_missing(format!("runner.user: {error}")))?;
+            let user = user.map_err(StartError::User)?;
             let own = std::env::vars_os().filter_map(utf8);
             request.environment = environment::build(own, user.as_ref(), &self.environment_paths().borrow());
         }
@@ -88,20 +87,45 @@ impl Performer {
     }
 }
 
+fn not_started(reason: impl Into<NotStarted>) -> Event {
+    let NotStarted { outcome, detail } = reason.into();
+    Event::NotStarted { outcome, detail }
+}
+
+/// Why there is no JIT configuration that a runner can be started with.
+#[derive(Debug, Error)]
+pub(super) enum JitConfigError {
+    /// It did not come, or is none.
+    #[error(transparent)]
+    Source(#[from] JitSourceError),
+    /// A runner was started with it.
+    #[error(
+        "this JIT configuration is spent: a runner was started with it before, and whatever became of that, one JIT \
+         configuration starts one runner; get a new one from GitHub"
+    )]
+    Spent,
+    /// Nobody knows whether a runner was started with it.
+    #[error("cannot read which JIT configurations are spent, so this one may be: {0}")]
+    MaybeSpent(io::Error),
+}
+
+impl JitConfigError {
+    /// What that is for the run.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Source(error) => error.outcome(),
+            Self::Spent => Outcome::JitConfigInvalid,
+            Self::MaybeSpent(_) => Outcome::JournalFailed,
+        }
+    }
+}
+
 /// One JIT configuration starts one runner, also in another run of the same state directory.
-pub(super) fn not_spent(traces: &Traces, config: JitConfig) -> Result<JitConfig, (Outcome, String)> {
+pub(super) fn not_spent(traces: &Traces, config: JitConfig) -> Result<JitConfig, JitConfigError> {
     match traces.is_spent(&config) {
         Ok(false) => Ok(config),
-        Ok(true) => Err((
-            Outcome::JitConfigInvalid,
-            "this JIT configuration is spent: a runner was started with it before, and whatever became of that, one JIT \
-             configuration starts one runner; get a new one from GitHub"
-                .to_owned(),
-        )),
-        Err(error) => Err((
-            Outcome::JournalFailed,
-            format!("cannot read which JIT configurations are spent, so this one may be: {error}"),
-        )),
+        Ok(true) => Err(JitConfigError::Spent),
+        Err(error) => Err(JitConfigError::MaybeSpent(error)),
     }
 }
 

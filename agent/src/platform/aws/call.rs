@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Aws;
 use super::failure::{Class, Failure};
-use super::polling::backoff;
+use super::polling::after_failure;
 use mayfly_core::contract::Action;
 
 /// The longest pause between two attempts at a call with a deadline.
@@ -104,7 +104,7 @@ impl<'a> AwsCall<'a> {
                     Ok(value) => return Some(value),
                     Err(failure) if !passes(failure) => return None,
                     Err(_) => {
-                        let pause = backoff(self.attempts, LONGEST_PAUSE, fastrand::f64());
+                        let pause = after_failure(self.attempts, LONGEST_PAUSE, fastrand::f64());
                         sleep(self.aws.settings().scaled(pause)).await;
                     }
                 }

@@ -14,7 +14,7 @@ use tracing::warn;
 use super::Aws;
 use super::call::{AwsCall, CallError};
 use super::failure::{Class, Failure};
-use super::polling::{PollSchedule, backoff};
+use super::polling::{PollSchedule, after_failure};
 use mayfly_core::contract::Action;
 
 /// The longest pause between two attempts to delete.
@@ -179,7 +179,7 @@ pub async fn delete(aws: &Aws, name: &str, last: &LastAnswer) -> u32 {
             Ok(()) | Err(Failure { class: Class::NotFound, .. }) => return call.attempts(),
             Err(failure) => last.note(failure),
         }
-        let pause = backoff(call.attempts(), LONGEST_DELETE_PAUSE, fastrand::f64());
+        let pause = after_failure(call.attempts(), LONGEST_DELETE_PAUSE, fastrand::f64());
         sleep(aws.settings().scaled(pause)).await;
     }
 }

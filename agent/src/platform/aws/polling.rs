@@ -18,6 +18,8 @@
 
 use std::time::Duration;
 
+use crate::base::backoff::{equal_jitter, exponential};
+
 /// The longest pauses of the back-off; the shortest are zero.
 const LADDER: [Duration; 5] = [
     Duration::from_millis(250),
@@ -78,19 +80,18 @@ impl PollSchedule {
         if self.throttled == 0 {
             return (shortest, longest);
         }
-        let factor = 2_u32.saturating_pow(self.throttled);
+        let failures = self.throttled.saturating_add(1);
         // The lower bound stays well below the upper one, so that those who are throttled together part.
-        let lower = shortest.saturating_mul(factor).min(LONGEST_THROTTLED / 2);
-        (lower, longest.saturating_mul(factor).min(LONGEST_THROTTLED))
+        let lower = exponential(shortest, failures, LONGEST_THROTTLED / 2);
+        (lower, exponential(longest, failures, LONGEST_THROTTLED))
     }
 }
 
-/// The pause after the failure of this number, from 1: it doubles from 0.25 s up to `longest`, and a random half of it
+/// The pause after the failed call of this number, from 1: it doubles from 0.25 s up to `longest`, and a random half of it
 /// is left out. `random` is from 0 up to, not including, 1.
 #[must_use]
-pub fn backoff(failures: u32, longest: Duration, random: f64) -> Duration {
-    let whole = LADDER[0].saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(longest);
-    whole.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
+pub fn after_failure(failures: u32, longest: Duration, random: f64) -> Duration {
+    equal_jitter(exponential(LADDER[0], failures, longest), random)
 }
 
 #[cfg(test)]
@@ -132,8 +133,8 @@ mod tests {
     fn backoff_doubles_up_to_the_longest() {
         let longest = Duration::from_secs(4);
         for (failures, millis) in [(0, 250), (1, 250), (2, 500), (5, 4000), (u32::MAX, 4000)] {
-            assert_eq!(backoff(failures, longest, 1.0), Duration::from_millis(millis));
-            assert_eq!(backoff(failures, longest, 0.0), Duration::from_millis(millis / 2));
+            assert_eq!(after_failure(failures, longest, 1.0), Duration::from_millis(millis));
+            assert_eq!(after_failure(failures, longest, 0.0), Duration::from_millis(millis / 2));
         }
     }
 

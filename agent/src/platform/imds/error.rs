@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::identity::DocumentError;
+
 /// Why the metadata service gave no usable answer. No message contains a session token, a credential or a body.
 ///
 /// Fields called `request` are a method and a URL, such as `GET http://169.254.169.254/latest/meta-data/ami-id`.
@@ -27,7 +29,7 @@ pub enum ImdsError {
         /// What was wanted.
         request: String,
         /// What came back last, and from which request: the session token's may be the one that failed.
-        last: String,
+        last: AttemptError,
         /// How many attempts were begun.
         attempts: u32,
         /// How long it took.
@@ -69,7 +71,7 @@ pub enum ImdsError {
         /// What was asked.
         request: String,
         /// What is wrong with the answer.
-        reason: String,
+        reason: DocumentError,
     },
     /// No instance that shows its tags can have a tag of this name: EC2 would have refused the launch.
     #[error(
@@ -78,13 +80,53 @@ pub enum ImdsError {
     BadTagKey(String),
 }
 
+/// Why one attempt gave no answer. All of it may pass.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum AttemptError {
+    /// The time ran out before the first attempt ended.
+    #[error("no answer yet")]
+    Unfinished,
+    /// The time of one attempt ran out.
+    #[error("{request}: no complete answer in the time of one attempt")]
+    Timeout {
+        /// What was asked.
+        request: String,
+    },
+    /// The request or its answer was lost on the way.
+    #[error("{request}: {reason}")]
+    Transport {
+        /// What was asked.
+        request: String,
+        /// The innermost cause.
+        reason: String,
+    },
+    /// A status that may change: 429, or a fault on the other side; to the question for a session token, 401.
+    #[error("{request}: status {status}")]
+    Status {
+        /// What was asked.
+        request: String,
+        /// What came back.
+        status: u16,
+    },
+    /// The session token is not accepted (any more).
+    #[error("{request}: 401, the session token is not accepted")]
+    StaleToken {
+        /// What was asked.
+        request: String,
+    },
+    /// The answer to the question for a session token has none.
+    #[error("{request}: status 200, but no session token in it")]
+    NoToken {
+        /// What was asked.
+        request: String,
+    },
+}
+
 /// Why one attempt gave no answer, and what follows from that.
 #[derive(Debug)]
 pub(super) enum Setback {
-    /// Worth another attempt, after a pause.
-    Again(String),
-    /// The session token was refused and is dropped: worth an attempt with another one, at once.
-    StaleToken(String),
+    /// Worth another attempt, after a pause; with [`AttemptError::StaleToken`] at once, since another token is fetched then.
+    Again(AttemptError),
     /// Repeating would not help.
     Final(ImdsError),
 }
@@ -92,18 +134,20 @@ pub(super) enum Setback {
 impl Setback {
     /// What an HTTP status other than 200 and 404 means, according to the service's contract.
     pub(super) fn of_status(request: &str, status: u16) -> Self {
+        let request = request.to_owned();
         match status {
-            401 => Self::StaleToken(format!("{request}: 401, the session token is not accepted")),
-            403 => Self::Final(ImdsError::Forbidden { request: request.to_owned() }),
-            429 | 500.. => Self::Again(format!("{request}: status {status}")),
-            _ => Self::Final(ImdsError::Status { request: request.to_owned(), status }),
+            401 => Self::Again(AttemptError::StaleToken { request }),
+            403 => Self::Final(ImdsError::Forbidden { request }),
+            429 | 500.. => Self::Again(AttemptError::Status { request, status }),
+            _ => Self::Final(ImdsError::Status { request, status }),
         }
     }
 
     /// What a request that failed on its way means: all of that is transient.
     pub(super) fn of_transport(request: &str, error: reqwest::Error) -> Self {
+        let request = request.to_owned();
         if error.is_timeout() {
-            return Self::Again(format!("{request}: no complete answer in the time of one attempt"));
+            return Self::Again(AttemptError::Timeout { request });
         }
         // The innermost cause says most, such as "Connection refused (os error 111)".
         let error = error.without_url();
@@ -113,6 +157,6 @@ impl Setback {
             reason = cause.to_string();
             source = cause.source();
         }
-        Self::Again(format!("{request}: {reason}"))
+        Self::Again(AttemptError::Transport { request, reason })
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
+use thiserror::Error;
 
 use super::{ImdsClient, ImdsError};
 
@@ -30,18 +31,42 @@ impl fmt::Display for InstanceId {
     }
 }
 
-impl FromStr for InstanceId {
-    type Err = String;
+/// A text that is not the id of an instance.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0:?} is not the id of an instance")]
+pub struct NotAnInstanceId(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for InstanceId {
+    type Err = NotAnInstanceId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnInstanceId> {
         let digits = text.strip_prefix("i-").unwrap_or_default();
         let hexadecimal = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if hexadecimal && (8..=17).contains(&digits.len()) {
             return Ok(Self(text.to_owned()));
         }
-        let shown: String = text.chars().take(40).collect();
-        Err(format!("{shown:?} is not the id of an instance"))
+        Err(NotAnInstanceId(text.chars().take(40).collect()))
     }
+}
+
+/// Why an identity document cannot be relied on. Nothing of it is shown but the id or region that is refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum DocumentError {
+    /// There is none.
+    #[error("there is no identity document (404)")]
+    Missing,
+    /// It is something else.
+    #[error("the identity document is not a JSON object")]
+    NotAnObject,
+    /// A part of it that must be there is not.
+    #[error("the identity document has no {0}")]
+    No(&'static str),
+    /// Its id is none.
+    #[error(transparent)]
+    BadId(#[from] NotAnInstanceId),
+    /// Its region is none; the beginning of what it says.
+    #[error("{0:?} is not a region")]
+    BadRegion(String),
 }
 
 /// How the instance was bought.
@@ -106,22 +131,22 @@ impl Identity {
     /// [`ImdsError::BadIdentity`] for a document without a proper id and region, and those of [`ImdsClient::get`].
     pub async fn fetch(client: &ImdsClient, budget: Duration) -> Result<Self, ImdsError> {
         let request = client.asking(DOCUMENT);
-        let bad = |reason: String| ImdsError::BadIdentity { request: request.clone(), reason };
+        let bad = |reason| ImdsError::BadIdentity { request: request.clone(), reason };
         let text = client.get_text(DOCUMENT, budget).await?;
-        let text = text.ok_or_else(|| bad("there is no identity document (404)".to_owned()))?;
+        let text = text.ok_or_else(|| bad(DocumentError::Missing))?;
         Self::of_document(&text).map_err(bad)
     }
 
-    /// Reads the identity document. Nothing of it is in the error but the id or region that is refused.
-    fn of_document(text: &str) -> Result<Self, String> {
+    /// Reads the identity document.
+    fn of_document(text: &str) -> Result<Self, DocumentError> {
         let Ok(Value::Object(document)) = serde_json::from_str(text) else {
-            return Err("the identity document is not a JSON object".to_owned());
+            return Err(DocumentError::NotAnObject);
         };
         let field = |key: &str| string_of(&document, key);
-        let instance_id = field("instanceId").ok_or("the identity document has no instanceId")?.parse()?;
-        let region = field("region").ok_or("the identity document has no region")?;
+        let instance_id = field("instanceId").ok_or(DocumentError::No("instanceId"))?.parse()?;
+        let region = field("region").ok_or(DocumentError::No("region"))?;
         if !is_region(&region) {
-            return Err(format!("{:?} is not a region", region.chars().take(40).collect::<String>()));
+            return Err(DocumentError::BadRegion(region.chars().take(40).collect()));
         }
         Ok(Self {
             instance_id,

@@ -23,9 +23,9 @@ use reqwest::{Client, RequestBuilder, Response, redirect};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use error::ImdsError;
 use error::Setback;
-pub use identity::{Details, Identity, InstanceId, LifeCycle};
+pub use error::{AttemptError, ImdsError};
+pub use identity::{Details, DocumentError, Identity, InstanceId, LifeCycle, NotAnInstanceId};
 pub use settings::{IPV4_ENDPOINT, IPV6_ENDPOINT, ImdsSettings, LONGEST_TOKEN};
 use token::{Session, Token};
 
@@ -52,14 +52,12 @@ pub enum Poll {
     Unknown(ImdsError),
 }
 
-impl Poll {
-    /// As the reader of notices takes it.
-    #[must_use]
-    pub fn reading(&self) -> Reading<'_> {
-        match self {
-            Self::Present(body) => Reading::Present(body),
-            Self::Absent => Reading::Absent,
-            Self::Unknown(_) => Reading::Unknown,
+impl From<Poll> for Reading {
+    fn from(poll: Poll) -> Self {
+        match poll {
+            Poll::Present(body) => Self::Present(body),
+            Poll::Absent => Self::Absent,
+            Poll::Unknown(_) => Self::Unknown,
         }
     }
 }
@@ -93,7 +91,7 @@ struct Answer {
 struct Effort {
     begun: Instant,
     attempts: u32,
-    last: Option<String>,
+    last: Option<AttemptError>,
     /// Whether a refused session token was replaced without a pause: once a call, so that a service that refuses all
     /// of them is not stormed.
     renewed: bool,
@@ -105,7 +103,7 @@ impl Effort {
     }
 
     fn exhausted(self, request: String) -> ImdsError {
-        let last = self.last.unwrap_or_else(|| "no answer yet".to_owned());
+        let last = self.last.unwrap_or(AttemptError::Unfinished);
         ImdsError::Unavailable { request, last, attempts: self.attempts, elapsed: self.begun.elapsed() }
     }
 }
@@ -190,7 +188,7 @@ impl ImdsClient {
             Ok(Ok(Some(bytes))) => self.text(path, bytes).map_or_else(Poll::Unknown, Poll::Present),
             Ok(Ok(None)) => Poll::Absent,
             Ok(Err(Setback::Final(error))) => Poll::Unknown(error),
-            Ok(Err(Setback::Again(why) | Setback::StaleToken(why))) => {
+            Ok(Err(Setback::Again(why))) => {
                 effort.last = Some(why);
                 Poll::Unknown(effort.exhausted(self.asking(path)))
             }
@@ -204,7 +202,7 @@ impl ImdsClient {
             effort.last = match self.ask(path, effort).await {
                 Ok(answer) => return Ok(answer),
                 Err(Setback::Final(error)) => return Err(error),
-                Err(Setback::Again(why) | Setback::StaleToken(why)) => Some(why),
+                Err(Setback::Again(why)) => Some(why),
             };
             failures += 1;
             sleep(self.inner.settings.pause(failures)).await;
@@ -215,7 +213,7 @@ impl ImdsClient {
     async fn ask(&self, path: &str, effort: &mut Effort) -> Result<Option<Vec<u8>>, Setback> {
         effort.attempts += 1;
         match self.attempt(path).await {
-            Err(Setback::StaleToken(why)) if !effort.renewed => effort.last = Some(why),
+            Err(Setback::Again(why @ AttemptError::StaleToken { .. })) if !effort.renewed => effort.last = Some(why),
             other => return other,
         }
         effort.renewed = true;
@@ -249,11 +247,10 @@ impl ImdsClient {
         match answer.status {
             200 => {}
             // There is no token that could be stale: this is one of the hiccups of an instance's first seconds.
-            401 => return Err(Setback::Again(format!("{request}: status 401"))),
+            401 => return Err(Setback::Again(AttemptError::Status { request, status: 401 })),
             status => return Err(Setback::of_status(&request, status)),
         }
-        let header = token::header_of(&answer.body?)
-            .ok_or_else(|| Setback::Again(format!("{request}: status 200, but no session token in it")))?;
+        let header = token::header_of(&answer.body?).ok_or(Setback::Again(AttemptError::NoToken { request }))?;
         Ok((header, Duration::from_secs(answer.granted.unwrap_or(wanted).min(wanted))))
     }
 

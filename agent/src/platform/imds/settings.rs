@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::ImdsError;
+use crate::base::backoff;
 
 /// Where the service answers on every instance.
 pub const IPV4_ENDPOINT: &str = "http://169.254.169.254";
@@ -106,9 +107,8 @@ impl ImdsSettings {
 
     /// The pause before attempt number `failures + 1`.
     pub(super) fn pause(&self, failures: u32) -> Duration {
-        let factor = 2_u32.saturating_pow(failures.saturating_sub(1));
-        let whole = self.first_pause.saturating_mul(factor).min(self.longest_pause);
-        whole.mul_f64(0.5 + 0.5 * fastrand::f64())
+        let whole = backoff::exponential(self.first_pause, failures, self.longest_pause);
+        backoff::equal_jitter(whole, fastrand::f64())
     }
 }
 
