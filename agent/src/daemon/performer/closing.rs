@@ -63,11 +63,11 @@ impl Performer {
         let settling = self.machine.finish_background_tasks(end, budget);
         let here = async move {
             if ran || traces.is_marked() {
-                supervisor.kill(budget.part(30, KILL_GRACE).saturating_duration_since(Instant::now())).await;
+                supervisor.kill(budget.part(25, KILL_GRACE).saturating_duration_since(Instant::now())).await;
                 if let Some(watch) = watch {
                     let _ = timeout_at(budget.part(10, LAST_LINES), watch).await;
                 }
-                match timeout_at(budget.part(10, CLEARING), supervisor.clear()).await {
+                match timeout_at(budget.part(15, CLEARING), supervisor.clear()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => warn!("a file of the spent JIT configuration is left: {error}"),
                     Err(_) => warn!(
@@ -113,7 +113,7 @@ mod tests {
         for whole in [Duration::from_secs(30), Duration::from_secs(2), Duration::from_millis(200), Duration::ZERO] {
             let begun = Instant::now();
             let budget = Budget { whole, until: begun + whole };
-            let parts = [(30, KILL_GRACE), (10, LAST_LINES), (10, CLEARING), (5, FILING), (5, TELLING)];
+            let parts = [(25, KILL_GRACE), (10, LAST_LINES), (15, CLEARING), (5, FILING), (5, TELLING)];
             let taken: Duration = parts.iter().map(|(percent, most)| budget.part(*percent, *most) - begun).sum();
             let noise = Duration::from_millis(50); // the time that this test takes
             assert!(taken <= whole * 6 / 10 + noise, "of {whole:?} nothing is left to confirm the last log lines");
