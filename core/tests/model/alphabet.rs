@@ -228,15 +228,13 @@ pub(crate) fn outside() -> Alphabet {
             EventKind::Stop,
             EventKind::Notice,
             EventKind::Withdrawn,
-            EventKind::Hold,
-            EventKind::Release,
             EventKind::Resumed,
             EventKind::DockerDown,
             EventKind::InGroup,
         ],
     ]
     .concat();
-    // The unit's stop and the listener's update are in the others: here they would only multiply the states.
+    // The unit's stop, holds and the listener's update are in the others: here they would only multiply the states.
     Alphabet::of(&kinds, &SIGNS_OF_A_JOB, &[Exit::Code(100), Exit::Signal(9)]).without(|event| {
         *event == Event::Stop(Stop::RunnerUnit) || (matches!(event, Event::Identified(_)) && !is_plain_identity(event))
     })
