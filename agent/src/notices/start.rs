@@ -28,7 +28,7 @@ impl Notices {
         }
         let (spot, target) = tokio::join!(
             self.told(SPOT_ACTION, "whether there is a spot notice"),
-            self.told(TARGET_STATE, "the target life-cycle state")
+            self.told(TARGET_STATE, "the target lifecycle state")
         );
         let (target, notice) = at_start(&spot, &target, clock::now(), |moment| self.ec2.boot_time(moment));
         self.note_asked(target);
