@@ -20,6 +20,7 @@ fn policy() -> Policy {
             job: minute,
             finishing: minute,
             orphaned: minute,
+            lock: minute,
             updating: minute,
             draining: minute,
             closing: minute,

@@ -16,6 +16,7 @@ mod host;
 mod interruptions;
 mod jit;
 mod jit_sources;
+mod job_lock;
 mod operators;
 mod power_cut;
 mod results;

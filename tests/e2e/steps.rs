@@ -144,9 +144,12 @@ fn a_step_of_a_listener_that_is_slow_to_hear_is_not_taken_for_one_that_failed() 
     let listener: Value = serde_json::from_slice(&listener).unwrap();
     let listener = Pid::from_raw(i32::try_from(listener["pid"].as_i64().unwrap()).unwrap());
     kill(listener, Signal::SIGSTOP).unwrap();
+    let status = || std::fs::read_to_string(format!("/proc/{listener}/status")).unwrap();
+    // Of two signals that wait, the lower number is taken first.
+    running.until("the listener stands still", |_| status().contains("State:\tT"));
     running.signal(Signal::SIGTERM);
     running.until("the listener's signal", |_| {
-        let status = std::fs::read_to_string(format!("/proc/{listener}/status")).unwrap();
+        let status = status();
         let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:\t")).unwrap();
         u64::from_str_radix(pending, 16).unwrap() & (1 << (Signal::SIGINT as u64 - 1)) != 0
     });

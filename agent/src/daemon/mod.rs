@@ -68,7 +68,10 @@ pub enum RunResult {
 ///
 /// # Errors
 /// It could not begin; nothing was started.
-pub async fn live(settings: Settings, signals: Signals) -> Result<RunResult, CannotBegin> {
+pub async fn live(mut settings: Settings, signals: Signals) -> Result<RunResult, CannotBegin> {
+    // Nobody configures what GitHub does, and no test waits for it.
+    let lock = &mut settings.policy.limits.lock;
+    *lock = lock.mul_f64(clock::time_scale().unwrap_or(1.0));
     let start = start::prepare(&settings)?;
     let (events, inbox) = mpsc::channel(INBOX);
     signals.forward(events.clone(), settings.supervisor.manager().cloned())?;

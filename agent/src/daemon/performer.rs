@@ -282,6 +282,7 @@ impl Performer {
             RunnerWatch::new(
                 self.traces.clone(),
                 &perf,
+                &self.runner_directory,
                 self.supervisor.clone(),
                 worker_told,
                 self.events.clone(),

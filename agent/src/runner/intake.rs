@@ -6,6 +6,7 @@ use std::path::Path;
 
 use tracing::warn;
 
+use super::listener_log::ListenerLog;
 use super::tail::Tail;
 use crate::runner::hooks;
 use mayfly_core::lifecycle::{ConsoleError, Observation};
@@ -36,6 +37,7 @@ pub(super) struct Intake {
     console: Tail,
     perf: Tail,
     hooks: Tail,
+    log: ListenerLog,
     admission: Admission,
 }
 
@@ -50,13 +52,14 @@ struct Admission {
 }
 
 impl Intake {
-    pub(super) fn new(console: &Path, perf: &Path, told: u64, worker_told: bool) -> Self {
+    pub(super) fn new(console: &Path, perf: &Path, runner: &Path, told: u64, worker_told: bool) -> Self {
         Self {
             told,
             before_end: if worker_told { told } else { 0 },
             console: Tail::new(console).giving_back(),
             perf: Tail::new(&perf.join(perf::LISTENER_FILE)).at_most(FOREIGN),
             hooks: Tail::new(&perf.join(hooks::TRACE_FILE)).at_most(FOREIGN),
+            log: ListenerLog::new(runner),
             admission: Admission::default(),
         }
     }
@@ -89,9 +92,10 @@ impl Intake {
         let mut note = |observation: Option<Observation>| {
             read.extend(observation.map(|observation| Read { observation: Some(observation), line: None }))
         };
-        // These two are the job's to spoil: then the other witnesses have to do.
+        // These are the job's to spoil: then the other witnesses have to do.
         let perf_more = self.perf.read(|line, _| note(perf::observation(line))).unwrap_or(false);
         let hooks_more = self.hooks.read(|line, _| note(hooks::HookCall::read(line))).unwrap_or(false);
+        let log_more = self.log.read(|observation| note(Some(observation)));
         for one in &mut read {
             one.observation = one.observation.take().filter(|observation| self.admission.admits(observation));
         }
@@ -99,7 +103,7 @@ impl Intake {
         if self.perf.is_spent() || self.hooks.is_spent() {
             self.admission.say();
         }
-        Ok((read, more, perf_more || hooks_more))
+        Ok((read, more, perf_more || hooks_more || log_more))
     }
 
     /// A last line that has no line break. Only after the writer has ended.

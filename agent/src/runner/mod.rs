@@ -9,6 +9,7 @@ pub mod files;
 pub mod guard;
 pub mod hooks;
 mod intake;
+mod listener_log;
 pub mod prepare;
 pub mod process;
 pub mod request;

@@ -78,19 +78,20 @@ pub struct RunnerWatch {
 }
 
 impl RunnerWatch {
-    /// Watches the runner with these traces. A message on `polls` is answered with [`Event::Polled`].
+    /// Watches the runner with these traces, in this directory. A message on `polls` is answered with [`Event::Polled`].
     /// `worker_told`: an earlier agent process saw a worker alive.
     #[must_use]
     pub fn new(
         traces: Traces,
         perf: &Path,
+        runner: &Path,
         supervisor: Supervisor,
         worker_told: bool,
         events: mpsc::Sender<Seen>,
         polls: mpsc::Receiver<()>,
     ) -> Self {
         Self {
-            intake: Intake::new(&traces.console(), perf, traces.told(), worker_told),
+            intake: Intake::new(&traces.console(), perf, runner, traces.told(), worker_told),
             perf: perf.to_owned(),
             supervisor,
             supervisor_process: None,

@@ -139,6 +139,9 @@ pub struct Terminate {
 /// As long as GitHub keeps a job's lock without a renewal (actions/runner#3539).
 const JOB_LOCK: Duration = Duration::from_secs(600);
 
+/// The same and two minutes, for whatever may be late.
+const LOCK_LOST: Duration = Duration::from_secs(720);
+
 impl Config {
     /// The rules of the lifecycle that follow from this configuration.
     #[must_use]
@@ -154,6 +157,7 @@ impl Config {
                 job: limits.job,
                 finishing: limits.finishing,
                 orphaned: JOB_LOCK,
+                lock: LOCK_LOST,
                 updating: limits.updating,
                 draining: limits.draining,
                 closing: limits.closing,

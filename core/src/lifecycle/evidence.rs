@@ -43,6 +43,10 @@ pub enum Observation {
     ConsoleError(ConsoleError),
     /// Console: `Runner reconnected.`
     Reconnected,
+    /// Listener's log: GitHub has renewed the job's lock, which it does every 60 s.
+    LockRenewed,
+    /// The listener's log is not read any more: whether the lock is renewed cannot be told.
+    LockUnknown,
 }
 
 /// What the runner's console said about a problem. Ordered from the least to the most telling.
@@ -202,6 +206,7 @@ impl Evidence {
             Observation::Completed { job, result } => self.complete(job, *result),
             Observation::UpdateStarted => self.updating = true,
             Observation::UpdateFailed => self.updating = false,
+            Observation::LockRenewed | Observation::LockUnknown => {} // see `Runner::lock`
             Observation::ConsoleError(console_error) => {
                 self.console_error = self.console_error.max(Some(*console_error))
             }

@@ -100,6 +100,7 @@ impl Step<'_> {
             Timer::Interruption => self.interruption_due(),
             Timer::Steps => self.steps_due(),
             Timer::Renewal => self.renew_deadline(),
+            Timer::Lock => self.lock_lost(),
             Timer::Phase => match self.state.phase {
                 Phase::Booting { .. } | Phase::Warm | Phase::WaitingForJitConfig { .. } => self.begin_passed(),
                 Phase::Closing { .. } | Phase::Held { .. } | Phase::Terminating { .. } | Phase::Ended { .. } => {

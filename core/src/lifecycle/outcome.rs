@@ -52,7 +52,7 @@ outcomes! {
     JobSucceeded "job-succeeded" 0 "The job ran and succeeded, or was skipped." "Nothing.";
     JobFailed "job-failed" 102 "The job ran and failed." "Read the job's log on GitHub.";
     JobCanceled "job-canceled" 103 "The job was cancelled." "Nothing, if a person cancelled it; else look for a network outage while it ran.";
-    JobAbandoned "job-abandoned" 105 "The runner gave the job up: it could not renew its lock." "Look for a network outage; re-run the job.";
+    JobAbandoned "job-abandoned" 105 "The job's lock was not renewed, and the runner or GitHub gave the job up." "Look for a network outage, or a machine short of memory; re-run the job.";
     JobUnknown "job-unknown" 70 "A job was assigned, and nothing says how it ended." "Look at the job on GitHub; re-run it if it hangs.";
     WorkerCrashed "worker-crashed" 70 "The runner's worker died in the middle of the job." "Look for the OOM killer and a full disk in the system log; use a larger instance.";
     IdleTimeout "idle-timeout" 75 "No job came within limits.idle." "Nothing, if the queue was empty; else compare the labels of workflow and runner.";

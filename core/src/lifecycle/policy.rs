@@ -44,6 +44,8 @@ pub struct Limits {
     pub finishing: Duration,
     /// A worker whose listener is gone: as long as GitHub keeps the job's lock without a renewal, about 10 minutes.
     pub orphaned: Duration,
+    /// From a renewal of the job's lock, which comes every 60 s, to the moment at which GitHub has given the job up.
+    pub lock: Duration,
     /// The listener replacing itself.
     pub updating: Duration,
     /// From the request to stop to the kill.

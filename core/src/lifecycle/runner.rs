@@ -8,6 +8,9 @@ use super::{Effect, End, Exit, KILL_GRACE, Observation, Outcome, POLL_GRACE, Pha
 /// more, however many there are.
 const RENEWALS: u32 = 10;
 
+/// The same for renewals of the job's lock: one in 30 s is noted, and a job that forges more of them changes nothing.
+const LOCK_PARTS: u32 = 24;
+
 impl Step<'_> {
     pub(super) fn saw(&mut self, observation: &Observation) {
         let listened = phase_listened(&self.state.phase);
@@ -15,6 +18,17 @@ impl Step<'_> {
         let knew_job = runner.evidence.job.is_some();
         let named = runner.evidence.job_name.is_some();
         runner.evidence.absorb(observation);
+        match observation {
+            // What is older than the job is another's.
+            Observation::LockRenewed if runner.evidence.assigned() => {
+                let due = self.now + self.policy.limits.lock;
+                if runner.lock.is_none_or(|lock| due >= lock + self.policy.limits.lock / LOCK_PARTS) {
+                    runner.lock = Some(due);
+                }
+            }
+            Observation::LockUnknown => runner.lock = None,
+            _ => {}
+        }
         let learned_job = !knew_job && runner.evidence.job.is_some();
         if !listened && phase_listened(&self.state.phase) {
             self.answer_launch(true);
@@ -159,6 +173,11 @@ impl Step<'_> {
         }
     }
 
+    /// GitHub has told the job's author by now that the runner was lost, and may have started the job elsewhere.
+    pub(super) fn lock_lost(&mut self) {
+        self.drain(Outcome::JobAbandoned);
+    }
+
     fn stop_idle(&mut self) {
         let cut_off = self.state.phase.runner().and_then(|runner| runner.evidence.cut_off());
         self.drain(cut_off.unwrap_or(Outcome::IdleTimeout));
@@ -294,5 +313,38 @@ mod tests {
         let (end, at) = by_itself(&policy, state);
         assert_eq!(end, Some(Outcome::RunnerWedged), "an orphaned worker that hangs is not told as one");
         assert!(at.since(Time(1)) < Duration::from_secs(660), "it was waited for until {at}");
+    }
+
+    fn at_work() -> Vec<Event> {
+        let seen = [Observation::JobMessage, Observation::WorkerSeen].map(Event::Observed);
+        [listening(), seen.to_vec()].concat()
+    }
+
+    const RENEWED: Event = Event::Observed(Observation::LockRenewed);
+
+    #[test]
+    fn a_job_that_github_has_given_up_is_stopped_and_told_as_abandoned() {
+        let mut policy = long_idle();
+        policy.limits.job = policy.limits.lock * 10;
+        let state = after(&policy, &[at_work(), vec![RENEWED]].concat());
+        let lost = Time(1) + policy.limits.lock;
+        let (state, effects) = step(&policy, &state, &Event::Passed(Timer::Lock), lost);
+        assert!(effects.contains(&Effect::Poll), "it was given up without a last look for a renewal");
+        let (kept, _) = step(&policy, &state, &RENEWED, lost);
+        let (kept, _) = step(&policy, &kept, &Event::Polled, lost);
+        assert!(matches!(kept.phase, Phase::Busy { .. }), "a job that GitHub waits for was stopped: {kept:?}");
+        let (state, _) = step(&policy, &state, &Event::Polled, lost);
+        let reason = Outcome::JobAbandoned;
+        assert!(matches!(state.phase, Phase::Draining { reason: told, .. } if told == reason), "{state:?}");
+    }
+
+    #[test]
+    fn a_job_of_whose_lock_nothing_is_known_is_not_judged_by_it() {
+        let unknown = Event::Observed(Observation::LockUnknown);
+        let before = [listening(), vec![RENEWED], at_work()].concat();
+        for events in [at_work(), [at_work(), vec![RENEWED, unknown]].concat(), before] {
+            let state = after(&long_idle(), &events);
+            assert!(!state.timers().any(|(timer, _)| timer == Timer::Lock), "it has no lock: {state:?}");
+        }
     }
 }

@@ -169,6 +169,9 @@ pub struct Runner {
     /// What the steps of the job have left, once the runner was told to stop.
     #[serde(default)]
     pub steps: Option<StepsLeft>,
+    /// Then GitHub has given the job up: its lock was not renewed for so long. `None` until a renewal was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Time>,
 }
 
 /// How long the steps of a job have while the runner is being stopped.
@@ -225,6 +228,8 @@ pub enum Timer {
     Steps,
     /// In a warm pool: systemd's timer of the lifetime wants to be renewed.
     Renewal,
+    /// The job's lock has run out, and GitHub has given the job up.
+    Lock,
 }
 
 impl State {
@@ -268,7 +273,8 @@ impl State {
         let steps = self.phase.steps_until().map(|at| (Timer::Steps, at));
         let renewal = self.renewal.filter(|_| self.phase == Phase::Warm).map(|at| (Timer::Renewal, at));
         let phase = self.phase.deadline().map(|at| (Timer::Phase, at));
-        [phase, interruption, lifetime, steps, renewal].into_iter().flatten()
+        let lock = self.phase.lock().map(|at| (Timer::Lock, at));
+        [phase, interruption, lifetime, steps, renewal, lock].into_iter().flatten()
     }
 
     /// The timer that fires next.
@@ -356,6 +362,18 @@ impl Phase {
             | Self::Held { end, .. }
             | Self::Terminating { end, .. }
             | Self::Ended { end } => Some(end),
+            _ => None,
+        }
+    }
+
+    /// When the job that runs is lost to GitHub. A job that is over, or was told to stop, needs its lock no more.
+    fn lock(&self) -> Option<Time> {
+        match self {
+            Self::Assigned { runner, .. } | Self::Busy { runner, .. } | Self::Finishing { runner, .. }
+                if !runner.evidence.job_over() =>
+            {
+                runner.lock
+            }
             _ => None,
         }
     }

@@ -17,6 +17,7 @@ pub(super) fn policy() -> Policy {
             job: minute,
             finishing: minute,
             orphaned: minute,
+            lock: minute,
             updating: minute,
             draining: minute,
             closing: minute,

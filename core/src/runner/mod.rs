@@ -3,6 +3,7 @@
 //! Facts about the runner come from `actions/runner` 2.336.0, read in source.
 
 pub mod console;
+pub mod diag;
 pub mod jit;
 pub mod label;
 pub mod perf;

@@ -127,6 +127,8 @@ fn observed(kind: ObservationKind) -> Vec<Observation> {
             Observation::ConsoleError(ConsoleError::RegistrationRemoved),
         ],
         ObservationKind::Reconnected => vec![Observation::Reconnected],
+        ObservationKind::LockRenewed => vec![Observation::LockRenewed],
+        ObservationKind::LockUnknown => vec![Observation::LockUnknown],
     }
 }
 
@@ -203,6 +205,8 @@ pub(crate) fn troubles() -> Alphabet {
         Is::ConsoleError,
         Is::Reconnected,
         Is::UpdateStarted,
+        Is::LockRenewed,
+        Is::LockUnknown,
     ];
     with_a_runner(
         &observations,

@@ -97,6 +97,16 @@ impl Transition<'_> {
             Invariant::TargetCounts => self.target_counts(),
             Invariant::JobHasItsTime => self.job_has_its_time(),
             Invariant::LostJobIsTold => self.lost_job_is_told(),
+            Invariant::LockCounts => {
+                let at_work =
+                    matches!(self.from.phase, Phase::Assigned { .. } | Phase::Busy { .. } | Phase::Finishing { .. });
+                let lost =
+                    self.from.phase.runner().is_some_and(|runner| {
+                        !runner.evidence.job_over() && runner.lock.is_some_and(|at| at <= self.now)
+                    });
+                let polled = *self.event == Event::Polled && self.from.poll.is_some();
+                !(at_work && lost && polled) || is_stopping(self.to)
+            }
             Invariant::PolledFirst => {
                 let by_limit = matches!(self.event, Event::Passed(_) | Event::Polled);
                 let was_at_work = self.from.phase.runner().is_some() && !is_stopping(self.from);
@@ -299,21 +309,23 @@ impl Transition<'_> {
             Phase::Draining { reason, .. } => Some(*reason),
             phase => phase.end().map(|end| end.outcome),
         };
+        let lock_lost = run.is_some_and(|runner| runner.lock.is_some_and(|at| at <= self.now));
         // The list.
-        let listed = matches!(
-            reason,
-            Some(
-                Outcome::JobTimeout
-                    | Outcome::Lifetime
-                    | Outcome::SpotInterruption
-                    | Outcome::ScheduledEvent
-                    | Outcome::AsgTermination
-                    | Outcome::ExternalShutdown
-                    | Outcome::OperatorDrain
-                    | Outcome::SecondBoot
-                    | Outcome::Resumed
-            )
-        );
+        let listed = (reason == Some(Outcome::JobAbandoned) && lock_lost)
+            || matches!(
+                reason,
+                Some(
+                    Outcome::JobTimeout
+                        | Outcome::Lifetime
+                        | Outcome::SpotInterruption
+                        | Outcome::ScheduledEvent
+                        | Outcome::AsgTermination
+                        | Outcome::ExternalShutdown
+                        | Outcome::OperatorDrain
+                        | Outcome::SecondBoot
+                        | Outcome::Resumed
+                )
+            );
         let cause = matches!(
             self.event,
             Event::Passed(_)

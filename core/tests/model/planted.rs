@@ -193,6 +193,11 @@ planted! {
             (end.outcome, end.stopped_for) = (Outcome::OperatorDrain, None);
         }
     };
+    a_lost_lock_without_consequence_is_caught LockCounts in troubles: |from, event, next, _| {
+        if *event == Event::Polled && matches!(next.phase, Phase::Draining { reason: Outcome::JobAbandoned, .. }) {
+            next.phase = from.phase.clone();
+        }
+    };
     a_limit_without_a_look_is_caught PolledFirst in runner: |from, event, _, effects| {
         if matches!((from.phase.name(), event), ("Busy", Event::Passed(Timer::Phase))) {
             effects.retain(|effect| *effect != Effect::Poll);

@@ -53,5 +53,6 @@ invariants! {
     TargetCounts "what the group wants counts whenever it is told, and nothing else does";
     JobHasItsTime "a job on its way has its whole time, whatever came to nothing before it";
     LostJobIsTold "a job that came to a runner stopped without one is told as lost";
+    LockCounts "a job that GitHub has given up is stopped once the runner was looked at";
     PolledFirst "no limit ends a runner that was not looked at";
 }

@@ -27,7 +27,7 @@ variants! {
         NotStarted Observed Polled Exited Passed Stop Notice Withdrawn Hold Release Resumed Closed TerminationAccepted TerminationRefused;
     ObservationKind of Observation:
         Listening JobMessage Running WorkerSeen WorkerGone HookStarted HookCompleted Completed UpdateStarted
-        UpdateFailed ConsoleError Reconnected;
+        UpdateFailed ConsoleError Reconnected LockRenewed LockUnknown;
     NoticeKind of Notice: Spot SpotHibernate Rebalance Scheduled GroupTerminates;
     StopKind of Stop: Shutdown Drain DrainNow RunnerUnit;
     EffectKind of Effect:

@@ -34,6 +34,7 @@ pub(crate) fn policy(ending: Ending) -> Policy {
             job: seconds(1),
             finishing: seconds(1),
             orphaned: seconds(1),
+            lock: seconds(1),
             updating: seconds(1),
             draining: seconds(1),
             closing: seconds(1),
@@ -340,6 +341,9 @@ fn for_each_time(state: &mut State, each: &mut dyn FnMut(&mut Time)) {
         each(at);
         each(stop);
         each(kill);
+    }
+    if let Some(lock) = runner_mut(&mut state.phase).and_then(|runner| runner.lock.as_mut()) {
+        each(lock);
     }
     if let Some(steps) = runner_mut(&mut state.phase).and_then(|runner| runner.steps.as_mut()) {
         each(&mut steps.until);

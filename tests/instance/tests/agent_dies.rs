@@ -19,8 +19,10 @@ const NO_RESTART: &str = "mkdir -p /run/systemd/system/mayfly-agent.service.d; p
 #[test]
 fn killed_twice_in_a_row_in_the_middle_of_a_job() {
     let mut machine = Machine::restored("debian-13");
-    machine.live(&job_until_let_go());
+    machine.live(&Scenario { renewals_ms: vec![0], ..job_until_let_go() });
     kill_twice(&mut machine, "Busy");
+    let renewed = r#"grep -q '"lock":' /var/lib/mayfly/journal.jsonl"#;
+    machine.until("the agent may read that GitHub has renewed the job's lock", seconds(60), renewed);
     machine.let_go();
     machine.until_terminated(seconds(120));
     let started =

@@ -105,7 +105,7 @@ fn deadline(machine: &mut Machine) -> u64 {
 
 /// Waits until the agent has had the timer renewed this often.
 fn until_renewed(machine: &mut Machine, times: u32) {
-    let renewed = "journalctl --unit mayfly-agent --output=cat | grep -c 'mayfly-deadline.timer begins anew'";
+    let renewed = "journalctl --unit mayfly-agent --output=cat | grep -c 'mayfly-deadline.timer was restarted'";
     machine.until("the timer is renewed", seconds(60), &format!("[ \"$({renewed})\" = {times} ]"));
 }
 

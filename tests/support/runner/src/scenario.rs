@@ -191,6 +191,8 @@ pub struct Scenario {
     pub job_result: JobResult,
     /// How long the job takes besides its steps.
     pub job_ms: u64,
+    /// When GitHub renews the job's lock, from the worker's start on; the listener writes it to its log.
+    pub renewals_ms: Vec<u64>,
     /// Scripts that the worker runs with `bash -e`.
     pub steps: Vec<String>,
     /// `owner/name`, as in `GITHUB_REPOSITORY`.
@@ -221,6 +223,7 @@ impl Default for Scenario {
             job_name: "build".to_owned(),
             job_result: JobResult::Succeeded,
             job_ms: 200,
+            renewals_ms: Vec::new(),
             steps: Vec::new(),
             repository: "mayfly-example/sample".to_owned(),
             connect_ms: 0,

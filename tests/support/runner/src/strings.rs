@@ -26,6 +26,8 @@ pub const COMPLETED: &str = "{ts}: Job {name} completed with result: {result}";
 pub const REMOVED: &str = "√ Removed {file}";
 /// Instead of [`REMOVED`] when the file is not there.
 pub const NOT_THERE: &str = "Does not exist. Skipping Removing {file}";
+/// Listener's log: the job's lock was renewed; the times are not looked at.
+pub const RENEWED: &str = "Successfully renew job 7, job is valid till 11/21/2026 8:10:00 AM";
 /// Answer to SIGINT and SIGQUIT.
 pub const EXITING: &str = "Exiting...";
 /// The session exists after [`CONNECT_ERROR`].

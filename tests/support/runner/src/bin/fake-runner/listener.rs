@@ -242,9 +242,16 @@ impl Listener {
     }
 
     fn await_worker(&mut self) -> Next {
+        let began = Instant::now();
+        let mut renewals = self.scenario.renewals_ms.clone().into_iter().map(|ms| began + Duration::from_millis(ms));
+        let mut renewal = renewals.next();
         while self.worker_runs() {
-            if self.pause(FOR_EVER) == Next::Stop {
+            if self.pause(renewal.or(FOR_EVER)) == Next::Stop {
                 return Next::Stop;
+            }
+            if renewal.is_some_and(|at| at <= Instant::now()) {
+                self.diag.info("JobDispatcher", strings::RENEWED);
+                renewal = renewals.next();
             }
         }
         Next::Go
