@@ -184,10 +184,8 @@ pub(crate) fn runner() -> Alphabet {
         .iter()
         .copied()
         .filter(|kind| {
-            !matches!(
-                kind,
-                ObservationKind::HookCompleted | ObservationKind::ConsoleError | ObservationKind::Reconnected
-            )
+            use ObservationKind as Is;
+            !matches!(kind, Is::HookCompleted | Is::ConsoleError | Is::Reconnected | Is::LockRenewed | Is::LockUnknown)
         })
         .collect();
     with_a_runner(&observations, &[Exit::Code(0), Exit::Code(100), Exit::Code(102)])
