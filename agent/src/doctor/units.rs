@@ -262,8 +262,8 @@ fn span_of(text: &str) -> Option<Duration> {
 async fn failsafe(machine: &Machine) -> Finding {
     const NAME: &str = "units.failsafe";
     let timer = show(FAILSAFE, &["ActiveState"]).await;
-    let looks = show("mayfly-failsafe.service", &["Result", "ExecMainStatus", "LoadState"]).await;
-    match (timer, looks) {
+    let last = show("mayfly-failsafe.service", &["Result", "ExecMainStatus", "LoadState"]).await;
+    match (timer, last) {
         (Err(why), _) | (_, Err(why)) => Finding::not_tried(NAME, why, ""),
         _ if machine.building => Finding::not_tried(NAME, "an image is being built", ""),
         (Ok(timer), _) if value(&timer, "ActiveState") != "active" => Finding::broken(
@@ -271,8 +271,8 @@ async fn failsafe(machine: &Machine) -> Finding {
             format!("{FAILSAFE} is not active: a machine whose agent fails stays until its lifetime ends"),
             format!("systemctl start {TARGET}; systemctl status {FAILSAFE} says why it is off."),
         ),
-        (_, Ok(looks)) if value(&looks, "LoadState") != "loaded" || value(&looks, "Result") != "success" => {
-            let (load, result) = (value(&looks, "LoadState"), value(&looks, "Result"));
+        (_, Ok(last)) if value(&last, "LoadState") != "loaded" || value(&last, "Result") != "success" => {
+            let (load, result) = (value(&last, "LoadState"), value(&last, "Result"));
             let advice = "journalctl --unit mayfly-failsafe.service";
             Finding::broken(NAME, format!("its last check failed: {load}, {result}"), advice)
         }

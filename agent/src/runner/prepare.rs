@@ -15,8 +15,8 @@ use super::{LISTENER, files};
 use crate::base::paths::Paths;
 use crate::base::users::User;
 
-/// Prepares the one start. `supervisor_process`: the supervisor process, if it is not systemd, which stops a unit with a signal that the
-/// runner must be able to explain to its job.
+/// Prepares the one start. Without a `supervisor_process` it is systemd that starts and stops the runner, with a signal that
+/// the runner must be able to explain to its job.
 ///
 /// # Errors
 /// Nothing may be started. Once the marker is made the start is spent, and the exit file says what became of it.
