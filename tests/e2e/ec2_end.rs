@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
 
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -191,4 +192,31 @@ fn an_end_that_was_accepted_is_not_asked_for_again_by_the_next_agent() {
     kill(Pid::from_raw(i32::try_from(again.child.id()).unwrap()), Signal::SIGTERM).unwrap();
     again.end().assert_outcome("job-succeeded");
     assert_eq!(cloud.calls(ON_ITSELF), 1, "a machine that goes already was asked to go again");
+}
+
+/// The disk comes back between two agent processes, and the first has ended the machine already: chaos found it (seed 30110959).
+#[test]
+fn an_agent_whose_journal_could_not_be_written_has_not_forgotten_that_its_machine_ends() {
+    let cloud = Cloud::standalone("success").launched();
+    let runtime = cloud.run.directory().join("run");
+    fs::create_dir_all(&runtime).unwrap();
+    fs::create_dir_all(cloud.run.state()).unwrap();
+    let cloud = cloud.live(|run| run.set("RUNTIME_DIRECTORY", runtime.to_str().unwrap()));
+    let plain = cloud.command();
+    let mut command = Command::new("unshare");
+    let read_only = "mount -t tmpfs -o ro none \"$1\" && shift && exec \"$@\"";
+    command.args(["--map-root-user", "--mount", "sh", "-c", read_only, "sh"]).arg(cloud.run.state());
+    command.arg(plain.get_program()).args(plain.get_args());
+    command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let first = command.output().unwrap();
+    let log = String::from_utf8_lossy(&first.stderr);
+    assert!(log.contains("the run is over: journal-failed"), "the first agent did not refuse its start:\n{log}");
+    assert_eq!(cloud.state(), "terminated", "{log}");
+
+    let gone = cloud.run();
+    gone.assert_outcome("journal-failed");
+    assert!(
+        cloud.run.recording().starts().is_empty(),
+        "a listener was started on a machine that goes: its job is lost"
+    );
 }

@@ -157,16 +157,25 @@ async fn discover(config: &Config) -> Result<(std::io::Result<Binding>, settings
     Ok((binding, settings::Platform::Ec2 { ec2, notices }))
 }
 
+/// Where it is on an installed machine.
+const RUNTIME_DIRECTORY: &str = "/run/mayfly";
+
 /// Another user cannot reach into the state directory, so what the runner needs is elsewhere then.
 pub(super) fn paths(config: &Config, other_user: bool) -> Paths {
     let state = config.state_directory.clone();
-    if other_user { paths_in(&state) } else { Paths { runtime: state.join("run"), state } }
+    let runtime = if other_user { PathBuf::from(RUNTIME_DIRECTORY) } else { state.join("run") };
+    Paths { runtime: given_runtime_directory().unwrap_or(runtime), state }
 }
 
 /// The same, where the runner has a user of its own.
 pub(super) fn paths_in(state: &Path) -> Paths {
-    let runtime = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| PathBuf::from("/run/mayfly"), PathBuf::from);
+    let runtime = given_runtime_directory().unwrap_or_else(|| PathBuf::from(RUNTIME_DIRECTORY));
     Paths { state: state.to_owned(), runtime }
+}
+
+/// What systemd made of `RuntimeDirectory=`.
+fn given_runtime_directory() -> Option<PathBuf> {
+    std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from)
 }
 
 /// Makes a run on a runtime of its own. An exit code instead of a record says that it could not begin.

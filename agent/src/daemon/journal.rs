@@ -249,7 +249,10 @@ impl Journal {
     /// It could not be renamed.
     pub fn archive(&mut self) -> io::Result<()> {
         self.end = 0;
-        fs::rename(&self.path, self.path.with_extension("previous.jsonl"))
+        match fs::rename(&self.path, self.path.with_extension("previous.jsonl")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()), // its run could not write one
+            renamed => renamed,
+        }
     }
 
     fn set_aside(&self, why: &str) {

@@ -8,6 +8,7 @@ mod docker;
 mod host;
 mod isolation;
 pub mod journal;
+mod kept_end;
 mod machine;
 pub mod performer;
 pub mod progress;
@@ -32,6 +33,7 @@ use crate::control::{self, Query, Reply, Request};
 use crate::runner::hooks::{Annotations, DockerGate};
 use crate::systemd::notify;
 use journal::{Entry, Journal};
+use kept_end::KeptEnd;
 use mayfly_core::lifecycle::{Effect, Event, JobInfo, Observation, Outcome, Phase, State, step};
 use mayfly_core::record::Record;
 use performer::Performer;
@@ -86,6 +88,7 @@ pub async fn live(mut settings: Settings, signals: Signals) -> Result<RunResult,
 struct MainLoop {
     state: State,
     journal: Journal,
+    kept_end: KeptEnd,
     performer: Performer,
     record: Record,
     /// What was taken in since the next timer was due.
@@ -116,6 +119,7 @@ impl MainLoop {
         Self {
             state: start.state,
             journal: start.journal,
+            kept_end: start.kept_end,
             performer,
             record: start.record,
             before_timer: 0,
@@ -259,9 +263,15 @@ impl MainLoop {
         let entry = Entry { at: clock::now(), state: self.state.clone() };
         self.record.note(entry.at, &entry.state);
         match self.journal.append(&entry) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.kept_end.forget();
+                true
+            }
             Err(error) => {
                 error!("cannot write the journal: {error}; going on from memory");
+                if entry.state.phase.is_ending() {
+                    self.kept_end.keep(&entry);
+                }
                 false
             }
         }

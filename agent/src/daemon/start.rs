@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::CannotBegin;
 use super::journal::{Binding, Journal, Replay};
+use super::kept_end::{self, KeptEnd};
 use super::record;
 use super::settings::Settings;
 use crate::base::clock;
@@ -26,6 +27,7 @@ pub(super) struct Start {
     pub(super) state: State,
     pub(super) begin: Begin,
     pub(super) journal: Journal,
+    pub(super) kept_end: KeptEnd,
     pub(super) record: mayfly_core::record::Record,
     pub(super) traces: Traces,
     pub(super) lock: Option<Lock>,
@@ -49,7 +51,9 @@ pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
     if let Err(error) = forget_other_instances(&traces, &settings.binding) {
         complain("clear a foreign marker in", error);
     }
-    let (mut journal, mut replay) = Journal::read(directory, &settings.binding);
+    let (mut journal, replay) = Journal::read(directory, &settings.binding);
+    let kept_end = KeptEnd::new(kept_end::path(&settings.paths.runtime), settings.binding.clone());
+    let mut replay = kept_end.added_to(replay);
     if settings.may_follow && is_finished(&replay) {
         // The marker first: a run that is forgotten half must not be taken for one that goes on. And what cannot be
         // forgotten in order is not lived over: what was started there would be forgotten too.
@@ -57,6 +61,7 @@ pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
             let what = format!("cannot archive the last run in {}: {error}", directory.display());
             io::Error::new(error.kind(), what)
         })?;
+        kept_end.forget();
         replay = Replay::Nothing;
     }
     journal.prepare(&settings.binding, &replay);
@@ -80,7 +85,7 @@ pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
     }
     let this_boot = !matches!(begin, Begin::SecondBoot { .. });
     let record = record::begin(&settings.binding, if this_boot { &entries } else { &[] }, begin != Begin::Fresh);
-    Ok(Start { state, begin, journal, record, traces, lock })
+    Ok(Start { state, begin, journal, kept_end, record, traces, lock })
 }
 
 fn begin(replay: &Replay, traces: &Traces, binding: &Binding) -> Begin {

@@ -407,7 +407,7 @@ impl Phase {
     }
 
     /// Closing and Terminating are bounded by themselves; the lifetime adds nothing there.
-    pub(super) const fn is_ending(&self) -> bool {
+    pub const fn is_ending(&self) -> bool {
         matches!(self, Self::Closing { .. } | Self::Terminating { .. } | Self::Ended { .. })
     }
 }

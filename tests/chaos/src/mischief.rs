@@ -26,8 +26,8 @@ pub(crate) struct Flood {
 }
 
 /// Does it, or begins to; says why it cannot be done.
-pub(crate) fn make(mischief: Mischief, state: &Path) -> Result<Option<Flood>, String> {
-    let (perf, socket) = (state.join("run/perf"), state.join("run/hook.sock"));
+pub(crate) fn make(mischief: Mischief, runtime: &Path) -> Result<Option<Flood>, String> {
+    let (perf, socket) = (runtime.join("perf"), runtime.join("hook.sock"));
     let traces = perf.join("hooks.jsonl");
     // The runner calls the hook before any step; what comes before that is no job's.
     if !fs::read_to_string(&traces).unwrap_or_default().contains("job-started") {

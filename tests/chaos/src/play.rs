@@ -159,7 +159,8 @@ impl<'a> Playing<'a> {
         let ran = now.saturating_sub(self.agents.last().copied().unwrap_or_default());
         self.exits.push(Exit { code: status.code(), signal: status.signal(), ran });
         self.read_log(now);
-        let left = status.success() && self.states.last().is_some_and(|(_, state)| state != "Ended");
+        // Also before it said of any state that it is in it.
+        let left = status.success() && self.states.last().is_none_or(|(_, state)| state != "Ended");
         // A process that cannot catch SIGTERM yet is stopped by it, too.
         let stopped = left || status.signal() == Some(Signal::SIGTERM as i32);
         if let Some((down, _)) = self.pool_stops.filter(|_| stopped) {
@@ -294,11 +295,11 @@ impl<'a> Playing<'a> {
                 signal(living(workers.first().copied())?, Signal::SIGKILL);
             }
             What::NoHookSocket => {
-                fs::remove_file(self.world.run.state().join("run/hook.sock")).map_err(refused)?;
+                fs::remove_file(self.world.runtime().join("hook.sock")).map_err(refused)?;
             }
             What::Job(mischief) => {
                 living(self.world.run.recording().workers().first().copied())?;
-                self.floods.extend(mischief::make(*mischief, &self.world.run.state())?);
+                self.floods.extend(mischief::make(*mischief, &self.world.runtime())?);
             }
             What::Spot { action, lead } => imds.spot_action(action, SystemTime::now() + *lead),
             What::Rebalance => imds.rebalance(SystemTime::now()),

@@ -165,6 +165,11 @@ impl World {
         self.run.directory().join("powered-off")
     }
 
+    /// `/run/mayfly`, in memory and not on the state directory's disk.
+    pub(crate) fn runtime(&self) -> PathBuf {
+        self.run.directory().join("run")
+    }
+
     fn configuration(&self, plan: &Plan) -> String {
         let docker = match plan.docker {
             Docker::Off => "off",
@@ -189,6 +194,7 @@ impl World {
         let mut command = Command::new(mayfly_binary());
         command.args(words).arg("--config").arg(self.config()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/tmp");
+        command.env("RUNTIME_DIRECTORY", self.runtime());
         command.env("AWS_ENDPOINT_URL", self.aws.url()).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.url());
         command.envs(self.run.environment.iter().map(|(name, value)| (name, value)));
         // Only a binary with planted bugs reads it.
@@ -304,7 +310,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.power_cut();
-        run(Command::new("umount").arg("--lazy").arg(self.run.state()));
+        run(Command::new("umount").arg("--lazy").arg(self.run.state()).arg(self.runtime()));
     }
 }
 

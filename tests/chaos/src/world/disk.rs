@@ -13,6 +13,8 @@ impl World {
         fs::create_dir_all(self.run.state()).unwrap();
         let size = if self.disk == Disk::Plain { "size=256m,mode=700" } else { "size=1m,mode=700" };
         run(Command::new("mount").args(["-t", "tmpfs", "-o", size, "chaos"]).arg(self.run.state()));
+        fs::create_dir_all(self.runtime()).unwrap();
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=256m,mode=755", "chaos"]).arg(self.runtime()));
         if self.disk == Disk::ReadOnly {
             run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(self.run.state()));
         }
