@@ -258,6 +258,40 @@ fn a_corrupt_journal_and_no_runner_ends_the_run_without_one() {
     assert!(run.recording().starts().is_empty(), "a listener was started with a journal that proves nothing");
 }
 
+/// The supervisor process outlives its agent, and on a busy machine it comes to the start only when the next agent has looked:
+/// chaos found it (seed 30117372).
+#[test]
+fn a_start_that_a_killed_agent_asked_for_does_not_happen_after_the_run_has_ended() {
+    for _ in 0..20 {
+        let run = run("success");
+        let mut agent = run.start();
+        let own = agent.child.id();
+        let mut held = None;
+        agent.until("the supervisor process", |_| {
+            let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+            held = children.split_whitespace().find_map(|pid| pid.parse().ok()).map(Pid::from_raw);
+            held.is_some_and(|pid| kill(pid, Signal::SIGSTOP).is_ok())
+        });
+        agent.kill_dead();
+        let held = held.unwrap();
+        if run.state().join("runner.started").exists() {
+            let _ = kill(held, Signal::SIGKILL);
+            continue; // too late: it had begun with the start
+        }
+        fs::write(run.state().join("journal.jsonl"), "this is no journal\n").unwrap();
+        run.start().end_leaving_processes().assert_outcome("journal-failed");
+        kill(held, Signal::SIGCONT).unwrap();
+        let gone = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while fs::read_to_string(format!("/proc/{held}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(std::time::Instant::now() < gone, "the supervisor process started something, or hangs");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(run.recording().starts().is_empty(), "a listener was started on a machine whose run had ended");
+        return;
+    }
+    panic!("twenty times the supervisor process was quicker than this test");
+}
+
 /// A state directory on a file system of its own, with no room left on it.
 #[test]
 fn a_full_disk_refuses_the_start_and_nothing_else() {

@@ -95,6 +95,13 @@ impl RunnerProcess {
     }
 
     pub(super) async fn kill(&self, within: Duration) -> usize {
+        // Between marker and listener it would start one after the kill.
+        if self.traces.listener().is_none()
+            && self.traces.exit().is_none()
+            && let Some(supervisor_process) = self.supervisor_process()
+        {
+            let _ = supervisor_process.signal(Signal::SIGKILL);
+        }
         tree::kill_all(self.supervisor_process().map(|supervisor_process| supervisor_process.pid), within).await
     }
 

@@ -98,6 +98,28 @@ impl Traces {
         durable::create(&self.marker_path(), &serde_json::to_vec(marker)?)
     }
 
+    /// Sees to it that no start happens any more, also not the one that an agent process that is gone has asked for: takes the
+    /// one marker there is. Returns whether that came too late, and there was a start.
+    ///
+    /// # Errors
+    /// The marker could not be made durable, and neither can a start's.
+    pub fn refuse_starts(&self, instance: &str, boot: &str) -> io::Result<bool> {
+        let nothing = Marker {
+            instance: instance.to_owned(),
+            boot: boot.to_owned(),
+            supervisor_process: None,
+            files: Vec::new(),
+            label: None,
+            directory: None,
+            fingerprint: None,
+        };
+        match self.mark(&nothing) {
+            Ok(()) => self.write_exit(&Ending::NotExecuted("the run had ended before".to_owned())).map(|()| false),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a marker is there, even an unreadable one.
     #[must_use]
     pub fn is_marked(&self) -> bool {

@@ -10,7 +10,9 @@ use tracing::warn;
 
 use super::{Performer, launch};
 use crate::base::clock;
+use crate::daemon::journal::Binding;
 use crate::daemon::{console, record};
+use crate::runner::traces::Traces;
 
 /// How long the watcher may take to pass on the last console lines once the tree is dead.
 const LAST_LINES: Duration = Duration::from_secs(3);
@@ -35,7 +37,7 @@ impl Budget {
     }
 
     /// The end of a part that begins now: it takes no more than `most`, and no more than this percentage of the whole. The
-    /// parts that follow each other have 60 % together; what is left, and never nothing, is for what must be confirmed
+    /// parts that follow each other have 65 % together; what is left, and never nothing, is for what must be confirmed
     /// before the machine goes: the record.
     pub(in crate::daemon) fn part(self, percent: u32, most: Duration) -> Instant {
         (Instant::now() + most.min(self.whole * percent / 100)).min(self.until)
@@ -61,8 +63,9 @@ impl Performer {
         let (ran, path) = (end.ran, self.paths.record());
         let (supervisor, systemd) = (self.supervisor.clone(), self.has_systemd());
         let settling = self.machine.finish_background_tasks(end, budget);
+        let binding = self.binding.clone();
         let here = async move {
-            if ran || traces.is_marked() {
+            if ran || was_started(traces.clone(), binding, budget).await {
                 supervisor.kill(budget.part(25, KILL_GRACE).saturating_duration_since(Instant::now())).await;
                 if let Some(watch) = watch {
                     let _ = timeout_at(budget.part(10, LAST_LINES), watch).await;
@@ -93,6 +96,18 @@ impl Performer {
     }
 }
 
+/// Whether there was a start. Where there was none, none follows: an agent process that was killed may have asked for one.
+async fn was_started(traces: Traces, binding: Binding, budget: Budget) -> bool {
+    let refusing = tokio::task::spawn_blocking(move || traces.refuse_starts(&binding.instance, &binding.boot));
+    match timeout_at(budget.part(5, FILING), refusing).await {
+        Ok(Ok(Ok(started))) => started,
+        // No start can make its marker either.
+        Ok(Ok(Err(_))) => false,
+        // Nobody knows; what is not there is killed in no time.
+        Ok(Err(_)) | Err(_) => true,
+    }
+}
+
 /// Writes the record. A disk that hangs keeps neither the loop nor the machine.
 pub(super) async fn write(record: Record, path: PathBuf, end: Instant) {
     let shown = path.display().to_string();
@@ -113,10 +128,10 @@ mod tests {
         for whole in [Duration::from_secs(30), Duration::from_secs(2), Duration::from_millis(200), Duration::ZERO] {
             let begun = Instant::now();
             let budget = Budget { whole, until: begun + whole };
-            let parts = [(25, KILL_GRACE), (10, LAST_LINES), (15, CLEARING), (5, FILING), (5, TELLING)];
+            let parts = [(25, KILL_GRACE), (10, LAST_LINES), (15, CLEARING), (5, FILING), (5, FILING), (5, TELLING)];
             let taken: Duration = parts.iter().map(|(percent, most)| budget.part(*percent, *most) - begun).sum();
             let noise = Duration::from_millis(50); // the time that this test takes
-            assert!(taken <= whole * 6 / 10 + noise, "of {whole:?} nothing is left to confirm the last log lines");
+            assert!(taken <= whole * 65 / 100 + noise, "of {whole:?} nothing is left to confirm the last log lines");
             assert!(budget.beside() <= begun + whole, "what goes on beside outlasts the deadline");
         }
     }
