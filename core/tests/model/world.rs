@@ -183,9 +183,10 @@ impl Run {
                 | Event::Begin(Begin::SecondBoot { marked: true })
         );
         after.told |= watched || found;
-        if to.next_timer().is_none() {
+        let next = to.next_timer();
+        if next.is_none() {
             after.alarm = None;
-        } else if after.alarm != to.next_timer() && after.broken.is_none() {
+        } else if after.alarm != next && after.broken.is_none() {
             after.broken = Some(Invariant::AlarmIsNextDeadline);
         }
         after.run = to;
