@@ -5,6 +5,7 @@
 mod console;
 mod deadline;
 mod docker;
+mod figures;
 mod host;
 mod isolation;
 pub mod journal;
@@ -18,7 +19,7 @@ mod start;
 mod usage;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -31,8 +32,10 @@ use crate::control::status::Status;
 use crate::control::{self, Query, Reply, Request};
 use crate::runner::hooks::{Annotations, DockerGate};
 use crate::systemd::notify;
+use figures::Figures;
 use journal::{Entry, Journal};
 use mayfly_core::lifecycle::{Effect, Event, JobInfo, Observation, Outcome, Phase, State, step};
+use mayfly_core::metrics::text;
 use mayfly_core::record::Record;
 use performer::Performer;
 use settings::Settings;
@@ -78,8 +81,9 @@ pub async fn live(mut settings: Settings, signals: Signals) -> Result<RunResult,
     let (gate, docker) = watch::channel(DockerGate::default());
     let annotations = Annotations::default();
     let queries = control::serve(&settings.paths, settings.metrics, docker, annotations.clone(), events.clone());
+    let figures = Figures::new(settings.logged_figures);
     let performer = Performer::new(settings, gate, annotations, events, &start);
-    Ok(MainLoop::new(start, performer, inbox, queries).run().await)
+    Ok(MainLoop::new(start, performer, figures, inbox, queries).run().await)
 }
 
 /// The loop's own things.
@@ -88,6 +92,7 @@ struct MainLoop {
     journal: Journal,
     performer: Performer,
     record: Record,
+    figures: Figures,
     /// What was taken in since the next timer was due.
     before_timer: u32,
     /// It was that timer's turn last.
@@ -110,6 +115,7 @@ impl MainLoop {
     fn new(
         start: start::Start,
         performer: Performer,
+        figures: Figures,
         inbox: mpsc::Receiver<Seen>,
         queries: mpsc::Receiver<Query>,
     ) -> Self {
@@ -118,6 +124,7 @@ impl MainLoop {
             journal: start.journal,
             performer,
             record: start.record,
+            figures,
             before_timer: 0,
             timer_fired: false,
             inbox,
@@ -145,7 +152,12 @@ impl MainLoop {
                 return RunResult::Detached;
             }
             notify::alive();
-            match self.next().await {
+            if self.figures.due() {
+                self.figures.tell(&self.state, &self.record, &self.performer);
+            }
+            let next = self.next().await;
+            let begun = Instant::now();
+            match next {
                 Next::Nothing => {}
                 Next::Event(event) => self.take(&event),
                 Next::Line(line, end) => {
@@ -157,7 +169,11 @@ impl MainLoop {
                         Request::Status => {
                             self.record.host = self.performer.host_marks();
                             self.record.steps(self.performer.steps());
-                            Reply::Status(Box::new(Status::of(&self.state, &self.record)))
+                            Reply::Status(Box::new(Status::of(&self.state, &self.record, self.performer.policy())))
+                        }
+                        Request::Metrics => {
+                            let figures = self.figures.collect(&self.state, &self.record, &self.performer);
+                            Reply::Metrics(text::of(&figures))
                         }
                         Request::Order(order) => Reply::Answer(self.obey(order)),
                     };
@@ -168,6 +184,7 @@ impl MainLoop {
                     return RunResult::Detached;
                 }
             }
+            self.figures.late(begun.elapsed());
         }
     }
 
@@ -189,12 +206,16 @@ impl MainLoop {
             return Next::Event(Event::Passed(timer));
         }
         let longest = notify::interval().map_or(LONGEST_SLEEP, |interval| interval.min(LONGEST_SLEEP));
+        let begun = Instant::now();
         let wait = self.state.next_timer().map_or(longest, |(_, at)| at.since(now)).min(longest);
         // Not biased: whoever has something to say gets a turn, however much the others have.
         tokio::select! {
             Some(seen) = self.inbox.recv() => seen.into(),
             Some(query) = self.queries.recv() => Next::Query(query),
-            () = tokio::time::sleep(wait) => Next::Nothing,
+            () = tokio::time::sleep(wait) => {
+                self.figures.late(begun.elapsed().saturating_sub(wait));
+                Next::Nothing
+            }
         }
     }
 
@@ -247,6 +268,7 @@ impl MainLoop {
                     self.record.host = self.performer.host_marks();
                     self.record.steps(self.performer.steps());
                     self.record.end(&end, clock::timestamp());
+                    self.figures.tell(&self.state, &self.record, &self.performer);
                     self.performer.close(&end, until, &self.record);
                 }
                 effect => self.performer.perform(&effect, &self.state),
@@ -257,7 +279,7 @@ impl MainLoop {
     /// Makes the state durable. Returns whether it is.
     fn remember(&mut self) -> bool {
         let entry = Entry { at: clock::now(), state: self.state.clone() };
-        self.record.note(entry.at, &entry.state);
+        record::note(&mut self.record, &entry, self.performer.policy());
         match self.journal.append(&entry) {
             Ok(()) => true,
             Err(error) => {
