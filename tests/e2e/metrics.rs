@@ -132,3 +132,37 @@ fn a_log_that_goes_nowhere_has_no_figures_in_it() {
     let cloud = cloud.live(|run| run.set("MAYFLY_LOGS_SINK", "none"));
     assert_eq!(embedded(&cloud.run().log).len(), 0, "lines that nobody reads");
 }
+
+#[test]
+fn the_last_renewal_of_the_jobs_lock_is_told_by_record_status_and_figures() {
+    let address = free_address();
+    let scenario = Scenario { job_ms: 30_000, renewals_ms: vec![0, 200], ..Scenario::default() };
+    let cloud = Cloud::with(&scenario, None).launched();
+    let cloud = cloud.live(|run| run.set("MAYFLY_METRICS_LISTEN", &address).limits(&[("job", "40s")]));
+    let mut agent = cloud.start();
+    let mut text = String::new();
+    agent.until("the time of a renewal", |_| {
+        text = scrape(&address);
+        text.contains("mayfly_lock_renewed_timestamp_seconds ")
+    });
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("no {name}:\n{text}"))
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - value("mayfly_lock_renewed_timestamp_seconds")).abs() < 60.0, "another time: {text}");
+    // Twelve minutes, as these runs count them.
+    let left = value("mayfly_lock_remaining_seconds");
+    assert!(left > 0.0 && left <= 36.0, "{left}");
+    let status = std::process::Command::new(mayfly_e2e::mayfly_binary())
+        .args(["status", "--json", "--state-directory"])
+        .arg(cloud.run.state())
+        .output()
+        .unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert!(status["lock_renewed_seconds"].as_u64().is_some_and(|seconds| seconds < 60), "{status:#}");
+    agent.signal(Signal::SIGTERM);
+    let gone = agent.end();
+    let told = gone.record["lock_renewed_at"].as_str().unwrap_or_default();
+    assert!(told.ends_with('Z') && told > gone.record["started_at"].as_str().unwrap(), "{:#}", gone.record);
+}
