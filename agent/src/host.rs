@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mayfly_core::host::{Disk, Memory, Sample, WatchedPath};
 use nix::sys::statvfs::statvfs;
-use procfs::{Current, IoPressure, Meminfo, MemoryPressure};
+use procfs::{CpuPressure, Current, IoPressure, Meminfo, MemoryPressure};
 
 /// Looks at everything but the clock, which nobody here can read.
 #[must_use]
@@ -15,6 +15,7 @@ pub fn sample(paths: &[WatchedPath]) -> Sample {
     Sample {
         disks: disks(paths),
         memory: memory.and_then(|memory| Some(Memory { available: memory.mem_available?, total: memory.mem_total })),
+        cpu_pressure: CpuPressure::current().ok().map(|pressure| pressure.some.avg60),
         memory_pressure: MemoryPressure::current().ok().map(|pressure| pressure.full.avg60),
         io_pressure: IoPressure::current().ok().map(|pressure| pressure.full.avg60),
         online: online(),
@@ -36,6 +37,7 @@ fn disks(paths: &[WatchedPath]) -> Vec<Disk> {
         disks.push(Disk {
             watched: watched.clone(),
             free_bytes: figures.blocks_available().saturating_mul(figures.fragment_size()),
+            size_bytes: figures.blocks().saturating_mul(figures.fragment_size()),
             inodes: (figures.files() > 0).then(|| (figures.files_available(), figures.files())),
         });
     }

@@ -36,6 +36,11 @@ pub fn console_line(line: &str) {
     tracing::info!(target: RUNNER_TARGET, object_systemd_unit = RUNNER, "{line}");
 }
 
+/// Writes a line of figures, which is one JSON document and nothing else: so CloudWatch finds the metrics in it.
+pub fn figures(line: &str) {
+    tracing::info!(target: "figures", "{line}");
+}
+
 /// To standard error. `MAYFLY_LOG` sets the level, as in `debug` or `mayfly=debug`.
 pub fn to_stderr(default_level: &str) {
     use std::io::IsTerminal;

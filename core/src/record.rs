@@ -36,6 +36,9 @@ pub struct Record {
     /// Every method that was tried to end the machine, and what came back.
     #[serde(default)]
     pub terminations: Vec<TerminationTried>,
+    /// When GitHub last renewed the job's lock, as far as the agent saw it, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_renewed_at: Option<String>,
     /// What the job took of the machine, where systemd counts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,

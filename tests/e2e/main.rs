@@ -17,6 +17,7 @@ mod interruptions;
 mod jit;
 mod jit_sources;
 mod job_lock;
+mod metrics;
 mod operators;
 mod power_cut;
 mod results;

@@ -22,7 +22,7 @@ use crate::runner::process::RunnerProcess;
 use crate::runner::supervisor as runner;
 use crate::runner::unit::RunnerUnit;
 use crate::systemd::{DEADLINE, Manager, notify};
-use mayfly_core::config::{Config, DEFAULT_PATH, Platform, Supervisor, load};
+use mayfly_core::config::{Config, DEFAULT_PATH, Platform, Sink, Supervisor, load};
 
 /// How long a restarted agent waits for the metadata service before it looks after its runner.
 const REMEMBERED_BUDGET: Duration = Duration::from_secs(2);
@@ -98,6 +98,7 @@ async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Setting
         operators,
         may_follow: false,
         metrics: config.metrics,
+        logged_figures: config.sink == Sink::CloudWatch,
         progress: None,
     })
 }

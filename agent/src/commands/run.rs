@@ -103,6 +103,7 @@ fn settings(args: &RunArgs, config: &Config) -> Result<Settings, u8> {
         operators: beside(args.config.as_deref()),
         may_follow: true,
         metrics: None,
+        logged_figures: false,
         progress: (!args.quiet).then(Progress::on_stderr),
     })
 }

@@ -48,6 +48,8 @@ const MAX_CONNECTIONS: usize = 8;
 pub enum Request {
     /// The run's [`Status`].
     Status,
+    /// The run's figures, as Prometheus reads them.
+    Metrics,
     /// Something that changes the run: an [`Answer`].
     Order(Order),
 }
@@ -67,6 +69,8 @@ pub struct Query {
 pub enum Reply {
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::Metrics`].
+    Metrics(String),
     /// To [`Request::Order`].
     Answer(Answer),
 }

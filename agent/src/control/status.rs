@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock;
 use mayfly_core::host::{Marks, Warning};
-use mayfly_core::lifecycle::{Evidence, JobInfo, Lifetime, Outcome, State};
+use mayfly_core::lifecycle::{Evidence, JobInfo, Lifetime, Outcome, Policy, State};
 use mayfly_core::record::{NoticeSeen, Record};
 
 /// A run, as it is right now.
@@ -26,6 +26,9 @@ pub struct Status {
     pub next_seconds: Option<u64>,
     /// Seconds until the lifetime ends.
     pub lifetime_seconds: Option<u64>,
+    /// Seconds since GitHub last renewed the job's lock, as far as that was seen.
+    #[serde(default)]
+    pub lock_renewed_seconds: Option<u64>,
     /// Until when the machine is kept for a person, or will be if its run ends before; RFC 3339.
     #[serde(default)]
     pub held_until: Option<String>,
@@ -46,9 +49,10 @@ pub struct Status {
 impl Status {
     /// The status of a state.
     #[must_use]
-    pub fn of(state: &State, record: &Record) -> Self {
+    pub fn of(state: &State, record: &Record, policy: &Policy) -> Self {
         let now = clock::now();
         let evidence = state.phase.runner().map(|run| run.evidence.clone()).unwrap_or_default();
+        let renewed = state.phase.runner().and_then(|run| run.lock_renewed(policy));
         let Evidence { job_name, job, .. } = evidence;
         let end = state.phase.end();
         Self {
@@ -62,6 +66,7 @@ impl Status {
                 Lifetime::Until(at) => Some(at.since(now).as_secs()),
                 Lifetime::Paused | Lifetime::Passed => None,
             },
+            lock_renewed_seconds: renewed.map(|at| now.since(at).as_secs()),
             held_until: state.held_until().filter(|until| *until > now).map(clock::timestamp_of),
             job_name: job_name.or_else(|| end.and_then(|end| end.job_name.clone())),
             job: job.or_else(|| end.and_then(|end| end.job.clone())),
@@ -84,6 +89,9 @@ impl Status {
         }
         if let Some(JobInfo { repository, run_id, .. }) = self.job.as_ref().filter(|job| !job.repository.is_empty()) {
             lines.push(format!("{:<10}{repository}, run {run_id}", "of"));
+        }
+        if let Some(seconds) = self.lock_renewed_seconds {
+            lines.push(format!("{:<10}renewed by GitHub {} ago", "lock", span(seconds)));
         }
         for NoticeSeen { notice, due_at, withdrawn_at, .. } in &self.notices {
             let due = due_at.as_deref().map(|due| format!(", due at {due}")).unwrap_or_default();

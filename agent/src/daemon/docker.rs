@@ -11,6 +11,7 @@ use crate::runner::hooks::DockerGate;
 use crate::systemd::Manager;
 use mayfly_core::config::DockerMode;
 use mayfly_core::lifecycle::{Event, Phase};
+use mayfly_core::metrics::{DOCKER_HEALTH, Registry, flag};
 
 /// The daemon's unit.
 const SERVICE: &str = "docker.service";
@@ -27,6 +28,7 @@ pub(super) struct DockerWatch {
     docker: Docker,
     load: watch::Sender<Load>,
     restarts: mpsc::Sender<()>,
+    seen: watch::Receiver<Option<State>>,
 }
 
 impl DockerWatch {
@@ -60,8 +62,15 @@ impl DockerWatch {
             });
         }
         let monitor = DockerMonitor { mode, manager, gate, events, watch: DockerHistory::default(), told: false };
-        tokio::spawn(monitor.run(seen, job, wanted));
-        Some(Self { docker, load, restarts })
+        tokio::spawn(monitor.run(seen.clone(), job, wanted));
+        Some(Self { docker, load, restarts, seen })
+    }
+
+    /// What the last look found.
+    pub(super) fn figures(&self, registry: &mut Registry) {
+        if let Some(state) = &*self.seen.borrow() {
+            registry.set_of(&DOCKER_HEALTH, &[state.health.name()], flag(true));
+        }
     }
 
     /// Asks for a restart of the daemon.

@@ -18,6 +18,9 @@ use crate::platform::ec2::Ec2;
 use crate::runner::hooks::{Annotation, Annotations, Level};
 use mayfly_core::host::{Marks, Sample, Thresholds, Unfit, Warning, WarningKind, WatchedPath};
 use mayfly_core::lifecycle::{Event, Time};
+use mayfly_core::metrics::{
+    CPU_PRESSURE, DISK_FREE, DISK_SIZE, IO_PRESSURE, MEMORY_AVAILABLE, MEMORY_PRESSURE, MEMORY_SIZE, Registry, count,
+};
 
 /// How often the machine is looked at. A poll takes a fraction of a millisecond.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -64,6 +67,7 @@ struct Inner {
 #[derive(Default)]
 struct Seen {
     marks: Marks,
+    latest: Option<Sample>,
     docker_root: Option<PathBuf>,
     watching: Option<JoinHandle<()>>,
 }
@@ -91,6 +95,21 @@ impl HostWatch {
     /// What was seen so far.
     pub(super) fn marks(&self) -> Marks {
         self.with(|seen| seen.marks.clone())
+    }
+
+    /// The figures of the last look.
+    pub(super) fn figures(&self, registry: &mut Registry) {
+        let Some(sample) = self.with(|seen| seen.latest.clone()) else { return };
+        let part = |percent: Option<f32>| percent.map(|percent| f64::from(percent) / 100.0);
+        registry.set(&MEMORY_AVAILABLE, sample.memory.map(|memory| count(memory.available)));
+        registry.set(&MEMORY_SIZE, sample.memory.map(|memory| count(memory.total)));
+        registry.set(&CPU_PRESSURE, part(sample.cpu_pressure));
+        registry.set(&MEMORY_PRESSURE, part(sample.memory_pressure));
+        registry.set(&IO_PRESSURE, part(sample.io_pressure));
+        for disk in &sample.disks {
+            registry.set_of(&DISK_FREE, &[disk.watched.of], count(disk.free_bytes));
+            registry.set_of(&DISK_SIZE, &[disk.watched.of], count(disk.size_bytes));
+        }
     }
 
     /// Fetches only for a machine that is fit: before, while it takes, and by the clock of the answer.
@@ -138,7 +157,11 @@ impl HostWatch {
     async fn note(&self) {
         let (sample, now) = (self.sample().await, clock::now());
         let thresholds = self.0.settings.thresholds;
-        let new = self.with(|seen| seen.marks.note(&sample, thresholds, &clock::timestamp_of(now)));
+        let new = self.with(|seen| {
+            let new = seen.marks.note(&sample, thresholds, &clock::timestamp_of(now));
+            seen.latest = Some(sample);
+            new
+        });
         self.tell(new, now);
     }
 

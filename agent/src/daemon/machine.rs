@@ -20,6 +20,7 @@ use crate::platform::tags::{Tags, tagger};
 use crate::systemd::Manager;
 use mayfly_core::contract::TagKey;
 use mayfly_core::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Stop, Target, TerminationMethod, Time};
+use mayfly_core::metrics::Registry;
 use mayfly_core::runner::jit::JitConfig;
 
 /// See the module.
@@ -154,6 +155,21 @@ impl InstanceTasks {
                 Ok(source) => jit_source::fetch(&source).await,
                 Err(ec2) => jit_source::fetch_parameter(&ec2, left).await,
             }
+        }
+    }
+
+    /// What is known here of the run's figures.
+    pub(super) fn figures(&self, registry: &mut Registry) {
+        if let Self::Ec2(on) = self {
+            on.ec2.figures(registry);
+        }
+    }
+
+    /// The machine's class, its type and its zone, each empty if it is not known.
+    pub(super) fn kind(&self) -> [&str; 3] {
+        match self {
+            Self::Local(_) => [""; 3],
+            Self::Ec2(on) => on.ec2.kind(),
         }
     }
 

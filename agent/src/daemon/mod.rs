@@ -5,6 +5,7 @@
 mod console;
 mod deadline;
 mod docker;
+mod figures;
 mod host;
 mod isolation;
 pub mod journal;
@@ -19,7 +20,7 @@ mod start;
 mod usage;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -32,9 +33,11 @@ use crate::control::status::Status;
 use crate::control::{self, Query, Reply, Request};
 use crate::runner::hooks::{Annotations, DockerGate};
 use crate::systemd::notify;
+use figures::Figures;
 use journal::{Entry, Journal};
 use kept_end::KeptEnd;
 use mayfly_core::lifecycle::{Effect, Event, JobInfo, Observation, Outcome, Phase, State, step};
+use mayfly_core::metrics::text;
 use mayfly_core::record::Record;
 use performer::Performer;
 use settings::Settings;
@@ -80,8 +83,9 @@ pub async fn live(mut settings: Settings, signals: Signals) -> Result<RunResult,
     let (gate, docker) = watch::channel(DockerGate::default());
     let annotations = Annotations::default();
     let queries = control::serve(&settings.paths, settings.metrics, docker, annotations.clone(), events.clone());
+    let figures = Figures::new(settings.logged_figures);
     let performer = Performer::new(settings, gate, annotations, events, &start);
-    Ok(MainLoop::new(start, performer, inbox, queries).run().await)
+    Ok(MainLoop::new(start, performer, figures, inbox, queries).run().await)
 }
 
 /// The loop's own things.
@@ -91,6 +95,7 @@ struct MainLoop {
     kept_end: KeptEnd,
     performer: Performer,
     record: Record,
+    figures: Figures,
     /// What was taken in since the next timer was due.
     before_timer: u32,
     /// It was that timer's turn last.
@@ -113,6 +118,7 @@ impl MainLoop {
     fn new(
         start: start::Start,
         performer: Performer,
+        figures: Figures,
         inbox: mpsc::Receiver<Seen>,
         queries: mpsc::Receiver<Query>,
     ) -> Self {
@@ -122,6 +128,7 @@ impl MainLoop {
             kept_end: start.kept_end,
             performer,
             record: start.record,
+            figures,
             before_timer: 0,
             timer_fired: false,
             inbox,
@@ -149,7 +156,12 @@ impl MainLoop {
                 return RunResult::Detached;
             }
             notify::alive();
-            match self.next().await {
+            if self.figures.due() {
+                self.figures.tell(&self.state, &self.record, &self.performer);
+            }
+            let next = self.next().await;
+            let begun = Instant::now();
+            match next {
                 Next::Nothing => {}
                 Next::Event(event) => self.take(&event),
                 Next::Line(line, end) => {
@@ -161,7 +173,11 @@ impl MainLoop {
                         Request::Status => {
                             self.record.host = self.performer.host_marks();
                             self.record.steps(self.performer.steps());
-                            Reply::Status(Box::new(Status::of(&self.state, &self.record)))
+                            Reply::Status(Box::new(Status::of(&self.state, &self.record, self.performer.policy())))
+                        }
+                        Request::Metrics => {
+                            let figures = self.figures.collect(&self.state, &self.record, &self.performer);
+                            Reply::Metrics(text::of(&figures))
                         }
                         Request::Order(order) => Reply::Answer(self.obey(order)),
                     };
@@ -172,6 +188,7 @@ impl MainLoop {
                     return RunResult::Detached;
                 }
             }
+            self.figures.late(begun.elapsed());
         }
     }
 
@@ -193,12 +210,16 @@ impl MainLoop {
             return Next::Event(Event::Passed(timer));
         }
         let longest = notify::interval().map_or(LONGEST_SLEEP, |interval| interval.min(LONGEST_SLEEP));
+        let begun = Instant::now();
         let wait = self.state.next_timer().map_or(longest, |(_, at)| at.since(now)).min(longest);
         // Not biased: whoever has something to say gets a turn, however much the others have.
         tokio::select! {
             Some(seen) = self.inbox.recv() => seen.into(),
             Some(query) = self.queries.recv() => Next::Query(query),
-            () = tokio::time::sleep(wait) => Next::Nothing,
+            () = tokio::time::sleep(wait) => {
+                self.figures.late(begun.elapsed().saturating_sub(wait));
+                Next::Nothing
+            }
         }
     }
 
@@ -251,6 +272,7 @@ impl MainLoop {
                     self.record.host = self.performer.host_marks();
                     self.record.steps(self.performer.steps());
                     self.record.end(&end, clock::timestamp());
+                    self.figures.tell(&self.state, &self.record, &self.performer);
                     self.performer.close(&end, until, &self.record);
                 }
                 effect => self.performer.perform(&effect, &self.state),
@@ -261,7 +283,7 @@ impl MainLoop {
     /// Makes the state durable. Returns whether it is.
     fn remember(&mut self) -> bool {
         let entry = Entry { at: clock::now(), state: self.state.clone() };
-        self.record.note(entry.at, &entry.state);
+        record::note(&mut self.record, &entry, self.performer.policy());
         match self.journal.append(&entry) {
             Ok(()) => {
                 self.kept_end.forget();

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
@@ -32,8 +32,11 @@ use crate::runner::hooks::{Annotation, Annotations, DockerGate, Level};
 use mayfly_core::config::DockerMode;
 use mayfly_core::host::{Marks, WatchedPath};
 use mayfly_core::lifecycle::{Effect, End, Event, Outcome, Phase, Policy, State, Time, Worker};
+use mayfly_core::metrics::emf::Origin;
+use mayfly_core::metrics::{INFO, RUNNER_BUILT, Registry, flag};
 use mayfly_core::record::Record;
 
+use crate::runner::installed::Installed;
 use crate::runner::steps::Steps;
 use crate::runner::supervisor::Supervisor;
 use crate::runner::traces::Traces;
@@ -83,6 +86,7 @@ pub(super) struct Performer {
     steps: Steps,
     stop: stop::Stopping,
     told: Option<File>,
+    installed: Installed,
 }
 
 impl Performer {
@@ -94,6 +98,7 @@ impl Performer {
         start: &Start,
     ) -> Self {
         let (decoded, decoded_inbox) = mpsc::channel(1);
+        let installed = Installed::read(&settings.runner_directory);
         let host = HostWatch::new(host_settings(&settings, annotations.clone()));
         Self {
             traces: start.traces.clone(),
@@ -123,6 +128,7 @@ impl Performer {
             steps: Steps::new(start.traces.clone()),
             stop: stop::Stopping::default(),
             told: None,
+            installed,
         }
     }
 
@@ -304,6 +310,27 @@ impl Performer {
     /// What was seen of the machine, if it was looked at.
     pub(super) fn host_marks(&self) -> Option<Marks> {
         Some(self.host.marks()).filter(|marks| *marks != Marks::default())
+    }
+
+    /// What is known here of the run's figures.
+    pub(super) fn figures(&self, registry: &mut Registry) {
+        let [class, instance_type, zone] = self.machine.kind();
+        let runner = self.installed.version.as_deref().unwrap_or_default();
+        let about = [env!("CARGO_PKG_VERSION"), &self.binding.instance, class, instance_type, zone, runner];
+        registry.set_of(&INFO, &about, flag(true));
+        let built = self.installed.built.and_then(|built| built.duration_since(UNIX_EPOCH).ok());
+        registry.set(&RUNNER_BUILT, built.map(|since| since.as_secs_f64().floor()));
+        self.host.figures(registry);
+        self.machine.figures(registry);
+        if let Some(docker) = &self.docker {
+            docker.figures(registry);
+        }
+    }
+
+    /// Which machine the figures are of.
+    pub(super) fn origin(&self) -> Origin<'_> {
+        let [class, ..] = self.machine.kind();
+        Origin { instance: &self.binding.instance, class }
     }
 
     pub(super) fn explain(&self, end: &mut End) {

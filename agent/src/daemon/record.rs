@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use mayfly_core::lifecycle::Event;
+use mayfly_core::lifecycle::{Event, Policy};
 use mayfly_core::record::Record;
 use tracing::warn;
 
@@ -11,7 +11,7 @@ use super::journal::{Binding, Entry};
 use crate::base::{clock, durable};
 
 /// A record that goes on from what earlier agent processes of this boot wrote to the journal.
-pub(super) fn begin(binding: &Binding, entries: &[Entry], agent_restarted: bool) -> Record {
+pub(super) fn begin(binding: &Binding, entries: &[Entry], policy: &Policy, agent_restarted: bool) -> Record {
     let mut record = Record {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: binding.instance.clone(),
@@ -20,8 +20,16 @@ pub(super) fn begin(binding: &Binding, entries: &[Entry], agent_restarted: bool)
         agent_restarted,
         ..Record::default()
     };
-    entries.iter().for_each(|entry| record.note(entry.at, &entry.state));
+    entries.iter().for_each(|entry| note(&mut record, entry, policy));
     record
+}
+
+/// Notes a state change.
+pub(super) fn note(record: &mut Record, entry: &Entry, policy: &Policy) {
+    record.note(entry.at, &entry.state);
+    if let Some(renewed) = entry.state.phase.runner().and_then(|runner| runner.lock_renewed(policy)) {
+        record.lock_renewed_at = Some(clock::timestamp_of(renewed));
+    }
 }
 
 /// Notes what an event tells, and logs an announcement once.

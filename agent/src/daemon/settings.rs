@@ -42,6 +42,8 @@ pub struct Settings {
     pub may_follow: bool,
     /// Where the metrics are read.
     pub metrics: Option<SocketAddr>,
+    /// Whether the log is shipped to CloudWatch, which takes the figures from there.
+    pub logged_figures: bool,
     /// Shows the run to a person, if one is looking.
     pub progress: Option<Progress>,
 }

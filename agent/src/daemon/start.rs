@@ -84,7 +84,12 @@ pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
         info!(?begin, state = state.phase.name(), "going on where an earlier agent process stopped");
     }
     let this_boot = !matches!(begin, Begin::SecondBoot { .. });
-    let record = record::begin(&settings.binding, if this_boot { &entries } else { &[] }, begin != Begin::Fresh);
+    let record = record::begin(
+        &settings.binding,
+        if this_boot { &entries } else { &[] },
+        &settings.policy,
+        begin != Begin::Fresh,
+    );
     Ok(Start { state, begin, journal, kept_end, record, traces, lock })
 }
 

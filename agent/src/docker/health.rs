@@ -36,6 +36,19 @@ pub enum Health {
 }
 
 impl Health {
+    /// A stable name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Absent => "absent",
+            Self::Starting => "starting",
+            Self::Slow => "slow",
+            Self::Hung => "hung",
+            Self::Failing(_) => "failing",
+        }
+    }
+
     /// Whether the daemon answered as it should, late or not.
     #[must_use]
     pub fn is_answer(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The EC2 instance this agent runs on: who it is, its JIT configuration, its tags, and its end.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
@@ -18,6 +18,7 @@ use crate::base::clock;
 use mayfly_core::config::PowerOff;
 use mayfly_core::contract::TagKey;
 use mayfly_core::lifecycle::{Event, TerminationMethod, Time};
+use mayfly_core::metrics::{CLOCK, Registry, SHUTDOWN_STOPS, flag};
 
 /// How long an act off the critical path may take.
 pub(super) const ASIDE_BUDGET: Duration = Duration::from_secs(20);
@@ -67,6 +68,10 @@ pub struct Ec2 {
     pub(super) name: OnceCell<String>,
     /// The name of the Auto Scaling group, once it was needed.
     pub(super) group: OnceCell<String>,
+    /// What a power-off would do, once EC2 said it.
+    shutdown: OnceLock<instance::Behavior>,
+    /// `class`, once every part of it is known.
+    pub(super) class: OnceLock<String>,
 }
 
 impl Ec2 {
@@ -82,8 +87,9 @@ impl Ec2 {
         let asked = Identity::fetch(&imds, budget).await;
         let unidentified = asked.as_ref().err().cloned();
         let identity = OnceCell::new_with(asked.ok());
-        let (aws, last_answer, name, group) = Default::default();
-        Ok(Self { settings, imds, identity, soon: Mutex::new(soon), aws, unidentified, last_answer, name, group })
+        let (aws, last_answer, name, group, shutdown, class) = Default::default();
+        let soon = Mutex::new(soon);
+        Ok(Self { settings, imds, identity, soon, aws, unidentified, last_answer, name, group, shutdown, class })
     }
 
     /// The instance's id, if it is known.
@@ -212,15 +218,44 @@ impl Ec2 {
         let details = Details::fetch(&self.imds, ASIDE_BUDGET).await;
         if let (Ok(id), Ok(aws)) = (self.known_id().await, self.aws().await) {
             match instance::shutdown_behavior(aws, id, ASIDE_BUDGET).await {
-                Ok(instance::Behavior::Stop) => error!(
-                    "this instance's shutdown behaviour is \"stop\": a power-off would leave it, billed, for ever; set \
-                     InstanceInitiatedShutdownBehavior to \"terminate\" in the launch template"
-                ),
-                Ok(_) => {}
+                Ok(behavior) => {
+                    if behavior == instance::Behavior::Stop {
+                        error!(
+                            "this instance's shutdown behaviour is \"stop\": a power-off would leave it, billed, for ever; \
+                             set InstanceInitiatedShutdownBehavior to \"terminate\" in the launch template"
+                        );
+                    }
+                    let _ = self.shutdown.set(behavior);
+                }
                 Err(error) => info!("the shutdown behaviour is not known: {error}"),
             }
         }
+        self.learn_class().await;
         details.group.map(|_| Event::InGroup)
+    }
+
+    /// What is known here of the run's figures.
+    pub fn figures(&self, registry: &mut Registry) {
+        if let Some(aws) = self.aws.get() {
+            aws.figures(registry);
+        }
+        if let Some(behavior) = self.shutdown.get() {
+            registry.set(&SHUTDOWN_STOPS, flag(*behavior == instance::Behavior::Stop));
+        }
+        registry.set(&CLOCK, self.clock_difference().map(|seconds| seconds as f64));
+    }
+
+    /// The machine's class, its type and its zone, each empty if it is not known.
+    #[must_use]
+    pub fn kind(&self) -> [&str; 3] {
+        let identity = self.identity.get();
+        let of = |field: fn(&Identity) -> &Option<String>| identity.and_then(|of| field(of).as_deref());
+        [
+            self.class.get().map(String::as_str),
+            of(|identity| &identity.instance_type),
+            of(|identity| &identity.availability_zone),
+        ]
+        .map(Option::unwrap_or_default)
     }
 
     /// Tries a termination method.

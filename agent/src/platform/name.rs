@@ -75,6 +75,23 @@ impl Ec2 {
         self.name.get_or_try_init(|| self.fill_parameter(timeout)).await.map(String::as_str)
     }
 
+    /// Fills the class in, if that takes no waiting: for figures, which go on without.
+    pub(super) async fn learn_class(&self) {
+        let Ok(parts) = template::parse(&self.settings.class) else { return };
+        let mut class = String::new();
+        for part in parts {
+            match part {
+                Part::Text(text) => class.push_str(&text),
+                Part::Tag(key) => match self.imds.tag(&key, TAG_BUDGET).await {
+                    Ok(Some(value)) if template::check_value(&value).is_ok() => class.push_str(&value),
+                    _ => return,
+                },
+                Part::InstanceId | Part::Class => return,
+            }
+        }
+        let _ = self.class.set(class);
+    }
+
     async fn fill_parameter(&self, timeout: Duration) -> Result<String, NameError> {
         let until = Instant::now() + timeout.min(self.scaled(TAG_TIMEOUT));
         let id = self.known_id().await?;

@@ -8,6 +8,7 @@ mod file_changes;
 pub mod files;
 pub mod guard;
 pub mod hooks;
+pub mod installed;
 mod intake;
 mod listener_log;
 pub mod prepare;

@@ -135,7 +135,11 @@ mod tests {
 
     fn sample(free_bytes: u64, online: bool) -> Sample {
         let watched = WatchedPath { of: "the runner", path: "/r".into() };
-        Sample { disks: vec![Disk { watched, free_bytes, inodes: None }], online: Some(online), ..Sample::default() }
+        Sample {
+            disks: vec![Disk { watched, free_bytes, size_bytes: 1 << 40, inodes: None }],
+            online: Some(online),
+            ..Sample::default()
+        }
     }
 
     #[test]

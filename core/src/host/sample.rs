@@ -18,6 +18,8 @@ pub struct Disk {
     pub watched: WatchedPath,
     /// Free bytes, without those reserved for root: what a job does cannot use them.
     pub free_bytes: u64,
+    /// All bytes.
+    pub size_bytes: u64,
     /// Free inodes and all inodes. `None` where the file system makes them as needed, such as btrfs.
     pub inodes: Option<(u64, u64)>,
 }
@@ -38,6 +40,8 @@ pub struct Sample {
     pub disks: Vec<Disk>,
     /// Memory.
     pub memory: Option<Memory>,
+    /// For how much of the last minute something waited for a CPU, in percent (PSI).
+    pub cpu_pressure: Option<f32>,
     /// For how much of the last minute everything waited for memory, in percent (PSI).
     pub memory_pressure: Option<f32>,
     /// The same for disks.

@@ -152,7 +152,12 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     fn disk(free_bytes: u64, inodes: Option<(u64, u64)>) -> Disk {
-        Disk { watched: WatchedPath { of: "the runner", path: "/opt/actions-runner".into() }, free_bytes, inodes }
+        Disk {
+            watched: WatchedPath { of: "the runner", path: "/opt/actions-runner".into() },
+            free_bytes,
+            size_bytes: 1 << 40,
+            inodes,
+        }
     }
 
     fn sample(disk: Disk) -> Sample {

@@ -174,6 +174,14 @@ pub struct Runner {
     pub lock: Option<Time>,
 }
 
+impl Runner {
+    /// When the job's lock was last renewed, as far as that was seen.
+    #[must_use]
+    pub fn lock_renewed(&self, policy: &Policy) -> Option<Time> {
+        self.lock.map(|lost| lost.before(policy.limits.lock))
+    }
+}
+
 /// How long the steps of a job have while the runner is being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StepsLeft {

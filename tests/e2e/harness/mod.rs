@@ -9,7 +9,9 @@ pub mod policy;
 pub mod processes;
 pub mod run;
 pub mod storage;
+pub mod wall_clock;
 
 pub use bus::Bus;
 pub use cloud::{Cloud, Gone, OnInstance};
 pub use run::{Ended, Run, Running, mayfly_binary};
+pub use wall_clock::WallClock;

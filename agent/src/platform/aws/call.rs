@@ -40,13 +40,15 @@ pub(super) struct AwsCall<'a> {
     subject: &'a str,
     begun: Instant,
     attempts: u32,
+    /// An attempt is under way.
+    waits: bool,
     last: Failure,
 }
 
 impl<'a> AwsCall<'a> {
     pub(super) fn new(aws: &'a Aws, action: Action, subject: &'a str) -> Self {
         let last = Failure::new(Class::Transient, "no answer in time");
-        Self { aws, action, subject, begun: Instant::now(), attempts: 0, last }
+        Self { aws, action, subject, begun: Instant::now(), attempts: 0, waits: false, last }
     }
 
     /// The error that this call has become.
@@ -74,7 +76,12 @@ impl<'a> AwsCall<'a> {
         attempt: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, &Failure> {
         self.attempts += 1;
-        attempt.await.map_err(|failure| {
+        self.aws.counts().attempt(self.action, self.attempts == 1);
+        self.waits = true;
+        let answer = attempt.await;
+        self.waits = false;
+        answer.map_err(|failure| {
+            self.aws.counts().failed(self.action, failure.class);
             self.last = failure;
             &self.last
         })
@@ -112,7 +119,13 @@ impl<'a> AwsCall<'a> {
         };
         match timeout(deadline, repeat).await {
             Ok(Some(value)) => Ok(value),
-            Ok(None) | Err(_) => Err(self.failed()),
+            Ok(None) => Err(self.failed()),
+            Err(_) => {
+                if self.waits {
+                    self.aws.counts().failed(self.action, Class::Transient);
+                }
+                Err(self.failed())
+            }
         }
     }
 }

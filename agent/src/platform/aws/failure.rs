@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 const LONGEST_TEXT: usize = 3000;
 
 /// What a failed call means for the one who called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// What was asked for is not there, and the service said so.
     NotFound,
@@ -38,6 +38,20 @@ impl Class {
     #[must_use]
     pub fn passes(self) -> bool {
         matches!(self, Self::Throttled | Self::Transient)
+    }
+
+    /// A stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "not-found",
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+            Self::Denied => "denied",
+            Self::Invalid => "invalid",
+            Self::Credentials => "credentials",
+            Self::Other => "other",
+        }
     }
 
     fn of_answer(code: &str, status: u16) -> Self {

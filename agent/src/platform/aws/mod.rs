@@ -13,6 +13,7 @@
 
 mod call;
 mod connect;
+mod counts;
 mod credentials;
 mod failure;
 pub mod group;
@@ -38,6 +39,8 @@ use ssm::config::SharedCredentialsProvider;
 use thiserror::Error;
 
 use super::clock::Clock;
+use counts::Counts;
+use mayfly_core::metrics::Registry;
 
 pub use call::CallError;
 pub use failure::Class;
@@ -84,6 +87,7 @@ struct Inner {
     settings: AwsSettings,
     shared: SdkConfig,
     clock: Clock,
+    counts: Counts,
     ssm: OnceLock<ssm::Client>,
     ec2: OnceLock<ec2::Client>,
     autoscaling: OnceLock<autoscaling::Client>,
@@ -139,8 +143,8 @@ impl Aws {
         // So that CloudTrail tells these calls from those of other programs with the same role.
         shared.set_app_name(AppName::new("mayfly").ok());
         let shared = shared.build();
-        let (clock, ssm, ec2, autoscaling) = Default::default();
-        Self { inner: Arc::new(Inner { settings, shared, clock, ssm, ec2, autoscaling }) }
+        let (clock, counts, ssm, ec2, autoscaling) = Default::default();
+        Self { inner: Arc::new(Inner { settings, shared, clock, counts, ssm, ec2, autoscaling }) }
     }
 
     /// AWS's clock minus this machine's in whole seconds, by the last answer; exact to a second and the time that the
@@ -150,10 +154,19 @@ impl Aws {
         self.inner.clock.difference()
     }
 
+    /// How often what was called, and how it failed.
+    pub fn figures(&self, registry: &mut Registry) {
+        self.inner.counts.write(registry);
+    }
+
     /// What it was made with.
     #[must_use]
     pub fn settings(&self) -> &AwsSettings {
         &self.inner.settings
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.inner.counts
     }
 
     fn ssm(&self) -> &ssm::Client {

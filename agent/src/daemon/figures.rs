@@ -1,0 +1,194 @@
+//! The figures of the run: put together from who knows them whenever somebody asks, and told to the log for CloudWatch.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::performer::Performer;
+use super::usage;
+use crate::base::clock;
+use crate::log;
+use mayfly_core::lifecycle::{Lifetime, Phase, State, TerminationMethod, Time};
+use mayfly_core::metrics::{
+    AGENT_RESTARTED, CONSOLE_LINES, HELD, IDLE, JOB_CPU, JOB_MEMORY, JOB_OOM, JOB_RUNNING, LIFETIME_REMAINING,
+    LOCK_REMAINING, LOCK_RENEWED, LOOP_LAG, NOTICES, OUTCOME, PHASE, Registry, STARTUP, STATE, STATE_TIME,
+    TERMINATIONS, count, emf, flag,
+};
+use mayfly_core::record::{Record, Usage};
+
+/// How often they are told to the log.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// The steps of the start, and the phase whose time each is.
+const STEPS: [(&str, &str); 4] =
+    [("identity", "Booting"), ("jit-configuration", "WaitingForJitConfig"), ("runner", "Starting"), ("job", "Idle")];
+
+/// What of the figures outlasts one question.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    /// Whether the log is shipped to where they are read from it.
+    logged: bool,
+    /// What was told last, and when.
+    told: Registry,
+    told_at: Option<Instant>,
+    lag: Duration,
+}
+
+impl Figures {
+    pub(super) fn new(logged: bool) -> Self {
+        Self { logged, ..Self::default() }
+    }
+
+    /// The loop came late by so much.
+    pub(super) fn late(&mut self, by: Duration) {
+        self.lag = self.lag.max(by);
+    }
+
+    /// All that is known now.
+    pub(super) fn collect(&self, state: &State, record: &Record, performer: &Performer) -> Registry {
+        let mut registry = Registry::default();
+        of_run(&mut registry, state, record, clock::now());
+        if let Some(lost) = state.phase.runner().and_then(|runner| runner.lock) {
+            registry.set(&LOCK_REMAINING, lost.since(clock::now()).as_secs_f64());
+        }
+        performer.figures(&mut registry);
+        if let Some(usage) = record.usage.clone().or_else(|| performer.has_systemd().then(usage::of_jobs).flatten()) {
+            of_job(&mut registry, &usage);
+        }
+        registry.set(&LOOP_LAG, self.lag.as_secs_f64());
+        registry
+    }
+
+    /// Whether it is time to tell them to the log.
+    pub(super) fn due(&self) -> bool {
+        let interval = INTERVAL.mul_f64(clock::time_scale().unwrap_or(1.0));
+        self.logged && self.told_at.is_none_or(|told| told.elapsed() >= interval)
+    }
+
+    /// Tells them to the log, where somebody takes them from there: now and then, and before the log's last line is shipped.
+    pub(super) fn tell(&mut self, state: &State, record: &Record, performer: &Performer) {
+        if !self.logged {
+            return;
+        }
+        let registry = self.collect(state, record, performer);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        emf::lines(&registry, &self.told, performer.origin(), now).iter().for_each(|line| log::figures(line));
+        (self.told, self.told_at) = (registry, Some(Instant::now()));
+    }
+}
+
+/// What state and record tell.
+fn of_run(registry: &mut Registry, state: &State, record: &Record, now: Time) {
+    let spans = spans(record, now);
+    registry.set_of(&STATE, &[state.phase.name()], flag(true));
+    registry.set(&STATE_TIME, spans.last().map(|(_, span)| span.as_secs_f64()));
+    let of = |phase: &str| spans.iter().filter(|(name, _)| *name == phase).map(|(_, span)| *span).sum::<Duration>();
+    for (phase, _) in &spans {
+        registry.set_of(&PHASE, &[phase], of(phase).as_secs_f64());
+    }
+    registry.set(&IDLE, of("Idle").as_secs_f64());
+    for (step, phase) in STEPS {
+        if is_over(&spans, step, phase) {
+            registry.set_of(&STARTUP, &[step], of(phase).as_secs_f64());
+        }
+    }
+    let running = |run: &mayfly_core::lifecycle::Runner| run.evidence.assigned() && !run.evidence.job_over();
+    registry.set(&JOB_RUNNING, flag(state.phase.runner().is_some_and(running)));
+    registry.set(&HELD, flag(matches!(state.phase, Phase::Held { .. })));
+    if let Some(end) = state.phase.end() {
+        registry.set_of(&OUTCOME, &[end.outcome.code()], flag(true));
+    }
+    registry.set(
+        &LIFETIME_REMAINING,
+        match state.lifetime {
+            Lifetime::Until(at) => Some(at.since(now).as_secs_f64()),
+            Lifetime::Passed => Some(0.0),
+            Lifetime::Paused => None,
+        },
+    );
+    for seen in &record.notices {
+        let kind = seen.notice;
+        let times = record.notices.iter().filter(|seen| seen.notice == kind).count();
+        registry.set_of(&NOTICES, &[kind.code()], count(times as u64));
+    }
+    for tried in &record.terminations {
+        let is_same = |other: &&mayfly_core::record::TerminationTried| {
+            other.method == tried.method && other.refused.is_some() == tried.refused.is_some()
+        };
+        let result = if tried.refused.is_some() { "refused" } else { "accepted" };
+        let times = record.terminations.iter().filter(is_same).count();
+        registry.set_of(&TERMINATIONS, &[method(tried.method), result], count(times as u64));
+    }
+    let renewed = record.lock_renewed_at.as_deref().and_then(|at| humantime::parse_rfc3339(at).ok());
+    let renewed = renewed.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    registry.set(&LOCK_RENEWED, renewed.map(|since| since.as_secs_f64().floor()));
+    registry.set(&CONSOLE_LINES, count(record.console_lines));
+    registry.set(&AGENT_RESTARTED, flag(record.agent_restarted));
+}
+
+fn of_job(registry: &mut Registry, usage: &Usage) {
+    registry.set(&JOB_CPU, usage.cpu_ms.map(|milliseconds| Duration::from_millis(milliseconds).as_secs_f64()));
+    registry.set(&JOB_MEMORY, usage.memory_peak_bytes.map(count));
+    registry.set(&JOB_OOM, usage.oom_kills.map(count));
+}
+
+/// Each phase as it was entered, and how long it was; the last goes on.
+fn spans(record: &Record, now: Time) -> Vec<(&str, Duration)> {
+    let ends = record.phases.iter().skip(1).map(|phase| phase.at).chain([now]);
+    record.phases.iter().zip(ends).map(|(phase, end)| (phase.phase.as_str(), end.since(phase.at))).collect()
+}
+
+/// Whether a step of the start came to its good end: the wait for a job ends with one, or was no step of a start.
+fn is_over(spans: &[(&str, Duration)], step: &str, phase: &str) -> bool {
+    let passed = |phase: &str| spans.iter().rev().skip(1).any(|(name, _)| *name == phase);
+    let job_came = || spans.iter().any(|(name, _)| ["Assigned", "Busy"].contains(name));
+    passed(phase) && (step != "job" || job_came())
+}
+
+const fn method(method: TerminationMethod) -> &'static str {
+    match method {
+        TerminationMethod::LifecycleAction => "lifecycle-action",
+        TerminationMethod::AutoScaling { decrement: true } => "auto-scaling-with-decrement",
+        TerminationMethod::AutoScaling { decrement: false } => "auto-scaling",
+        TerminationMethod::Ec2 => "ec2",
+        TerminationMethod::PowerOff => "power-off",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mayfly_core::record::PhaseTime;
+
+    fn record(phases: &[(&str, u64)]) -> Record {
+        let entered = |(phase, at): &(&str, u64)| PhaseTime { phase: (*phase).to_owned(), at: Time(*at) };
+        Record { phases: phases.iter().map(entered).collect(), ..Record::default() }
+    }
+
+    fn startup(phases: &[(&str, u64)]) -> Vec<(String, f64)> {
+        let record = record(phases);
+        let spans = spans(&record, Time(60_000));
+        let over = STEPS.into_iter().filter(|(step, phase)| is_over(&spans, step, phase));
+        let of =
+            |phase: &str| spans.iter().filter(|(name, _)| *name == phase).map(|(_, span)| span.as_secs_f64()).sum();
+        over.map(|(step, phase)| (step.to_owned(), of(phase))).collect()
+    }
+
+    #[test]
+    fn a_step_of_the_start_counts_once_it_is_over_and_a_wait_without_a_job_is_none() {
+        let begun = [("Booting", 1000), ("WaitingForJitConfig", 1500), ("Starting", 2500)];
+        assert_eq!(startup(&begun), [("identity".to_owned(), 0.5), ("jit-configuration".to_owned(), 1.0)]);
+        let waited = [&begun[..], &[("Idle", 5000), ("Draining", 50_000)]].concat();
+        assert_eq!(startup(&waited).len(), 3, "idle waste counts as a slow start: {:?}", startup(&waited));
+        let worked = [&begun[..], &[("Idle", 5000), ("Updating", 6000), ("Idle", 9000), ("Busy", 9500)]].concat();
+        assert_eq!(startup(&worked).last(), Some(&("job".to_owned(), 1.5)));
+    }
+
+    #[test]
+    fn the_phase_that_goes_on_lasts_until_now() {
+        assert_eq!(
+            spans(&record(&[("Booting", 1000), ("Warm", 3000)]), Time(10_000)),
+            [("Booting", Duration::from_secs(2)), ("Warm", Duration::from_secs(7))]
+        );
+        assert_eq!(spans(&Record::default(), Time(1)), []);
+    }
+}
