@@ -19,6 +19,7 @@ mod jit_sources;
 mod job_lock;
 mod operators;
 mod power_cut;
+mod records;
 mod results;
 mod runner;
 mod secrets;

@@ -15,6 +15,7 @@ mod record;
 pub mod settings;
 pub mod signals;
 mod start;
+mod startup;
 mod usage;
 
 use std::io;
@@ -137,6 +138,7 @@ impl MainLoop {
         loop {
             if let Phase::Ended { end } = &self.state.phase {
                 self.record.end(end, clock::timestamp());
+                self.performer.tell_record(&mut self.record);
                 self.performer.ended(&self.record).await;
                 return RunResult::Ended(Box::new(self.record));
             }
@@ -155,8 +157,7 @@ impl MainLoop {
                 Next::Query(query) => {
                     let reply = match query.request {
                         Request::Status => {
-                            self.record.host = self.performer.host_marks();
-                            self.record.steps(self.performer.steps());
+                            self.performer.tell_record(&mut self.record);
                             Reply::Status(Box::new(Status::of(&self.state, &self.record)))
                         }
                         Request::Order(order) => Reply::Answer(self.obey(order)),
@@ -244,9 +245,8 @@ impl MainLoop {
                 Effect::StartRunner if !remembered => self.refuse_to_start(),
                 Effect::Close { mut end, until } => {
                     self.performer.explain(&mut end);
-                    self.record.host = self.performer.host_marks();
-                    self.record.steps(self.performer.steps());
                     self.record.end(&end, clock::timestamp());
+                    self.performer.tell_record(&mut self.record);
                     self.performer.close(&end, until, &self.record);
                 }
                 effect => self.performer.perform(&effect, &self.state),

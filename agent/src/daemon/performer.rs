@@ -25,6 +25,7 @@ use super::machine::InstanceTasks;
 use super::progress::Progress;
 use super::settings::{Platform, Settings};
 use super::start::Start;
+use super::startup::{StartupSettings, StartupWatch};
 use crate::base::clock;
 use crate::base::paths::Paths;
 use crate::base::seen::Seen;
@@ -66,6 +67,7 @@ pub(super) struct Performer {
     gate: watch::Sender<DockerGate>,
     annotations: Annotations,
     host: HostWatch,
+    startup: StartupWatch,
     docker: Option<DockerWatch>,
     binding: Binding,
     machine: InstanceTasks,
@@ -95,6 +97,7 @@ impl Performer {
     ) -> Self {
         let (decoded, decoded_inbox) = mpsc::channel(1);
         let host = HostWatch::new(host_settings(&settings, annotations.clone()));
+        let startup = StartupWatch::new(startup_settings(&settings, start));
         Self {
             traces: start.traces.clone(),
             policy: settings.policy,
@@ -107,6 +110,7 @@ impl Performer {
             gate,
             annotations,
             host,
+            startup,
             docker: None,
             binding: settings.binding,
             machine: InstanceTasks::new(settings.platform),
@@ -263,6 +267,7 @@ impl Performer {
     fn attach(&mut self, state: &State) {
         self.watch_docker();
         self.host.begin();
+        self.startup.look();
         self.watch_isolation();
         // Seen, or called by: the worker calls the hooks.
         let worker_told = state.phase.runner().is_some_and(|run| match run.evidence.worker {
@@ -301,9 +306,17 @@ impl Performer {
         }
     }
 
-    /// What was seen of the machine, if it was looked at.
-    pub(super) fn host_marks(&self) -> Option<Marks> {
-        Some(self.host.marks()).filter(|marks| *marks != Marks::default())
+    /// Tells the record what was seen beside the run so far.
+    pub(super) fn tell_record(&self, record: &mut Record) {
+        record.host = Some(self.host.marks()).filter(|marks| *marks != Marks::default());
+        record.steps(self.steps());
+        let (series, (received, sent)) = self.host.series();
+        record.series = series;
+        if received.or(sent).is_some() {
+            let usage = record.usage.get_or_insert_default();
+            (usage.network_received_bytes, usage.network_sent_bytes) = (received, sent);
+        }
+        self.startup.tell(record);
     }
 
     pub(super) fn explain(&self, end: &mut End) {
@@ -315,6 +328,7 @@ impl Performer {
             self.forget_jit_config(); // nobody wants it any more, or not yet
         }
         self.machine.phase_entered(phase, &self.events);
+        self.startup.phase_entered(phase);
         if let Some(docker) = &self.docker {
             docker.phase_entered(phase, self.traces.marker().and_then(|marker| marker.label));
         }
@@ -385,6 +399,20 @@ fn host_settings(settings: &Settings, annotations: Annotations) -> HostSettings 
             Platform::Local(_) => None,
         },
         annotations,
+    }
+}
+
+fn startup_settings(settings: &Settings, start: &Start) -> StartupSettings {
+    StartupSettings {
+        traces: start.traces.clone(),
+        perf: settings.paths.perf(),
+        runner: settings.runner_directory.clone(),
+        systemd: settings.supervisor.manager().is_some(),
+        ec2: match &settings.platform {
+            Platform::Ec2 { ec2, .. } => Some(Arc::clone(ec2)),
+            Platform::Local(_) => None,
+        },
+        restarted: start.record.agent_restarted,
     }
 }
 

@@ -9,6 +9,7 @@ use nix::unistd::{Group, User};
 
 use super::checks::{LONG, SHORT, run};
 use super::{Finding, Machine};
+use crate::runner::version;
 use mayfly_core::config::Level;
 
 /// What the runner would read at its start, and why it must not be in an image.
@@ -47,25 +48,15 @@ fn program(directory: &Path) -> Finding {
         Ok(about) if !about.is_file() || about.permissions().mode() & 0o111 == 0 => {
             Finding::broken(NAME, format!("{} is no program that can be run", listener.display()), advice)
         }
-        Ok(_) => {
-            let version = fs::read(directory.join("bin/Runner.Listener.deps.json"));
-            match version.ok().and_then(|text| version_of(&text)) {
-                Some(version) => Finding::holds(NAME, format!("{}, version {version}", listener.display())),
-                None => Finding::warning(
-                    NAME,
-                    format!("{} is there; its version is not known", listener.display()),
-                    "bin/Runner.Listener.deps.json should name it. GitHub refuses runners that are too old.",
-                ),
-            }
-        }
+        Ok(_) => match version::installed(directory) {
+            Some(version) => Finding::holds(NAME, format!("{}, version {version}", listener.display())),
+            None => Finding::warning(
+                NAME,
+                format!("{} is there; its version is not known", listener.display()),
+                "bin/Runner.Listener.deps.json should name it. GitHub refuses runners that are too old.",
+            ),
+        },
     }
-}
-
-/// The version in `Runner.Listener.deps.json`. `Runner.Listener --version` would leave a file in `_diag`.
-fn version_of(deps: &[u8]) -> Option<String> {
-    let deps: serde_json::Value = serde_json::from_slice(deps).ok()?;
-    let libraries = deps.get("libraries")?.as_object()?;
-    libraries.keys().find_map(|name| name.strip_prefix("Runner.Listener/")).map(str::to_owned)
 }
 
 fn stray(directory: &Path, has_a_run: bool) -> Finding {
@@ -195,14 +186,6 @@ mod tests {
 
     use super::super::Verdict;
     use super::*;
-
-    #[test]
-    fn the_version_is_read_without_starting_the_runner() {
-        let deps = br#"{"targets":{},"libraries":{"Sdk/1.0":{},"Runner.Listener/2.336.0":{"type":"project"}}}"#;
-        assert_eq!(version_of(deps).as_deref(), Some("2.336.0"));
-        assert_eq!(version_of(b"{}"), None);
-        assert_eq!(version_of(b"no json"), None);
-    }
 
     #[test]
     fn files_of_another_machine_are_found_and_those_of_an_ongoing_run_are_not() {

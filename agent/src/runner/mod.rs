@@ -22,6 +22,7 @@ pub mod tail;
 pub mod traces;
 pub mod tree;
 pub mod unit;
+pub mod version;
 pub mod watch;
 
 /// Where the listener is, below the runner's directory.
