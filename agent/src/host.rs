@@ -5,8 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use mayfly_core::host::{Disk, Memory, Sample, WatchedPath};
+use mayfly_core::record::Counters;
 use nix::sys::statvfs::statvfs;
-use procfs::{CpuPressure, Current, IoPressure, Meminfo, MemoryPressure};
+use procfs::net::dev_status;
+use procfs::{CpuPressure, Current, CurrentSI, IoPressure, KernelStats, Meminfo, MemoryPressure};
 
 /// Looks at everything but the clock, which nobody here can read.
 #[must_use]
@@ -21,6 +23,67 @@ pub fn sample(paths: &[WatchedPath]) -> Sample {
         online: online(),
         clock: None,
     }
+}
+
+/// So many disks and network interfaces are counted: each container has an interface of its own.
+const MOST_DEVICES: usize = 256;
+
+/// The kernel counts sectors of so many bytes, whatever the disk has.
+const SECTOR: u64 = 512;
+
+/// What the kernel has counted up to now.
+#[must_use]
+pub fn counters() -> Counters {
+    let memory = Meminfo::current().ok();
+    let (cpu_ticks, cpu_busy_ticks) = cpu().unzip();
+    let (disk_read_bytes, disk_written_bytes) = disk_traffic().unzip();
+    let (network_received_bytes, network_sent_bytes) = network_traffic().unzip();
+    Counters {
+        cpu_ticks,
+        cpu_busy_ticks,
+        memory_used_bytes: memory.as_ref().and_then(|memory| memory.mem_total.checked_sub(memory.mem_available?)),
+        memory_total_bytes: memory.map(|memory| memory.mem_total),
+        disk_read_bytes,
+        disk_written_bytes,
+        network_received_bytes,
+        network_sent_bytes,
+    }
+}
+
+/// Ticks of all CPUs together, and those of them in which they worked.
+fn cpu() -> Option<(u64, u64)> {
+    let total = KernelStats::current().ok()?.total;
+    // A guest's time is in user and nice already.
+    let busy = [Some(total.user), Some(total.nice), Some(total.system), total.irq, total.softirq, total.steal];
+    let busy: u64 = busy.into_iter().flatten().sum();
+    Some((busy + total.idle + total.iowait.unwrap_or(0), busy))
+}
+
+/// Bytes read from and written to the machine's disks: those that are devices, so that what is made of them (partitions,
+/// loops, device mapper) is not counted twice.
+fn disk_traffic() -> Option<(u64, u64)> {
+    let devices = fs::read_dir("/sys/block").ok()?.flatten().take(MOST_DEVICES);
+    let figures = devices.filter(|disk| disk.path().join("device").exists()).filter_map(|disk| {
+        let text = fs::read_to_string(disk.path().join("stat")).ok()?;
+        let field = |number: usize| text.split_ascii_whitespace().nth(number)?.parse::<u64>().ok();
+        Some((field(2)?.saturating_mul(SECTOR), field(6)?.saturating_mul(SECTOR)))
+    });
+    figures.reduce(|all, one| (all.0.saturating_add(one.0), all.1.saturating_add(one.1)))
+}
+
+/// Bytes received and sent over all interfaces that lead out: not the loopback, and not what containers have between them.
+fn network_traffic() -> Option<(u64, u64)> {
+    let interfaces = dev_status().ok()?;
+    let real = |name: &str| {
+        let class = Path::new("/sys/class/net").join(name);
+        class.join("device").exists() || !class.exists()
+    };
+    let all: Vec<_> = interfaces.values().filter(|one| one.name != "lo").take(MOST_DEVICES).collect();
+    let devices: Vec<_> = all.iter().filter(|one| real(&one.name)).collect();
+    // Where none is a device (a container), all of them lead out.
+    let counted = if devices.is_empty() { all.iter().collect() } else { devices };
+    let traffic = counted.into_iter().map(|one| (one.recv_bytes, one.sent_bytes));
+    traffic.reduce(|all, one| (all.0.saturating_add(one.0), all.1.saturating_add(one.1)))
 }
 
 /// Each disk once, whatever paths are on it.
@@ -79,6 +142,16 @@ fn default_interfaces(v4: &str, v6: &str) -> Vec<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_kernel_counts_up_and_never_more_work_than_time() {
+        let before = counters();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let after = counters();
+        assert!(after.cpu_ticks >= before.cpu_ticks && after.cpu_busy_ticks <= after.cpu_ticks, "{after:?}");
+        assert!(after.memory_used_bytes.unwrap() < after.memory_total_bytes.unwrap(), "{after:?}");
+        assert!(after.network_received_bytes >= before.network_received_bytes, "{after:?}");
+    }
 
     #[test]
     fn default_routes_are_told_from_others_and_from_the_kernels_own() {

@@ -1,22 +1,44 @@
 //! The record: one JSON document about one run, written by the agent and read by whoever explains what became of it.
 
+mod line;
+#[cfg(test)]
+mod schema;
+mod series;
+mod startup;
 mod stopping;
 
 use serde::{Deserialize, Serialize};
 
 use crate::host::Marks;
 use crate::lifecycle::{End, Event, Notice, Outcome, State, TerminationMethod, Time};
+pub use line::line;
+pub use series::{Counters, POINTS, Series, SeriesRecorder};
+pub use startup::{Fact, Facts, Source, StartupStep, StepName, SystemdTimes};
 pub use stopping::{StepMarks, Stopping};
+
+/// The version of the record's schema, `docs/record.schema.json`. Keys are added without a new one; a key that goes or means
+/// something else makes a new one.
+pub const SCHEMA: u32 = 1;
 
 /// What happened in a run, for people and machines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Record {
+    /// The version of the record's schema; 0 for a record that was written before there was one.
+    #[serde(default)]
+    pub schema: u32,
     /// The agent's version.
     pub version: String,
+    /// The version of GitHub's runner, if its files tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_version: Option<String>,
     /// The instance.
     pub instance: String,
     /// The boot.
     pub boot: String,
+    /// What the machine is and how it was bought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
     /// When the first agent process of this run began, RFC 3339.
     pub started_at: String,
     /// When the run ended, RFC 3339.
@@ -24,6 +46,9 @@ pub struct Record {
     /// How it ended.
     #[serde(flatten)]
     pub end: Option<End>,
+    /// The start-up, step by step: why it took so long.
+    #[serde(default)]
+    pub startup: Vec<StartupStep>,
     /// Every phase and when it was entered: where the time went.
     #[serde(default)]
     pub phases: Vec<PhaseTime>,
@@ -39,22 +64,45 @@ pub struct Record {
     /// When GitHub last renewed the job's lock, as far as the agent saw it, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock_renewed_at: Option<String>,
-    /// What the job took of the machine, where systemd counts it.
+    /// What the job took of the machine, as far as the kernel counts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// What this agent process saw of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Marks>,
+    /// The machine over time, as far as this agent process saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
     /// Console lines of the runner that this agent process read.
     #[serde(default)]
     pub console_lines: u64,
     /// Whether an earlier agent process of this run ended before its time.
     #[serde(default)]
     pub agent_restarted: bool,
+    /// When the job-started hook was called, for the start-up; the journal tells it again.
+    #[serde(skip)]
+    pub first_step: Option<Time>,
+}
+
+/// What the machine is and how it was bought: what its price depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Machine {
+    /// Such as `m7i.large`.
+    pub instance_type: Option<String>,
+    /// The availability zone, such as `eu-central-1a`.
+    pub zone: Option<String>,
+    /// `on-demand`, `spot`, or another word of EC2's.
+    pub purchase: Option<String>,
+    /// The image's id, such as `ami-0fedcba9876543210`.
+    pub image: Option<String>,
+    /// `x86_64` or `arm64`.
+    pub architecture: Option<String>,
 }
 
 /// An announcement that the machine goes away. Times are by this machine's clock, like all times of the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NoticeSeen {
     /// What it can make of the run.
     pub notice: Outcome,
@@ -72,6 +120,7 @@ pub struct NoticeSeen {
 
 /// A termination method that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TerminationTried {
     /// Which.
     pub method: TerminationMethod,
@@ -80,16 +129,24 @@ pub struct TerminationTried {
 }
 
 /// When a phase was entered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PhaseTime {
     /// The phase's name.
     pub phase: String,
     /// Milliseconds since the kernel started.
     pub at: Time,
+    /// The same moment, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entered_at: Option<String>,
+    /// How long it lasted, in milliseconds; absent while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
 }
 
 /// What the job took.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Usage {
     /// CPU time, in milliseconds.
     pub cpu_ms: Option<u64>,
@@ -97,6 +154,18 @@ pub struct Usage {
     pub memory_peak_bytes: Option<u64>,
     /// How many of its processes were killed for want of memory.
     pub oom_kills: Option<u64>,
+    /// Read from disks, in bytes.
+    #[serde(default)]
+    pub disk_read_bytes: Option<u64>,
+    /// Written to disks, in bytes.
+    #[serde(default)]
+    pub disk_written_bytes: Option<u64>,
+    /// Received by the whole machine since this agent process first looked, in bytes.
+    #[serde(default)]
+    pub network_received_bytes: Option<u64>,
+    /// Sent by the whole machine, likewise.
+    #[serde(default)]
+    pub network_sent_bytes: Option<u64>,
 }
 
 impl Record {
@@ -104,9 +173,24 @@ impl Record {
     pub fn note(&mut self, at: Time, state: &State) {
         let phase = state.phase.name();
         if self.phases.last().is_none_or(|last| last.phase != phase) {
-            self.phases.push(PhaseTime { phase: phase.to_owned(), at });
+            self.phases.push(PhaseTime { phase: phase.to_owned(), at, ..PhaseTime::default() });
+        }
+        if state.phase.runner().is_some_and(|run| run.evidence.job.is_some()) {
+            self.first_step.get_or_insert(at);
         }
         self.stopping = Stopping::noted(self.stopping.take(), at, &state.phase);
+    }
+
+    /// Tells the times of phases and of the start-up by the wall clock, and how long the phases lasted.
+    pub fn tell_times(&mut self, wall: impl Fn(i64) -> String) {
+        let ends: Vec<_> = self.phases.iter().skip(1).map(|next| next.at).map(Some).chain([None]).collect();
+        for (phase, end) in self.phases.iter_mut().zip(ends) {
+            phase.entered_at = Some(wall(i64::try_from(phase.at.0).unwrap_or(i64::MAX)));
+            phase.duration_ms = end.map(|end| end.0.saturating_sub(phase.at.0));
+        }
+        for step in &mut self.startup {
+            step.began_at = step.began_ms.map(&wall);
+        }
     }
 
     /// Notes what was seen of the job's steps in a stop.
@@ -166,7 +250,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_back_and_a_later_versions_further_keys_are_no_hindrance() {
         let mut record = Record { version: "0.1.0".to_owned(), instance: "i-1".to_owned(), ..Record::default() };
-        record.phases.push(PhaseTime { phase: "Idle".to_owned(), at: Time(7) });
+        record.phases.push(PhaseTime { phase: "Idle".to_owned(), at: Time(7), ..PhaseTime::default() });
         record.notice(Notice::Spot { at: Time(9) }, "then".to_owned(), Some("soon".to_owned()));
         record.termination(&Event::TerminationRefused {
             method: TerminationMethod::Ec2,

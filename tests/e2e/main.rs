@@ -20,6 +20,7 @@ mod job_lock;
 mod metrics;
 mod operators;
 mod power_cut;
+mod records;
 mod results;
 mod runner;
 mod secrets;

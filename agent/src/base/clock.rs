@@ -37,6 +37,17 @@ pub fn timestamp_of(moment: Time) -> String {
     humantime::format_rfc3339_millis(wall(moment)).to_string()
 }
 
+/// The same for a moment that may lie before the kernel's start, in milliseconds from there.
+#[must_use]
+pub fn timestamp_of_ms(moment: i64) -> String {
+    let start = wall(Time(0));
+    let before = Duration::from_millis(moment.unsigned_abs());
+    match u64::try_from(moment) {
+        Ok(moment) => timestamp_of(Time(moment)),
+        Err(_) => humantime::format_rfc3339_millis(start.checked_sub(before).unwrap_or(start)).to_string(),
+    }
+}
+
 /// A moment on the boot clock, as a person says it: `14:05 UTC`.
 #[must_use]
 pub fn hour_of(moment: Time) -> String {

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use crate::base::clock;
 use mayfly_core::lifecycle::{Outcome, Time};
-use mayfly_core::record::Record;
+use mayfly_core::record::{Record, line};
 
 /// A serial line is slow, and a stuck one must not keep the machine.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -18,7 +18,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Says how the run ended, in one line for people and one for machines.
 pub(super) async fn tell(record: &Record) {
     let Some(end) = &record.end else { return };
-    let Ok(document) = serde_json::to_string(record) else { return };
+    // A serial line takes 11 KiB a second: the machine over time is left to the file.
+    let document = line(&Record { series: None, ..record.clone() });
     let detail = if end.detail.is_empty() { end.outcome.meaning() } else { &end.detail };
     write(format!("\r\nmayfly: {}: {detail}\r\nmayfly-record: {document}\r\n", end.outcome)).await;
 }

@@ -160,7 +160,8 @@ mod tests {
     use mayfly_core::record::PhaseTime;
 
     fn record(phases: &[(&str, u64)]) -> Record {
-        let entered = |(phase, at): &(&str, u64)| PhaseTime { phase: (*phase).to_owned(), at: Time(*at) };
+        let entered =
+            |(phase, at): &(&str, u64)| PhaseTime { phase: (*phase).to_owned(), at: Time(*at), ..PhaseTime::default() };
         Record { phases: phases.iter().map(entered).collect(), ..Record::default() }
     }
 

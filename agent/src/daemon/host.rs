@@ -21,6 +21,7 @@ use mayfly_core::lifecycle::{Event, Time};
 use mayfly_core::metrics::{
     CPU_PRESSURE, DISK_FREE, DISK_SIZE, IO_PRESSURE, MEMORY_AVAILABLE, MEMORY_PRESSURE, MEMORY_SIZE, Registry, count,
 };
+use mayfly_core::record::{Series, SeriesRecorder};
 
 /// How often the machine is looked at. A poll takes a fraction of a millisecond.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -68,6 +69,8 @@ struct Inner {
 struct Seen {
     marks: Marks,
     latest: Option<Sample>,
+    recorder: SeriesRecorder,
+    recording: Option<JoinHandle<()>>,
     docker_root: Option<PathBuf>,
     watching: Option<JoinHandle<()>>,
 }
@@ -81,14 +84,35 @@ impl HostWatch {
     pub(super) fn begin(&self) {
         let watch = self.clone();
         self.with(|seen| {
+            let recorder = watch.clone();
             seen.watching.get_or_insert_with(|| tokio::spawn(watch.run()));
+            seen.recording.get_or_insert_with(|| tokio::spawn(recorder.record()));
         });
     }
 
     /// Looks no more: what comes now is no job's business.
     pub(super) fn end(&self) {
-        if let Some(watching) = self.with(|seen| seen.watching.take()) {
-            watching.abort();
+        let tasks = self.with(|seen| [seen.watching.take(), seen.recording.take()]);
+        tasks.into_iter().flatten().for_each(|task| task.abort());
+    }
+
+    /// The machine over time, if it was looked at, and the bytes received and sent since the first look.
+    pub(super) fn series(&self) -> (Option<Series>, (Option<u64>, Option<u64>)) {
+        self.with(|seen| {
+            let series = seen.recorder.series();
+            ((!series.is_empty()).then(|| series.clone()), seen.recorder.network_bytes())
+        })
+    }
+
+    /// Reads the kernel's counters, less and less often. The kernel answers from memory; nothing here can wait.
+    async fn record(self) {
+        loop {
+            let (now, counters) = (clock::now(), crate::host::counters());
+            let pause = self.with(|seen| {
+                seen.recorder.note(now, counters);
+                seen.recorder.interval_ms()
+            });
+            sleep(Duration::from_millis(pause)).await;
         }
     }
 

@@ -17,6 +17,7 @@ mod record;
 pub mod settings;
 pub mod signals;
 mod start;
+mod startup;
 mod usage;
 
 use std::io;
@@ -148,6 +149,7 @@ impl MainLoop {
         loop {
             if let Phase::Ended { end } = &self.state.phase {
                 self.record.end(end, clock::timestamp());
+                self.performer.tell_record(&mut self.record);
                 self.performer.ended(&self.record).await;
                 return RunResult::Ended(Box::new(self.record));
             }
@@ -171,8 +173,7 @@ impl MainLoop {
                 Next::Query(query) => {
                     let reply = match query.request {
                         Request::Status => {
-                            self.record.host = self.performer.host_marks();
-                            self.record.steps(self.performer.steps());
+                            self.performer.tell_record(&mut self.record);
                             Reply::Status(Box::new(Status::of(&self.state, &self.record, self.performer.policy())))
                         }
                         Request::Metrics => {
@@ -269,9 +270,8 @@ impl MainLoop {
                 Effect::StartRunner if !remembered => self.refuse_to_start(),
                 Effect::Close { mut end, until } => {
                     self.performer.explain(&mut end);
-                    self.record.host = self.performer.host_marks();
-                    self.record.steps(self.performer.steps());
                     self.record.end(&end, clock::timestamp());
+                    self.performer.tell_record(&mut self.record);
                     self.figures.tell(&self.state, &self.record, &self.performer);
                     self.performer.close(&end, until, &self.record);
                 }

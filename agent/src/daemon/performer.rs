@@ -25,6 +25,7 @@ use super::machine::InstanceTasks;
 use super::progress::Progress;
 use super::settings::{Platform, Settings};
 use super::start::Start;
+use super::startup::{StartupSettings, StartupWatch};
 use crate::base::clock;
 use crate::base::paths::Paths;
 use crate::base::seen::Seen;
@@ -69,6 +70,7 @@ pub(super) struct Performer {
     gate: watch::Sender<DockerGate>,
     annotations: Annotations,
     host: HostWatch,
+    startup: StartupWatch,
     docker: Option<DockerWatch>,
     binding: Binding,
     machine: InstanceTasks,
@@ -100,6 +102,7 @@ impl Performer {
         let (decoded, decoded_inbox) = mpsc::channel(1);
         let installed = Installed::read(&settings.runner_directory);
         let host = HostWatch::new(host_settings(&settings, annotations.clone()));
+        let startup = StartupWatch::new(startup_settings(&settings, start));
         Self {
             traces: start.traces.clone(),
             policy: settings.policy,
@@ -112,6 +115,7 @@ impl Performer {
             gate,
             annotations,
             host,
+            startup,
             docker: None,
             binding: settings.binding,
             machine: InstanceTasks::new(settings.platform),
@@ -269,6 +273,7 @@ impl Performer {
     fn attach(&mut self, state: &State) {
         self.watch_docker();
         self.host.begin();
+        self.startup.look();
         self.watch_isolation();
         // Seen, or called by: the worker calls the hooks.
         let worker_told = state.phase.runner().is_some_and(|run| match run.evidence.worker {
@@ -307,9 +312,17 @@ impl Performer {
         }
     }
 
-    /// What was seen of the machine, if it was looked at.
-    pub(super) fn host_marks(&self) -> Option<Marks> {
-        Some(self.host.marks()).filter(|marks| *marks != Marks::default())
+    /// Tells the record what was seen beside the run so far.
+    pub(super) fn tell_record(&self, record: &mut Record) {
+        record.host = Some(self.host.marks()).filter(|marks| *marks != Marks::default());
+        record.steps(self.steps());
+        let (series, (received, sent)) = self.host.series();
+        record.series = series;
+        if received.or(sent).is_some() {
+            let usage = record.usage.get_or_insert_default();
+            (usage.network_received_bytes, usage.network_sent_bytes) = (received, sent);
+        }
+        self.startup.tell(record);
     }
 
     /// What is known here of the run's figures.
@@ -342,6 +355,7 @@ impl Performer {
             self.forget_jit_config(); // nobody wants it any more, or not yet
         }
         self.machine.phase_entered(phase, &self.events);
+        self.startup.phase_entered(phase);
         if let Some(docker) = &self.docker {
             docker.phase_entered(phase, self.traces.marker().and_then(|marker| marker.label));
         }
@@ -412,6 +426,20 @@ fn host_settings(settings: &Settings, annotations: Annotations) -> HostSettings 
             Platform::Local(_) => None,
         },
         annotations,
+    }
+}
+
+fn startup_settings(settings: &Settings, start: &Start) -> StartupSettings {
+    StartupSettings {
+        traces: start.traces.clone(),
+        perf: settings.paths.perf(),
+        runner: settings.runner_directory.clone(),
+        systemd: settings.supervisor.manager().is_some(),
+        ec2: match &settings.platform {
+            Platform::Ec2 { ec2, .. } => Some(Arc::clone(ec2)),
+            Platform::Local(_) => None,
+        },
+        restarted: start.record.agent_restarted,
     }
 }
 

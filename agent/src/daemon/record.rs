@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use mayfly_core::lifecycle::{Event, Policy};
-use mayfly_core::record::Record;
+use mayfly_core::record::{Record, SCHEMA};
 use tracing::warn;
 
 use super::journal::{Binding, Entry};
@@ -13,6 +13,7 @@ use crate::base::{clock, durable};
 /// A record that goes on from what earlier agent processes of this boot wrote to the journal.
 pub(super) fn begin(binding: &Binding, entries: &[Entry], policy: &Policy, agent_restarted: bool) -> Record {
     let mut record = Record {
+        schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: binding.instance.clone(),
         boot: binding.boot.clone(),

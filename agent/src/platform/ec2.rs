@@ -19,6 +19,7 @@ use mayfly_core::config::PowerOff;
 use mayfly_core::contract::TagKey;
 use mayfly_core::lifecycle::{Event, TerminationMethod, Time};
 use mayfly_core::metrics::{CLOCK, Registry, SHUTDOWN_STOPS, flag};
+use mayfly_core::record::Machine;
 
 /// How long an act off the critical path may take.
 pub(super) const ASIDE_BUDGET: Duration = Duration::from_secs(20);
@@ -31,6 +32,9 @@ const BEFORE_THE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A wait that is longer is as good as one without an end, and a clock cannot tell its end.
 const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// No word that the metadata service tells of the machine is longer, in characters.
+const LONGEST_FACT: usize = 64;
 
 /// A clock that is off by this much, in seconds, is worth a warning.
 const CLOCK_TOLERANCE: i64 = 60;
@@ -72,6 +76,8 @@ pub struct Ec2 {
     shutdown: OnceLock<instance::Behavior>,
     /// `class`, once every part of it is known.
     pub(super) class: OnceLock<String>,
+    /// How the instance was bought, once that was told.
+    life_cycle: OnceCell<String>,
 }
 
 impl Ec2 {
@@ -87,9 +93,22 @@ impl Ec2 {
         let asked = Identity::fetch(&imds, budget).await;
         let unidentified = asked.as_ref().err().cloned();
         let identity = OnceCell::new_with(asked.ok());
-        let (aws, last_answer, name, group, shutdown, class) = Default::default();
+        let (aws, last_answer, name, group, life_cycle, shutdown, class) = Default::default();
         let soon = Mutex::new(soon);
-        Ok(Self { settings, imds, identity, soon, aws, unidentified, last_answer, name, group, shutdown, class })
+        Ok(Self {
+            settings,
+            imds,
+            identity,
+            soon,
+            aws,
+            unidentified,
+            last_answer,
+            name,
+            group,
+            life_cycle,
+            shutdown,
+            class,
+        })
     }
 
     /// The instance's id, if it is known.
@@ -122,6 +141,26 @@ impl Ec2 {
     /// When EC2 began to launch it, if that is told.
     pub(crate) fn launched(&self) -> Option<Time> {
         self.identity.get()?.pending_time.map(|moment| self.boot_time(moment))
+    }
+
+    /// The same in milliseconds of the boot clock, and so negative: the launch comes before the kernel.
+    pub(crate) fn launched_ms(&self) -> Option<i64> {
+        let behind = self.cloud_time().duration_since(self.identity.get()?.pending_time?).ok()?;
+        let now = i64::try_from(clock::now().0).ok()?;
+        now.checked_sub(i64::try_from(behind.as_millis()).ok()?)
+    }
+
+    /// What the machine is, as far as the metadata service told.
+    pub(crate) fn machine(&self) -> Option<Machine> {
+        let identity = self.identity.get()?;
+        let bounded = |text: &Option<String>| text.as_ref().map(|text| text.chars().take(LONGEST_FACT).collect());
+        Some(Machine {
+            instance_type: bounded(&identity.instance_type),
+            zone: bounded(&identity.availability_zone),
+            purchase: self.life_cycle.get().map(|word| word.chars().take(LONGEST_FACT).collect()),
+            image: bounded(&identity.image_id),
+            architecture: bounded(&identity.architecture),
+        })
     }
 
     /// The metadata service's client, for whoever asks it for something of his own.
@@ -216,6 +255,9 @@ impl Ec2 {
     /// What is learned off the critical path: the group, and whether a shutdown would only stop the machine.
     pub async fn fetch_details(&self) -> Option<Event> {
         let details = Details::fetch(&self.imds, ASIDE_BUDGET).await;
+        if let Some(word) = &details.life_cycle {
+            let _ = self.life_cycle.set(word.to_string());
+        }
         if let (Ok(id), Ok(aws)) = (self.known_id().await, self.aws().await) {
             match instance::shutdown_behavior(aws, id, ASIDE_BUDGET).await {
                 Ok(behavior) => {

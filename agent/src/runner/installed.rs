@@ -1,10 +1,17 @@
 //! Which runner is unpacked, without starting it: `Runner.Listener --version` would leave a file in `_diag`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::time::SystemTime;
 
 use super::LISTENER;
+
+/// The runner's list of libraries has some 100 KiB.
+const LONGEST: u64 = 4 * 1024 * 1024;
+
+/// A version is shorter.
+const LONGEST_VERSION: usize = 64;
 
 /// What the files tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,17 +27,25 @@ impl Installed {
     #[must_use]
     pub fn read(runner: &Path) -> Self {
         Self {
-            version: fs::read(runner.join("bin/Runner.Listener.deps.json")).ok().and_then(|text| version_of(&text)),
+            version: libraries(runner).and_then(|text| version_of(&text)),
             built: fs::metadata(runner.join(LISTENER)).and_then(|about| about.modified()).ok(),
         }
     }
+}
+
+fn libraries(runner: &Path) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let file = File::open(runner.join("bin/Runner.Listener.deps.json")).ok()?;
+    file.take(LONGEST).read_to_end(&mut text).ok()?;
+    Some(text)
 }
 
 /// The version in `Runner.Listener.deps.json`.
 fn version_of(deps: &[u8]) -> Option<String> {
     let deps: serde_json::Value = serde_json::from_slice(deps).ok()?;
     let libraries = deps.get("libraries")?.as_object()?;
-    libraries.keys().find_map(|name| name.strip_prefix("Runner.Listener/")).map(str::to_owned)
+    let version = libraries.keys().find_map(|name| name.strip_prefix("Runner.Listener/"))?;
+    (version.len() <= LONGEST_VERSION).then(|| version.to_owned())
 }
 
 #[cfg(test)]

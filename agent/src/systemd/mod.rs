@@ -1,10 +1,12 @@
 //! systemd on this machine: PID 1 over D-Bus, and what a service tells it.
 
+mod boot;
 mod error;
 mod manager;
 pub mod notify;
 mod unit;
 
+pub use boot::{BootTimes, CloudInit};
 pub use error::{JobResult, SystemctlError, SystemdError};
 pub use manager::Manager;
 pub use unit::{Changes, UnitStatus};

@@ -10,6 +10,7 @@ use super::thresholds::Thresholds;
 /// What can be in trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum WarningKind {
     /// The room on a disk.
     Disk,
@@ -29,6 +30,7 @@ pub enum WarningKind {
 
 /// A threshold that was crossed, for the first time in this run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Warning {
     /// When, RFC 3339.
     pub at: String,
@@ -40,11 +42,17 @@ pub struct Warning {
 
 /// How low a disk got.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DiskMark {
     /// A path on it.
     pub path: PathBuf,
     /// The fewest free bytes.
     pub free_bytes: u64,
+    /// By how much less was free, at most, than at the first look: what the job wrote there.
+    #[serde(default)]
+    pub grown_bytes: u64,
+    #[serde(skip)]
+    first_free: u64,
     /// The fewest free inodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_inodes: Option<u64>,
@@ -53,6 +61,7 @@ pub struct DiskMark {
 /// The lowest of what a machine can have too little of, the highest of what it can have too much of, over what this
 /// agent process saw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Marks {
     /// The lowest, of each disk.
     pub disks: Vec<DiskMark>,
@@ -83,11 +92,14 @@ impl Marks {
             match self.disks.iter_mut().find(|mark| mark.path == disk.watched.path) {
                 Some(mark) => {
                     mark.free_bytes = mark.free_bytes.min(disk.free_bytes);
+                    mark.grown_bytes = mark.first_free.saturating_sub(mark.free_bytes);
                     mark.free_inodes = lower(mark.free_inodes, inodes);
                 }
                 None => self.disks.push(DiskMark {
                     path: disk.watched.path.clone(),
                     free_bytes: disk.free_bytes,
+                    grown_bytes: 0,
+                    first_free: disk.free_bytes,
                     free_inodes: inodes,
                 }),
             }
@@ -148,7 +160,7 @@ mod tests {
         let told: Vec<usize> =
             [500, 99, 300, 7, 200].map(|free| marks.note(&sample(free, true), THRESHOLDS, "now").len()).to_vec();
         assert_eq!(told, [0, 1, 0, 0, 0], "the log fills with the same warning");
-        assert_eq!(marks.disks[0].free_bytes, 7);
+        assert_eq!((marks.disks[0].free_bytes, marks.disks[0].grown_bytes), (7, 493));
         assert_eq!(marks.warnings.len(), 1);
     }
 

@@ -93,6 +93,7 @@ impl ConsoleError {
 
 /// Which job this is, as the job-started hook told it. All of it is workflow-controlled text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JobInfo {
     /// `GITHUB_REPOSITORY`
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -127,6 +128,7 @@ pub enum Worker {
 /// How the listener ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Exit {
     /// It exited with this code.
     Code(i32),

@@ -12,6 +12,7 @@ macro_rules! outcomes {
     ($($variant:ident $code:literal $exit:literal $meaning:literal $advice:literal;)*) => {
         /// Why an instance ended. The codes are stable: dashboards and the launcher key on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         pub enum Outcome {
             $(#[doc = $meaning] #[serde(rename = $code)] $variant,)*
         }
@@ -200,6 +201,7 @@ impl JobResult {
 
 /// How a run ended; the record is written from it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct End {
     /// The stable reason code.
     pub outcome: Outcome,

@@ -208,6 +208,7 @@ pub struct Interruption {
 /// One way to end the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum TerminationMethod {
     /// Let the Auto Scaling group go on with the termination that waits for its hook.
     LifecycleAction,

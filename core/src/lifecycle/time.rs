@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 /// deadline that one process wrote to the journal is kept by the next. It means nothing after a reboot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Time(pub u64);
 
 impl Time {

@@ -18,6 +18,7 @@ pub struct StepMarks {
 /// The moments of a stop, in milliseconds since the kernel started, like those of the phases. A moment that did not come,
 /// or that no agent process saw, is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stopping {
     /// The runner was told to stop.
     pub signal: Time,

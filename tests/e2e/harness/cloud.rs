@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::run::{TIMEOUT, mayfly_binary};
-use super::{Run, policy, processes};
+use super::{Run, policy, processes, schema};
 
 /// Pauses between calls to AWS are this much shorter than in run: a minute is 3 seconds.
 pub const SCALE: f64 = 0.05;
@@ -214,7 +214,9 @@ impl OnInstance<'_> {
         };
         let took = self.began.elapsed();
         let record = fs::read(self.cloud.run.state().join("record.json")).unwrap_or_default();
-        let gone = Gone { status, record: serde_json::from_slice(&record).unwrap_or_default(), log: self.log(), took };
+        let record: Value = serde_json::from_slice(&record).unwrap_or_default();
+        schema::validate(&record);
+        let gone = Gone { status, record, log: self.log(), took };
         let left = processes::of_run(&self.cloud.run);
         assert!(left.is_empty(), "processes outlive the run: {left:#?}\n{}", gone.log);
         let denied = policy::denied(&self.cloud.aws.requests());

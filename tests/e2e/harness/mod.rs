@@ -8,6 +8,7 @@ pub mod leaks;
 pub mod policy;
 pub mod processes;
 pub mod run;
+pub mod schema;
 pub mod storage;
 pub mod wall_clock;
 

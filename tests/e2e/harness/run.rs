@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::processes;
+use super::{processes, schema};
 
 /// Nothing in a scenario takes longer; a run that does hangs.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -245,6 +245,7 @@ impl Running<'_> {
         let took = began.elapsed();
         let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
         let record = serde_json::from_str(&stdout).unwrap_or(Value::Null);
+        schema::validate(&record);
         Ended { status, record, stderr, took }
     }
 

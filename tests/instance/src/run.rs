@@ -76,7 +76,9 @@ impl Machine {
     /// The record as it is now.
     #[track_caller]
     pub fn record(&mut self) -> Value {
-        serde_json::from_str(&self.get("/var/lib/mayfly/record.json")).unwrap()
+        let record = serde_json::from_str(&self.get("/var/lib/mayfly/record.json")).unwrap();
+        mayfly_e2e::schema::validate(&record);
+        record
     }
 
     /// How many listeners were ever started.

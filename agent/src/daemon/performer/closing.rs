@@ -20,6 +20,8 @@ const LAST_LINES: Duration = Duration::from_secs(3);
 const CLEARING: Duration = Duration::from_secs(10);
 /// How long the list of spent JIT configurations may take.
 const FILING: Duration = Duration::from_secs(3);
+/// How long whoever knows of the start-up may take to tell; most of it was told long ago, and the rest beside the clearing.
+const ASKING: Duration = Duration::from_secs(1);
 /// How long the machine's console may take.
 const TELLING: Duration = Duration::from_secs(3);
 
@@ -59,12 +61,14 @@ impl Performer {
         self.host.end();
         self.stop_is_over();
         let budget = Budget::until(until);
-        let (traces, watch, record) = (self.traces.clone(), self.watch.take(), record.clone());
+        let (traces, watch, mut record) = (self.traces.clone(), self.watch.take(), record.clone());
+        let startup = self.startup.clone();
         let (ran, path) = (end.ran, self.paths.record());
         let (supervisor, systemd) = (self.supervisor.clone(), self.has_systemd());
         let settling = self.machine.finish_background_tasks(end, budget);
         let binding = self.binding.clone();
         let here = async move {
+            let asked = budget.part(25, ASKING);
             if ran || was_started(traces.clone(), binding, budget).await {
                 supervisor.kill(budget.part(25, KILL_GRACE).saturating_duration_since(Instant::now())).await;
                 if let Some(watch) = watch {
@@ -83,6 +87,7 @@ impl Performer {
                     warn!("the spent JIT configuration was not filed in time");
                 }
             }
+            startup.finish(&mut record, asked).await;
             // What is worth waiting for: a disk that is busy takes longer than one that is not.
             write(record.clone(), path, budget.beside()).await;
             if systemd {

@@ -80,6 +80,16 @@ pub enum LifeCycle {
     Other(String),
 }
 
+impl fmt::Display for LifeCycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OnDemand => "on-demand",
+            Self::Spot => "spot",
+            Self::Other(word) => word,
+        })
+    }
+}
+
 /// What this instance is. The id and the region are certain; what the document does not tell is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
