@@ -9,7 +9,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use std::time::{Duration, SystemTime};
+
 use mayfly_e2e::run::mayfly_binary;
+use mayfly_e2e::{Cloud, OnInstance};
+use mayfly_fake_aws::Limit;
+use mayfly_fake_aws::proxy::{AwsError, Fault, Match};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// The user that owns nothing.
@@ -185,4 +191,115 @@ fn each_level_says_what_it_does_not_promise() {
         assert!(!shown.contains('\x1b'), "colours where no terminal is:\n{shown}");
         assert!(shown.lines().any(|line| line.starts_with("  BROKEN     runner.program")), "not aligned:\n{shown}");
     }
+}
+
+#[test]
+fn a_runner_that_github_may_refuse_is_warned_of_by_the_date_of_its_file() {
+    let place = Place::new();
+    let listener = place.runner().join("bin/Runner.Listener");
+    fs::write(&listener, "").unwrap();
+    let deps = r#"{"libraries":{"Runner.Listener/2.336.0":{}}}"#;
+    fs::write(place.runner().join("bin/Runner.Listener.deps.json"), deps).unwrap();
+    let (report, _) = place.json(&[]);
+    assert_eq!(finding(&report, "runner.age")["verdict"], "holds", "{report:#}");
+    let file = fs::File::options().write(true).open(&listener).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(40 * 86_400)).unwrap();
+    let (report, _) = place.json(&[]);
+    let found = finding(&report, "runner.age");
+    assert_eq!(found["verdict"], "warning", "an image that gets no jobs passes: {found:#}");
+    for part in ["2.336.0", "40 days", "a guess"] {
+        assert!(found["what"].as_str().unwrap().contains(part), "missing {part:?}: {found:#}");
+    }
+}
+
+/// An agent on an instance that waits for a job, and its machine.
+fn waiting(cloud: Cloud) -> Cloud {
+    cloud.live(|run| run.limits(&[("idle", "50s"), ("lifetime", "20m")])).launched()
+}
+
+/// What doctor says beside the agent; with credentials of its own, if it may have them.
+fn beside(cloud: &Cloud, has_credentials: bool) -> Value {
+    let mut command = Command::new(mayfly_binary());
+    command.args(["doctor", "--json", "--config"]).arg(cloud.run.directory().join("agent.toml")).env_clear();
+    command.env("PATH", "/usr/bin:/bin").env("DOCKER_HOST", "unix:///nonexistent/docker.sock").stdin(Stdio::null());
+    // As on an instance: the rules block this process like a job. Nobody listens on that port.
+    command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1").env("AWS_ENDPOINT_URL", cloud.aws.url());
+    if has_credentials {
+        command.env("AWS_REGION", cloud.moto.region());
+        command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "secret");
+    }
+    parse(&command.output().unwrap())
+}
+
+fn over(agent: OnInstance<'_>) {
+    agent.signal(Signal::SIGTERM);
+    let _ = agent.end();
+}
+
+#[test]
+fn permissions_are_tried_and_nothing_comes_of_it() {
+    let cloud = waiting(Cloud::in_group("no-job"));
+    let mut agent = cloud.start();
+    agent.until_state("Idle");
+    let tags = || cloud.moto.instance_tags(&cloud.instance).unwrap();
+    agent.until("its tag", |_| tags().get("mayfly:phase").is_some_and(|phase| phase == "idle"));
+    let before = tags();
+    let report = beside(&cloud, true);
+    for name in ["cloud.identity", "cloud.denied", "cloud.terminate", "cloud.tag", "cloud.parameter", "cloud.scale-in"]
+    {
+        assert_eq!(finding(&report, name)["verdict"], "holds", "{:#}", finding(&report, name));
+    }
+    // What the double of AWS makes in a group can only be stopped.
+    let found = finding(&report, "cloud.shutdown");
+    assert_eq!(found["verdict"], "broken", "a machine that would stay for ever passes: {found:#}");
+    assert_eq!((cloud.state().as_str(), tags()), ("running", before), "to look at a machine changed it");
+
+    for action in ["TerminateInstances", "GetParameter"] {
+        cloud.aws.fault(Match::action(action), Limit::default(), Fault::Error(AwsError::AccessDenied));
+    }
+    let report = beside(&cloud, true);
+    for (name, action) in [("cloud.terminate", "ec2:TerminateInstances"), ("cloud.parameter", "ssm:GetParameter")] {
+        let found = finding(&report, name);
+        assert_eq!(found["verdict"], "broken", "a machine that cannot do that passes: {found:#}");
+        assert!(found["advice"].as_str().unwrap().contains(action), "nobody is told what to allow: {found:#}");
+    }
+    over(agent);
+}
+
+#[test]
+fn where_this_process_is_blocked_the_agent_tells_what_it_was_denied() {
+    let cloud = waiting(Cloud::standalone("no-job"));
+    cloud.aws.fault(Match::action("CreateTags"), Limit::default(), Fault::Error(AwsError::AccessDenied));
+    let mut agent = cloud.start();
+    agent.until_state("Idle");
+    let mut report = Value::Null;
+    agent.until("the denial", |cloud| {
+        report = beside(cloud, false);
+        finding(&report, "cloud.denied")["verdict"] == "broken"
+    });
+    let denied = finding(&report, "cloud.denied");
+    assert!(denied["what"].as_str().unwrap().contains("ec2:CreateTags"), "{denied:#}");
+    assert_eq!(finding(&report, "cloud.permissions")["verdict"], "not-tried", "what nobody tried is said to hold");
+    agent.until("the shutdown behaviour", |cloud| {
+        report = beside(cloud, false);
+        finding(&report, "cloud.shutdown")["verdict"] == "holds"
+    });
+    let identity = finding(&report, "cloud.identity");
+    assert!(identity["what"].as_str().unwrap().contains(&cloud.instance), "{identity:#}");
+    assert_ne!(finding(&report, "cloud.logs")["verdict"], "holds", "lines that nobody confirmed are said to arrive");
+    over(agent);
+}
+
+#[test]
+fn a_clock_that_is_off_is_found_by_what_the_agent_knows() {
+    let cloud = waiting(Cloud::standalone("no-job"));
+    cloud.imds.clock_skew(90);
+    cloud.aws.clock_skew(90);
+    let mut agent = cloud.start();
+    agent.until_state("Idle");
+    let report = beside(&cloud, false);
+    let found = finding(&report, "machine.clock-aws");
+    assert_eq!(found["verdict"], "warning", "{found:#}");
+    assert!(!found["advice"].as_str().unwrap().is_empty(), "{found:#}");
+    over(agent);
 }

@@ -9,6 +9,8 @@ use super::checks::{SHORT, run};
 use super::{Finding, Machine, Verdict};
 use crate::platform::power::is_ec2;
 use mayfly_core::config::{Platform, PowerOff};
+use mayfly_core::host::CLOCK_TOLERANCE;
+use mayfly_core::metrics::CLOCK;
 
 /// A checkout and a build; below this most jobs fail.
 const LITTLE_ROOM: u64 = 2 << 30;
@@ -16,6 +18,9 @@ const LITTLE_ROOM: u64 = 2 << 30;
 const SMALL_ROOM: u64 = 10 << 30;
 /// One large `node_modules`.
 const FEW_INODES: u64 = 100_000;
+
+/// A clock that is off by this much, in seconds, is on its way to being useless.
+const CLOCK_WORTH_A_WORD: f64 = 60.0;
 
 /// The failsafe asks for this file, the agent for `terminate.poweroff`: it cannot read TOML.
 const ALWAYS: &str = "/etc/mayfly/poweroff-always";
@@ -50,6 +55,7 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     });
     findings.extend(rooms(machine));
     findings.push(clock(machine).await);
+    findings.extend(clock_difference(machine));
     findings.extend(needrestart(Path::new(NEEDRESTART)).await);
     findings
 }
@@ -183,6 +189,25 @@ async fn clock(machine: &Machine) -> Finding {
     }
 }
 
+/// What the agent knows from the answers of AWS and of the metadata service.
+fn clock_difference(machine: &Machine) -> Option<Finding> {
+    let seconds = machine.figures.as_ref()?.value(&CLOCK)?;
+    Some(judge_clock(seconds))
+}
+
+fn judge_clock(seconds: f64) -> Finding {
+    const NAME: &str = "machine.clock-aws";
+    let what = format!("the clock is {seconds:.0} s away from AWS's");
+    let advice = "Install chrony or systemd-timesyncd; on EC2 the time service is at 169.254.169.123.";
+    #[expect(clippy::cast_precision_loss, reason = "five minutes")]
+    let refused = CLOCK_TOLERANCE as f64;
+    match seconds.abs() {
+        off if off >= refused => Finding::broken(NAME, format!("{what}; GitHub refuses the runner"), advice),
+        off if off >= CLOCK_WORTH_A_WORD => Finding::warning(NAME, what, advice),
+        _ => Finding::holds(NAME, what),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +223,15 @@ mod tests {
         let half =
             power_off(&Ending { platform: Platform::Ec2, poweroff: PowerOff::Always, ec2: false, always: false });
         assert!(half.advice.contains(ALWAYS), "nobody is told that the failsafe does nothing: {half:?}");
+    }
+
+    #[test]
+    fn a_clock_that_github_refuses_is_broken() {
+        let verdict = |seconds| judge_clock(seconds).verdict;
+        assert_eq!(
+            [verdict(-2.0), verdict(90.0), verdict(-300.0)],
+            [Verdict::Holds, Verdict::Warning, Verdict::Broken]
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! | `docker` | the Docker daemon |
 //! | `isolation` | the way to the instance's credentials: the rules, the job's user, sudo |
 //! | `containers` | the same from containers and builds |
-//! | `cloud` | what the cloud knows of this instance |
+//! | `cloud` | what the cloud knows of this instance, and what the agent saw of it |
+//! | `permissions` | the instance role, without doing anything |
 //! | `promises` | nothing: what the level does not promise |
 //!
 //! A try that proves nothing is never told as one that holds. Every try has a deadline, and leaves nothing behind.
@@ -19,8 +20,10 @@ mod cloud;
 mod config;
 mod containers;
 mod docker;
+mod figures;
 mod isolation;
 mod machine;
+mod permissions;
 mod promises;
 mod properties;
 mod report;
@@ -33,6 +36,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use report::{Report, Section};
+
+use figures::Figures;
 
 use crate::base::paths::control_socket;
 use crate::base::users::User;
@@ -104,6 +109,7 @@ pub struct Machine {
     building: bool,
     user: Option<User>,
     status: Option<Status>,
+    figures: Option<Figures>,
     program: PathBuf,
 }
 
@@ -122,6 +128,7 @@ impl Machine {
             building: Path::new("/run/mayfly/building").exists(),
             user: User::named(&config.runner.user).ok(),
             status: ask(&control_socket(&config.state_directory), &Request::Status).ok(),
+            figures: Figures::of_agent(&control_socket(&config.state_directory)),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/bin/mayfly")),
             config,
             problems,

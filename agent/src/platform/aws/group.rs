@@ -85,6 +85,21 @@ pub async fn group_of(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<
     call.within(deadline, passes, attempt).await
 }
 
+/// The group the instance is in, if it is in one, and whether the group leaves it alone when it shrinks.
+///
+/// # Errors
+/// The first failure that repeating would not change, or the last one inside the deadline.
+pub async fn protection(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<Option<(String, bool)>, CallError> {
+    let call = AwsCall::new(aws, Action::DescribeAutoScalingInstances, id.as_str());
+    let attempt = || async {
+        let asking = aws.autoscaling().describe_auto_scaling_instances().instance_ids(id.as_str());
+        let answer = asking.send().await.map_err(|error| Failure::of(&error))?;
+        let found = answer.auto_scaling_instances.and_then(|found| found.into_iter().next());
+        Ok(found.and_then(|found| Some((found.auto_scaling_group_name?, found.protected_from_scale_in?))))
+    };
+    call.within(deadline, passes, attempt).await
+}
+
 /// A lifecycle hook of a group, and the instance that it makes wait.
 #[derive(Clone, Copy, Debug)]
 pub struct LifecycleHook<'a> {

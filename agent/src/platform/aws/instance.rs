@@ -62,6 +62,41 @@ pub async fn shutdown_behavior(aws: &Aws, id: &InstanceId, deadline: Duration) -
     })
 }
 
+/// Whether the instance may end itself: the same request, of which nothing comes.
+///
+/// # Errors
+/// It may not, or nobody said.
+pub async fn may_terminate(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<(), CallError> {
+    let call = AwsCall::new(aws, Action::TerminateInstances, id.as_str());
+    let attempt = || async {
+        let asking = aws.ec2().terminate_instances().instance_ids(id.as_str()).dry_run(true);
+        would_do(asking.send().await.map(drop).map_err(|error| Failure::of(&error)))
+    };
+    call.within(deadline, passes, attempt).await
+}
+
+/// The same for its tags.
+///
+/// # Errors
+/// It may not, or nobody said.
+pub async fn may_tag(aws: &Aws, id: &InstanceId, deadline: Duration) -> Result<(), CallError> {
+    let call = AwsCall::new(aws, Action::CreateTags, id.as_str());
+    let attempt = || async {
+        let tag = Tag::builder().key(TagKey::Phase.name()).value("idle").build();
+        let asking = aws.ec2().create_tags().resources(id.as_str()).tags(tag).dry_run(true);
+        would_do(asking.send().await.map(drop).map_err(|error| Failure::of(&error)))
+    };
+    call.within(deadline, passes, attempt).await
+}
+
+/// EC2 answers a dry run that would have worked with an error of its own.
+fn would_do(answer: Result<(), Failure>) -> Result<(), Failure> {
+    match answer {
+        Err(failure) if failure.code.as_deref() == Some("DryRunOperation") => Ok(()),
+        other => other,
+    }
+}
+
 /// Ends the instance. That it is ending already counts as success.
 ///
 /// # Errors

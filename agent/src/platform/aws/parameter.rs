@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::Aws;
-use super::call::{AwsCall, CallError};
+use super::call::{AwsCall, CallError, passes};
 use super::failure::{Class, Failure};
 use super::polling::{PollSchedule, after_failure};
 use mayfly_core::contract::Action;
@@ -163,6 +163,19 @@ async fn get(aws: &Aws, name: &str) -> Result<SecretString, Failure> {
     let secret = SecretString::from(Box::<str>::from(value.as_str()));
     value.zeroize();
     Ok(secret)
+}
+
+/// Whether there is such a parameter, for who wants to know whether it may be read: the value is wiped at once.
+///
+/// # Errors
+/// The first failure that repeating would not change, or the last one inside the deadline.
+pub async fn is_there(aws: &Aws, name: &str, deadline: Duration) -> Result<bool, CallError> {
+    let call = AwsCall::new(aws, Action::GetParameter, name);
+    let read = call.within(deadline, passes, || async { get(aws, name).await.map(drop) }).await;
+    match read {
+        Err(error) if error.class == Class::NotFound => Ok(false),
+        read => read.map(|()| true),
+    }
 }
 
 /// Deletes the parameter, and says after how many attempts it was gone; that there is none counts as that.
