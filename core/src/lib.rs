@@ -7,7 +7,8 @@
 //! - [`host`] judges whether a machine is fit for a job;
 //! - [`notices`] reads what EC2 and the Auto Scaling group announce;
 //! - [`record`] is what happened in a run, written by the agent and read by whoever explains it;
-//! - [`runner`] reads what GitHub's runner is given and what it says.
+//! - [`runner`] reads what GitHub's runner is given and what it says;
+//! - [`timeline`] makes a picture of a record.
 
 pub mod config;
 pub mod contract;
@@ -16,3 +17,4 @@ pub mod lifecycle;
 pub mod notices;
 pub mod record;
 pub mod runner;
+pub mod timeline;

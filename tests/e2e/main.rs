@@ -28,4 +28,5 @@ mod spent;
 mod steps;
 mod stops;
 mod stuck;
+mod timeline;
 mod unit;

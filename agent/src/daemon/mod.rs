@@ -158,7 +158,12 @@ impl MainLoop {
                     let reply = match query.request {
                         Request::Status => {
                             self.performer.tell_record(&mut self.record);
-                            Reply::Status(Box::new(Status::of(&self.state, &self.record)))
+                            let doing = progress::about(&self.state.phase);
+                            Reply::Status(Box::new(Status::of(&self.state, &self.record, doing)))
+                        }
+                        Request::Record => {
+                            self.performer.tell_record(&mut self.record);
+                            Reply::Record(Box::new(self.record.clone()))
                         }
                         Request::Order(order) => Reply::Answer(self.obey(order)),
                     };
