@@ -9,6 +9,7 @@
 //! - [`systemd`] is PID 1, which owns the runner's unit on a machine that has one;
 //! - [`notices`] hears what EC2 and the Auto Scaling group announce;
 //! - [`docker`] looks at the host's Docker daemon, and clears up in it after a killed job;
+//! - [`timeline`] draws a run;
 //! - [`control`] talks to people's commands and to the job's hooks;
 //! - [`doctor`] checks each promise on a machine and says what holds;
 //! - [`commands`] are what a person types.
@@ -26,3 +27,4 @@ pub mod notices;
 pub mod platform;
 pub mod runner;
 pub mod systemd;
+pub mod timeline;

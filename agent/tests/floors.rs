@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. Each may import those before it, and nothing after it.
-const FLOORS: [&str; 14] = [
+const FLOORS: [&str; 15] = [
     "base",
+    "timeline",
     "systemd",
     "host",
     "docker",

@@ -8,7 +8,8 @@
 //! - [`metrics`] is the list of a run's figures, and the forms in which others read them;
 //! - [`notices`] reads what EC2 and the Auto Scaling group announce;
 //! - [`record`] is what happened in a run, written by the agent and read by whoever explains it;
-//! - [`runner`] reads what GitHub's runner is given and what it says.
+//! - [`runner`] reads what GitHub's runner is given and what it says;
+//! - [`timeline`] makes a picture of a record.
 
 pub mod config;
 pub mod contract;
@@ -18,3 +19,4 @@ pub mod metrics;
 pub mod notices;
 pub mod record;
 pub mod runner;
+pub mod timeline;

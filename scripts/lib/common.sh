@@ -82,3 +82,13 @@ debian_mirror() {
         awk '$1 == "Debian" && $2 !~ /-/ { print $3; exit }')
     printf '%s\n' "${found:-http://deb.debian.org/debian}"
 }
+
+# chromium_page OPTION... FILE: a headless Chromium that has what it needs in any container and reaches nothing.
+chromium_page() {
+    local options=(--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-extensions
+        --disable-background-networking --allow-file-access-from-files --virtual-time-budget=5000 --enable-logging=stderr
+        "--user-data-dir=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-chromium-XXXXXX")")
+    local file=${*: -1}
+    timeout 120 chromium "${options[@]}" "${@:1:$#-1}" "file://$file"
+    rm -rf "${options[-1]#--user-data-dir=}"
+}

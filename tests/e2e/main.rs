@@ -29,4 +29,5 @@ mod spent;
 mod steps;
 mod stops;
 mod stuck;
+mod timeline;
 mod unit;

@@ -25,8 +25,11 @@ pub(super) fn run(hook: JobHook) -> u8 {
     let answer = ask::<HookReply>(&socket, &call);
     match (hook, answer) {
         (JobHook::JobStarted, Ok(HookReply { docker, .. })) => wait_for_docker(&socket, &call, docker),
-        (JobHook::JobCompleted, Ok(HookReply { annotations, .. })) => {
-            super::print(|out| annotations.iter().try_for_each(|annotation| writeln!(out, "{}", annotation.command())));
+        (JobHook::JobCompleted, Ok(HookReply { annotations, figures, .. })) => {
+            super::print(|out| {
+                annotations.iter().try_for_each(|annotation| writeln!(out, "{}", annotation.command()))?;
+                figures.iter().try_for_each(|line| writeln!(out, "mayfly: {line}"))
+            });
             0
         }
         (_, Err(_)) => 0,

@@ -8,9 +8,10 @@ mod operators;
 mod probe;
 mod run;
 mod status;
+mod timeline;
 mod unit;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ use crate::base::exit;
 use crate::base::paths::control_socket;
 use crate::control::{Request, ask};
 use crate::runner::hooks::JobHook;
+use crate::timeline::Screen;
 use mayfly_core::config::load;
 
 /// One instance, one job, gone: runs one GitHub Actions job on this machine.
@@ -43,6 +45,11 @@ enum Command {
     Run(run::RunArgs),
     /// Show what the agent on this machine is doing
     Status(status::StatusArgs),
+    /// Draw where the time of a run went: start-up, phases, CPU, memory, disk and network
+    ///
+    /// Reads this machine's run, or a record of a machine that is long gone: record.json, what the cloud kept of its console,
+    /// or the events of its log.
+    Timeline(timeline::TimelineArgs),
     /// End this machine: after its job if one is running, else now
     Drain(operators::DrainArgs),
     /// Keep this machine for a while after its run, so that a person can look
@@ -97,15 +104,20 @@ pub(crate) struct AgentAddress {
 }
 
 impl AgentAddress {
+    /// The state directory of this run.
+    fn state(&self) -> Result<PathBuf, u8> {
+        match &self.state_directory {
+            Some(directory) => Ok(directory.clone()),
+            None => match load(&self.config, environment(), &[]) {
+                Ok(config) => Ok(config.state_directory),
+                Err(problems) => Err(fail(exit::CONFIG, problems)),
+            },
+        }
+    }
+
     /// Asks the agent of this run. The exit code says why there is no answer.
     fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, u8> {
-        let state = match &self.state_directory {
-            Some(directory) => directory.clone(),
-            None => match load(&self.config, environment(), &[]) {
-                Ok(config) => config.state_directory,
-                Err(problems) => return Err(fail(exit::CONFIG, problems)),
-            },
-        };
+        let state = self.state()?;
         let socket = control_socket(&state);
         ask(&socket, &request).map_err(|error| {
             let advice = match error.kind() {
@@ -134,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Agent(args) => agent::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Timeline(args) => timeline::run(&args),
         Command::Drain(args) => operators::drain(&args),
         Command::Hold(args) => operators::hold(&args),
         Command::Release(args) => operators::release(&args),
@@ -170,6 +183,14 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> u8 {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::SOFTWARE,
         _ => 0,
     }
+}
+
+/// What standard output is drawn on.
+fn screen() -> Screen {
+    let terminal = io::stdout().is_terminal();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let width = terminal_size::terminal_size_of(io::stdout()).map_or(80, |(width, _)| usize::from(width.0));
+    Screen { width, colour: terminal && !plain }
 }
 
 /// Says on standard error why a command failed, and passes the exit code on.

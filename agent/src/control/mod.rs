@@ -27,6 +27,8 @@ use crate::base::paths::Paths;
 use crate::base::seen::Seen;
 use crate::runner::hooks::{self, Annotations, DockerGate, JobHook};
 use mayfly_core::lifecycle::Event;
+use mayfly_core::record::Record;
+use mayfly_core::timeline::Timeline;
 use operators::{Answer, Order};
 use status::Status;
 
@@ -50,6 +52,8 @@ pub enum Request {
     Status,
     /// The run's figures, as Prometheus reads them.
     Metrics,
+    /// The run's [`Record`] so far.
+    Record,
     /// Something that changes the run: an [`Answer`].
     Order(Order),
 }
@@ -71,6 +75,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// To [`Request::Metrics`].
     Metrics(String),
+    /// To [`Request::Record`].
+    Record(Box<Record>),
     /// To [`Request::Order`].
     Answer(Answer),
 }
@@ -103,6 +109,7 @@ pub fn serve(
     if let Some(address) = metrics {
         tokio::spawn(metrics::serve(address, queries.clone()));
     }
+    let loop_queries = queries.clone();
     match listen(&paths.control_socket(), 0o600) {
         Ok(socket) => drop(tokio::spawn(accept(socket, move |stream| answer_control(stream, queries.clone())))),
         Err(error) => warn!("mayfly status, drain, hold and release will not work: {error}"),
@@ -110,8 +117,9 @@ pub fn serve(
     match hooks::make_runtime_directory(paths).and_then(|()| listen(&paths.hook_socket(), 0o666)) {
         Ok(socket) => {
             let answer = move |stream| {
-                let reply = hooks::HookReply { docker: gate.borrow().clone(), annotations: annotations.all() };
-                answer_hook(stream, reply, events.clone())
+                let (docker, annotations) = (gate.borrow().clone(), annotations.all());
+                let reply = hooks::HookReply { docker, annotations, figures: Vec::new() };
+                answer_hook(stream, reply, events.clone(), loop_queries.clone())
             };
             drop(tokio::spawn(accept(socket, answer)));
         }
@@ -171,12 +179,18 @@ async fn answer_hook(
     mut stream: UnixStream,
     mut reply: hooks::HookReply,
     events: mpsc::Sender<Seen>,
+    queries: mpsc::Sender<Query>,
 ) -> io::Result<()> {
     let call: hooks::HookCall = receive(&mut stream).await?;
-    if call.hook != JobHook::JobCompleted {
+    let completed = call.hook == JobHook::JobCompleted;
+    if !completed {
         reply.annotations.clear(); // said once, when all is known
     }
     events.send(Seen::Event(Event::Observed(call.observation()))).await.map_err(io::Error::other)?;
+    if completed && let Ok((Reply::Record(record), done)) = Query::ask(&queries, Request::Record).await {
+        let _ = done.send(());
+        reply.figures = Timeline::of(&record, &serde_json::Value::Null).brief();
+    }
     send(&mut stream, &reply).await
 }
 

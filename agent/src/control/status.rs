@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock;
 use mayfly_core::host::{Marks, Warning};
 use mayfly_core::lifecycle::{Evidence, JobInfo, Lifetime, Outcome, Policy, State};
-use mayfly_core::record::{NoticeSeen, Record};
+use mayfly_core::record::{NoticeSeen, Record, Series};
+use mayfly_core::timeline::{bytes, clean};
 
 /// A run, as it is right now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct Status {
     pub instance: String,
     /// The state's name.
     pub state: String,
+    /// What the agent does or waits for in that state, for people.
+    #[serde(default)]
+    pub doing: String,
     /// Seconds since that state was entered.
     pub since_seconds: u64,
     /// Seconds until something happens by itself, and what.
@@ -34,6 +38,15 @@ pub struct Status {
     pub held_until: Option<String>,
     /// The job's display name.
     pub job_name: Option<String>,
+    /// Seconds until GitHub gives the job up, unless its lock is renewed.
+    #[serde(default)]
+    pub lock_seconds: Option<u64>,
+    /// How busy the CPUs are, in percent.
+    #[serde(default)]
+    pub cpu_percent: Option<u64>,
+    /// Memory in use and all of it, in MiB.
+    #[serde(default)]
+    pub memory_mib: Option<(u64, u64)>,
     /// What the job-started hook told.
     pub job: Option<JobInfo>,
     /// What EC2 and the Auto Scaling group announced.
@@ -49,17 +62,20 @@ pub struct Status {
 impl Status {
     /// The status of a state.
     #[must_use]
-    pub fn of(state: &State, record: &Record, policy: &Policy) -> Self {
+    pub fn of(state: &State, record: &Record, policy: &Policy, doing: String) -> Self {
         let now = clock::now();
         let evidence = state.phase.runner().map(|run| run.evidence.clone()).unwrap_or_default();
         let renewed = state.phase.runner().and_then(|run| run.lock_renewed(policy));
         let Evidence { job_name, job, .. } = evidence;
         let end = state.phase.end();
+        let series = record.series.as_ref();
+        let memory = |series: &Series| Some(((*series.memory_mib.last()?)?, series.memory_total_mib?));
         Self {
             version: record.version.clone(),
             pid: std::process::id(),
             instance: record.instance.clone(),
             state: state.phase.name().to_owned(),
+            doing,
             since_seconds: record.phases.last().map_or(0, |last| now.since(last.at).as_secs()),
             next_seconds: state.phase.deadline().map(|at| at.since(now).as_secs()),
             lifetime_seconds: match state.lifetime {
@@ -70,6 +86,9 @@ impl Status {
             held_until: state.held_until().filter(|until| *until > now).map(clock::timestamp_of),
             job_name: job_name.or_else(|| end.and_then(|end| end.job_name.clone())),
             job: job.or_else(|| end.and_then(|end| end.job.clone())),
+            lock_seconds: state.phase.runner().and_then(|run| run.lock).map(|until| until.since(now).as_secs()),
+            cpu_percent: series.and_then(|series| *series.cpu_percent.last()?),
+            memory_mib: series.and_then(memory),
             notices: record.notices.clone(),
             outcome: end.map(|end| end.outcome),
             host: record.host.clone(),
@@ -82,10 +101,11 @@ impl Status {
         let span = |seconds: u64| humantime::format_duration(Duration::from_secs(seconds)).to_string();
         let mut lines = vec![
             format!("{:<10}{}  (for {})", "state", self.state, span(self.since_seconds)),
+            format!("{:<10}{}", "doing", self.doing),
             format!("{:<10}{}", "instance", self.instance),
         ];
         if let Some(name) = &self.job_name {
-            lines.push(format!("{:<10}{name}", "job"));
+            lines.push(format!("{:<10}{}", "job", clean(name)));
         }
         if let Some(JobInfo { repository, run_id, .. }) = self.job.as_ref().filter(|job| !job.repository.is_empty()) {
             lines.push(format!("{:<10}{repository}, run {run_id}", "of"));
@@ -110,6 +130,13 @@ impl Status {
         }
         if let Some(seconds) = self.lifetime_seconds {
             lines.push(format!("{:<10}ends in {}", "lifetime", span(seconds)));
+        }
+        if let Some(seconds) = self.lock_seconds {
+            lines.push(format!("{:<10}GitHub keeps the job for {}, longer with each renewal", "lock", span(seconds)));
+        }
+        if let (Some(cpu), Some((used, all))) = (self.cpu_percent, self.memory_mib) {
+            let [used, all] = [used, all].map(|mib| bytes(mib << 20));
+            lines.push(format!("{:<10}CPU {cpu} %, memory {used} of {all}", "machine"));
         }
         for Warning { at, text, .. } in self.host.iter().flat_map(|host| &host.warnings) {
             lines.push(format!("{:<10}{text}  ({at})", "warning"));

@@ -174,11 +174,16 @@ impl MainLoop {
                     let reply = match query.request {
                         Request::Status => {
                             self.performer.tell_record(&mut self.record);
-                            Reply::Status(Box::new(Status::of(&self.state, &self.record, self.performer.policy())))
+                            let (doing, policy) = (progress::about(&self.state.phase), self.performer.policy());
+                            Reply::Status(Box::new(Status::of(&self.state, &self.record, policy, doing)))
                         }
                         Request::Metrics => {
                             let figures = self.figures.collect(&self.state, &self.record, &self.performer);
                             Reply::Metrics(text::of(&figures))
+                        }
+                        Request::Record => {
+                            self.performer.tell_record(&mut self.record);
+                            Reply::Record(Box::new(self.record.clone()))
                         }
                         Request::Order(order) => Reply::Answer(self.obey(order)),
                     };

@@ -53,6 +53,9 @@ pub struct HookReply {
     /// What the job's log should say about this machine; for the job-completed hook.
     #[serde(default)]
     pub annotations: Vec<Annotation>,
+    /// Where the time went and what the machine did, in a few lines; likewise.
+    #[serde(default)]
+    pub figures: Vec<String>,
 }
 
 /// A remark on the job's page at GitHub, about the machine that it ran on.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Record, SCHEMA};
 
 /// Set by whoever adds a key, to write the schema anew.
-const WRITE: &str = "MAYFLY_WRITE_SCHEMA";
+const WRITE: &str = "MAYFLY_WRITE";
 
 fn path() -> PathBuf {
     // The directory when the test runs: a build cache may hold the program of another checkout.

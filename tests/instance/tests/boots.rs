@@ -72,6 +72,22 @@ fn while_an_image_is_built_nothing_starts_and_nothing_ends() {
 }
 
 #[test]
+fn why_a_start_took_so_long_is_told_from_the_kernel_to_the_first_step() {
+    let mut machine = Machine::restored("debian-13");
+    machine.live(&named("success"));
+    let record = machine.ends("job-succeeded", seconds(120));
+    let steps = record["startup"].as_array().unwrap();
+    let step = |name: &str| steps.iter().find(|step| step["step"] == name).unwrap();
+    for name in ["kernel", "systemd", "cloud-init", "identity", "session", "listening", "worker", "first-step"] {
+        assert!(step(name)["duration_ms"].is_u64(), "nobody can say why it was slow: {:#}", step(name));
+    }
+    assert_eq!(step("kernel")["began_ms"], 0);
+    let usage = &record["usage"];
+    assert!(usage["cpu_ms"].is_u64() && usage["memory_peak_bytes"].is_u64(), "what the job took: {usage:#}");
+    assert!(record["series"]["cpu_percent"].as_array().is_some_and(|points| !points.is_empty()), "{record:#}");
+}
+
+#[test]
 fn a_machine_in_a_group_is_ended_through_the_group() {
     let mut machine = Spec::new("debian-13").in_group("runners").restore().unwrap();
     machine.live(&named("success"));

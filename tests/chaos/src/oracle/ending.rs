@@ -121,6 +121,8 @@ fn before_end(plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
         return;
     }
     verdict.unless(tidiness.recorded, "the record is written before the machine is ended", || format!("{tidiness:?}"));
+    let problem = mayfly_e2e::schema::problem(&witness.record);
+    verdict.unless(problem.is_none(), "the record is one by its schema", || format!("{problem:?}"));
     verdict.unless(
         tidiness.files.is_empty() && tidiness.processes.is_empty() || kept_by_double(witness),
         "the runner is cleared away before the machine is ended",

@@ -1,0 +1,91 @@
+//! `mayfly timeline`
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{AgentAddress, exit, fail, print, screen};
+use crate::base::paths::control_socket;
+use crate::control::{Request, ask};
+use crate::timeline::{page, read, text};
+use mayfly_core::record::Record;
+use mayfly_core::timeline::Timeline;
+
+/// A console's output has 64 KiB, a page of a log's events 1 MiB.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TimelineArgs {
+    /// A record, or a console's output or a log that has one; - for standard input [default: this machine's run]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Write it as one HTML file, or - for standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    html: Option<PathBuf>,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    agent: AgentAddress,
+}
+
+pub(super) fn run(args: &TimelineArgs) -> u8 {
+    let (record, document) = match &args.file {
+        Some(file) => match read_file(file) {
+            Ok(found) => found,
+            Err(code) => return code,
+        },
+        None => match of_this_machine(&args.agent) {
+            Ok(found) => found,
+            Err(code) => return code,
+        },
+    };
+    let timeline = Timeline::of(&record, &document);
+    if let Some(file) = &args.html {
+        let page = page(&timeline);
+        if file != Path::new("-") {
+            return match std::fs::write(file, page) {
+                Ok(()) => 0,
+                Err(error) => fail(exit::IO, format_args!("cannot write {}: {error}", file.display())),
+            };
+        }
+        return print(|out| out.write_all(page.as_bytes()));
+    }
+    let screen = screen();
+    print(|out| match args.json {
+        true => {
+            serde_json::to_writer_pretty(&mut *out, &timeline)?;
+            writeln!(out)
+        }
+        false => writeln!(out, "{}", text(&timeline, screen)),
+    })
+}
+
+fn read_file(file: &Path) -> Result<(Record, Value), u8> {
+    let cannot = |error: io::Error| fail(exit::NO_INPUT, format_args!("cannot read {}: {error}", file.display()));
+    let content = match file == Path::new("-") {
+        true => bounded(io::stdin()),
+        false => File::open(file).and_then(bounded),
+    };
+    read(&content.map_err(cannot)?).map_err(|error| fail(exit::DATA, format_args!("{}: {error}", file.display())))
+}
+
+fn bounded(file: impl Read) -> io::Result<String> {
+    let mut content = Vec::new();
+    file.take(LONGEST).read_to_end(&mut content)?;
+    Ok(String::from_utf8_lossy(&content).into_owned())
+}
+
+/// From the agent, if one is at work; else the record that the last one left.
+fn of_this_machine(address: &AgentAddress) -> Result<(Record, Value), u8> {
+    let state = address.state()?;
+    let told: io::Result<Value> = ask(&control_socket(&state), &Request::Record);
+    if let Ok(document) = told
+        && let Ok(record) = serde_json::from_value(document.clone())
+    {
+        return Ok((record, document));
+    }
+    read_file(&state.join("record.json"))
+}
