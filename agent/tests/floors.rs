@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. Each may import those before it, and nothing after it.
-const FLOORS: [&str; 14] = [
+const FLOORS: [&str; 15] = [
     "base",
     "systemd",
     "host",
@@ -17,6 +17,7 @@ const FLOORS: [&str; 14] = [
     "runner",
     "log",
     "control",
+    "shipping",
     "doctor",
     "daemon",
     "commands",

@@ -22,6 +22,7 @@ mod power_cut;
 mod results;
 mod runner;
 mod secrets;
+mod shipping;
 mod silent_bus;
 mod spent;
 mod steps;

@@ -137,6 +137,7 @@ impl MainLoop {
         loop {
             if let Phase::Ended { end } = &self.state.phase {
                 self.record.end(end, clock::timestamp());
+                self.record.logs = self.performer.log_counts();
                 self.performer.ended(&self.record).await;
                 return RunResult::Ended(Box::new(self.record));
             }
@@ -156,6 +157,7 @@ impl MainLoop {
                     let reply = match query.request {
                         Request::Status => {
                             self.record.host = self.performer.host_marks();
+                            self.record.logs = self.performer.log_counts();
                             self.record.steps(self.performer.steps());
                             Reply::Status(Box::new(Status::of(&self.state, &self.record)))
                         }

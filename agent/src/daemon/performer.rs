@@ -32,7 +32,7 @@ use crate::runner::hooks::{Annotation, Annotations, DockerGate, Level};
 use mayfly_core::config::DockerMode;
 use mayfly_core::host::{Marks, WatchedPath};
 use mayfly_core::lifecycle::{Effect, End, Event, Outcome, Phase, Policy, State, Time, Worker};
-use mayfly_core::record::Record;
+use mayfly_core::record::{Record, StreamCounts};
 
 use crate::runner::steps::Steps;
 use crate::runner::supervisor::Supervisor;
@@ -43,9 +43,11 @@ use mayfly_core::runner::jit::JitConfig;
 
 mod closing;
 mod launch;
+mod logs;
 mod stop;
 
 pub(super) use closing::Budget;
+use logs::Logs;
 
 /// Where GitHub's runner has its jobs work, unless the JIT configuration says otherwise.
 const WORK_DIRECTORY: &str = "_work";
@@ -82,6 +84,7 @@ pub(super) struct Performer {
     polls: Option<mpsc::Sender<()>>,
     steps: Steps,
     stop: stop::Stopping,
+    logs: Logs,
     told: Option<File>,
 }
 
@@ -95,6 +98,7 @@ impl Performer {
     ) -> Self {
         let (decoded, decoded_inbox) = mpsc::channel(1);
         let host = HostWatch::new(host_settings(&settings, annotations.clone()));
+        let logs = Logs::begin(settings.shipping, &settings.platform);
         Self {
             traces: start.traces.clone(),
             policy: settings.policy,
@@ -122,6 +126,7 @@ impl Performer {
             polls: None,
             steps: Steps::new(start.traces.clone()),
             stop: stop::Stopping::default(),
+            logs,
             told: None,
         }
     }
@@ -211,13 +216,14 @@ impl Performer {
             _ => self.policy.limits.jit_wait,
         };
         let (fetching, decoded, events) = (self.machine.fetch(left), self.decoded.clone(), self.events.clone());
-        let (host, traces) = (self.host.clone(), self.traces.clone());
+        let (host, traces, logs) = (self.host.clone(), self.traces.clone(), self.logs.clone());
         self.fetch = Some(tokio::spawn(async move {
             let fetched = host.guard(fetching).await;
             let unspent = |config| launch::not_spent(&traces, config);
             let event = match fetched.map(|fetched| fetched.map_err(launch::JitConfigError::from).and_then(unspent)) {
                 Err(unfit) => unfit,
                 Ok(Ok(config)) => {
+                    logs.protect(&config);
                     config.unknown_names().for_each(|name| {
                         warn!(
                             "the JIT configuration has a file {name:?} that is new to this version; it is put in place"
@@ -285,6 +291,7 @@ impl Performer {
                 &self.runner_directory,
                 self.supervisor.clone(),
                 worker_told,
+                self.logs.console(),
                 self.events.clone(),
                 poll_requests,
             ),
@@ -304,6 +311,11 @@ impl Performer {
     /// What was seen of the machine, if it was looked at.
     pub(super) fn host_marks(&self) -> Option<Marks> {
         Some(self.host.marks()).filter(|marks| *marks != Marks::default())
+    }
+
+    /// What became of the log lines so far.
+    pub(super) fn log_counts(&self) -> Vec<StreamCounts> {
+        self.logs.counts()
     }
 
     pub(super) fn explain(&self, end: &mut End) {

@@ -11,6 +11,7 @@ use crate::jit_source::JitSource;
 use crate::notices::Notices;
 use crate::platform::ec2::Ec2;
 use crate::runner::supervisor::Supervisor;
+use crate::shipping::ShippingSettings;
 use mayfly_core::config::DockerMode;
 use mayfly_core::host::Thresholds;
 use mayfly_core::lifecycle::Policy;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub may_follow: bool,
     /// Where the metrics are read.
     pub metrics: Option<SocketAddr>,
+    /// Where log lines go; nowhere, if absent.
+    pub shipping: Option<ShippingSettings>,
     /// Shows the run to a person, if one is looking.
     pub progress: Option<Progress>,
 }
