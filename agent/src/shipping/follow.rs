@@ -20,7 +20,7 @@ use mayfly_core::record::LossReason;
 const PORTION: usize = 64 * 1024;
 
 /// A file of which more than this is not read yet is outrun: what is older is counted and not shipped.
-pub(super) const LONGEST_LAG: u64 = 256 * 1024 * 1024;
+const LONGEST_LAG: u64 = 512 * 1024 * 1024;
 
 /// How far a file was read, and which file it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
