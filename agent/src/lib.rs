@@ -8,6 +8,7 @@
 //! - [`runner`] knows GitHub's runner: its files, its processes, and what can be seen of it;
 //! - [`systemd`] is PID 1, which owns the runner's unit on a machine that has one;
 //! - [`notices`] hears what EC2 and the Auto Scaling group announce;
+//! - [`shipping`] brings every log line to where it can be read when the machine is gone;
 //! - [`docker`] looks at the host's Docker daemon, and clears up in it after a killed job;
 //! - [`timeline`] draws a run;
 //! - [`control`] talks to people's commands and to the job's hooks;
@@ -26,5 +27,6 @@ pub mod log;
 pub mod notices;
 pub mod platform;
 pub mod runner;
+pub mod shipping;
 pub mod systemd;
 pub mod timeline;

@@ -1,6 +1,10 @@
 //! Where the agent's own log goes.
 
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
 
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -14,7 +18,9 @@ use crate::systemd::RUNNER;
 const RUNNER_TARGET: &str = "runner";
 
 /// To journald if the process was started by systemd, else to standard error.
-pub fn to_journal_or_stderr(default_level: &str) {
+///
+/// `file`: without journald, the agent's own lines go there too.
+pub fn to_journal_or_stderr(default_level: &str, file: Option<&Path>) {
     // systemd sets this for services whose output goes to the journal.
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
     let console = tracing_journald::layer().ok();
@@ -26,7 +32,7 @@ pub fn to_journal_or_stderr(default_level: &str) {
             let console = console.with_filter(filter_fn(|about| about.target() == RUNNER_TARGET));
             tracing_subscriber::registry().with(filter(default_level)).with(caps()).with(ours).with(console).init();
         }
-        None => to_stderr(default_level),
+        None => to_stderr_and(default_level, file.and_then(opened)),
     }
 }
 
@@ -43,11 +49,24 @@ pub fn figures(line: &str) {
 
 /// To standard error. `MAYFLY_LOG` sets the level, as in `debug` or `mayfly=debug`.
 pub fn to_stderr(default_level: &str) {
+    to_stderr_and(default_level, None);
+}
+
+fn to_stderr_and(default_level: &str, file: Option<File>) {
     use std::io::IsTerminal;
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let lines =
         tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal() && !no_colour);
-    tracing_subscriber::registry().with(filter(default_level)).with(caps()).with(lines).init();
+    // What the runner prints is in a file of its own.
+    let own = file.map(|file| tracing_subscriber::fmt::layer().with_writer(Arc::new(file)).with_ansi(false));
+    let own = own.with_filter(filter_fn(|about| about.target() != RUNNER_TARGET));
+    tracing_subscriber::registry().with(filter(default_level)).with(caps()).with(lines).with(own).init();
+}
+
+/// Without it the agent runs all the same: its lines go to standard error.
+fn opened(path: &Path) -> Option<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path.parent()?).ok()?;
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).ok()
 }
 
 fn filter(default_level: &str) -> EnvFilter {

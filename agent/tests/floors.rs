@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. Each may import those before it, and nothing after it.
-const FLOORS: [&str; 15] = [
+const FLOORS: [&str; 16] = [
     "base",
     "timeline",
     "systemd",
@@ -18,6 +18,7 @@ const FLOORS: [&str; 15] = [
     "runner",
     "log",
     "control",
+    "shipping",
     "doctor",
     "daemon",
     "commands",

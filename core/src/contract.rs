@@ -44,6 +44,12 @@ names! {
         DescribeLifecycleHooks = "autoscaling:DescribeLifecycleHooks",
         /// Which group it is.
         DescribeAutoScalingInstances = "autoscaling:DescribeAutoScalingInstances",
+        /// Making the log group.
+        CreateLogGroup = "logs:CreateLogGroup",
+        /// Making a log stream.
+        CreateLogStream = "logs:CreateLogStream",
+        /// Shipping log lines.
+        PutLogEvents = "logs:PutLogEvents",
     }
 }
 

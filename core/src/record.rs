@@ -1,6 +1,7 @@
 //! The record: one JSON document about one run, written by the agent and read by whoever explains what became of it.
 
 mod line;
+pub mod logs;
 #[cfg(test)]
 mod schema;
 mod series;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::Marks;
 use crate::lifecycle::{End, Event, Notice, Outcome, State, TerminationMethod, Time};
 pub use line::line;
+pub use logs::{LossReason, StreamCounts};
 pub use series::{Counters, POINTS, Series, SeriesRecorder};
 pub use startup::{Fact, Facts, Source, StartupStep, StepName, SystemdTimes};
 pub use stopping::{StepMarks, Stopping};
@@ -76,6 +78,9 @@ pub struct Record {
     /// Console lines of the runner that this agent process read.
     #[serde(default)]
     pub console_lines: u64,
+    /// What became of the log lines, for each stream; empty where no logs are shipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<StreamCounts>,
     /// Whether an earlier agent process of this run ended before its time.
     #[serde(default)]
     pub agent_restarted: bool,

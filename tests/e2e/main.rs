@@ -24,6 +24,7 @@ mod records;
 mod results;
 mod runner;
 mod secrets;
+mod shipping;
 mod silent_bus;
 mod spent;
 mod steps;

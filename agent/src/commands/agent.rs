@@ -21,6 +21,7 @@ use crate::platform::imds::ImdsError;
 use crate::runner::process::RunnerProcess;
 use crate::runner::supervisor as runner;
 use crate::runner::unit::RunnerUnit;
+use crate::shipping::{AGENT_LOG, ShippingSettings, SinkSettings};
 use crate::systemd::{DEADLINE, Manager, notify};
 use mayfly_core::config::{Config, DEFAULT_PATH, Platform, Sink, Supervisor, load};
 
@@ -39,7 +40,8 @@ pub(super) fn run(args: &AgentArgs) -> u8 {
         Ok(config) => config,
         Err(problems) => return fail(exit::CONFIG, problems),
     };
-    log::to_journal_or_stderr("info");
+    let own = ships(&config).then(|| config.state_directory.join(AGENT_LOG));
+    log::to_journal_or_stderr("info", own.as_deref());
     super::config::warn_of_keys_without_effect(&config);
     if config.platform == Platform::Local && config.jit.file.as_os_str().is_empty() {
         return fail(
@@ -82,9 +84,11 @@ async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Setting
     if let Some(manager) = &manager {
         policy.limits.lifetime = agreed_lifetime(manager, policy.limits.lifetime).await;
     }
+    let binding = binding.map_err(NoSettings::Machine)?;
     Ok(Settings {
         policy,
-        binding: binding.map_err(NoSettings::Machine)?,
+        shipping: shipping(config, &binding, manager.is_some()),
+        binding,
         docker: config.docker,
         host: config.host,
         supervisor: match manager {
@@ -98,8 +102,32 @@ async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Setting
         operators,
         may_follow: false,
         metrics: config.metrics,
-        logged_figures: config.sink == Sink::CloudWatch,
+        logged_figures: config.logs.sink == Sink::CloudWatch,
         progress: None,
+    })
+}
+
+/// Whether logs go anywhere: there is no AWS but on EC2.
+fn ships(config: &Config) -> bool {
+    match config.logs.sink {
+        Sink::CloudWatch => config.platform == Platform::Ec2,
+        Sink::Directory => true,
+        Sink::None => false,
+    }
+}
+
+/// What shipping needs to know, if logs go anywhere.
+pub(super) fn shipping(config: &Config, binding: &Binding, journald: bool) -> Option<ShippingSettings> {
+    ships(config).then(|| ShippingSettings {
+        sink: match config.logs.sink {
+            Sink::Directory => SinkSettings::Directory(config.logs.directory.clone()),
+            Sink::CloudWatch | Sink::None => SinkSettings::CloudWatch(config.logs.group.clone()),
+        },
+        max_bytes: config.logs.max_bytes,
+        instance: binding.instance.clone(),
+        state: config.state_directory.clone(),
+        runner: config.runner.directory.clone(),
+        journald,
     })
 }
 

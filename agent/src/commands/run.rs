@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::agent::{beside, paths, run_blocking};
+use super::agent::{beside, paths, run_blocking, shipping};
 use super::{environment, exit, fail, print};
 use crate::daemon::RunResult;
 use crate::daemon::journal::Binding;
@@ -90,6 +90,7 @@ fn settings(args: &RunArgs, config: &Config) -> Result<Settings, u8> {
     let jit =
         if args.jit_config == Path::new("-") { JitSource::Stdin } else { JitSource::File(absolute(&args.jit_config)?) };
     let paths = paths(config, args.user.is_some());
+    let shipping = shipping(config, &binding, false);
     Ok(Settings {
         policy: config.policy(),
         binding,
@@ -104,6 +105,7 @@ fn settings(args: &RunArgs, config: &Config) -> Result<Settings, u8> {
         may_follow: true,
         metrics: None,
         logged_figures: false,
+        shipping,
         progress: (!args.quiet).then(Progress::on_stderr),
     })
 }

@@ -47,9 +47,11 @@ use mayfly_core::runner::jit::JitConfig;
 
 mod closing;
 mod launch;
+mod logs;
 mod stop;
 
 pub(super) use closing::Budget;
+use logs::Logs;
 
 /// Where GitHub's runner has its jobs work, unless the JIT configuration says otherwise.
 const WORK_DIRECTORY: &str = "_work";
@@ -87,6 +89,7 @@ pub(super) struct Performer {
     polls: Option<mpsc::Sender<()>>,
     steps: Steps,
     stop: stop::Stopping,
+    logs: Logs,
     told: Option<File>,
     installed: Installed,
 }
@@ -103,6 +106,7 @@ impl Performer {
         let installed = Installed::read(&settings.runner_directory);
         let host = HostWatch::new(host_settings(&settings, annotations.clone()));
         let startup = StartupWatch::new(startup_settings(&settings, start));
+        let logs = Logs::begin(settings.shipping, &settings.platform);
         Self {
             traces: start.traces.clone(),
             policy: settings.policy,
@@ -131,6 +135,7 @@ impl Performer {
             polls: None,
             steps: Steps::new(start.traces.clone()),
             stop: stop::Stopping::default(),
+            logs,
             told: None,
             installed,
         }
@@ -221,13 +226,14 @@ impl Performer {
             _ => self.policy.limits.jit_wait,
         };
         let (fetching, decoded, events) = (self.machine.fetch(left), self.decoded.clone(), self.events.clone());
-        let (host, traces) = (self.host.clone(), self.traces.clone());
+        let (host, traces, logs) = (self.host.clone(), self.traces.clone(), self.logs.clone());
         self.fetch = Some(tokio::spawn(async move {
             let fetched = host.guard(fetching).await;
             let unspent = |config| launch::not_spent(&traces, config);
             let event = match fetched.map(|fetched| fetched.map_err(launch::JitConfigError::from).and_then(unspent)) {
                 Err(unfit) => unfit,
                 Ok(Ok(config)) => {
+                    logs.protect(&config);
                     config.unknown_names().for_each(|name| {
                         warn!(
                             "the JIT configuration has a file {name:?} that is new to this version; it is put in place"
@@ -296,6 +302,7 @@ impl Performer {
                 &self.runner_directory,
                 self.supervisor.clone(),
                 worker_told,
+                self.logs.console(),
                 self.events.clone(),
                 poll_requests,
             ),
@@ -316,6 +323,7 @@ impl Performer {
     pub(super) fn tell_record(&self, record: &mut Record) {
         record.host = Some(self.host.marks()).filter(|marks| *marks != Marks::default());
         record.steps(self.steps());
+        record.logs = self.logs.counts();
         let (series, (received, sent)) = self.host.series();
         record.series = series;
         if received.or(sent).is_some() {
@@ -333,6 +341,9 @@ impl Performer {
         registry.set_of(&INFO, &about, flag(true));
         let built = self.installed.built.and_then(|built| built.duration_since(UNIX_EPOCH).ok());
         registry.set(&RUNNER_BUILT, built.map(|since| since.as_secs_f64().floor()));
+        for counts in self.logs.counts() {
+            registry.lines(&counts.stream, counts.read, counts.confirmed, counts.lost);
+        }
         self.host.figures(registry);
         self.machine.figures(registry);
         if let Some(docker) = &self.docker {

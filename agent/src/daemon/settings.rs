@@ -11,6 +11,7 @@ use crate::jit_source::JitSource;
 use crate::notices::Notices;
 use crate::platform::ec2::Ec2;
 use crate::runner::supervisor::Supervisor;
+use crate::shipping::ShippingSettings;
 use mayfly_core::config::DockerMode;
 use mayfly_core::host::Thresholds;
 use mayfly_core::lifecycle::Policy;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// Whether the log is shipped to CloudWatch, which takes the figures from there.
     pub logged_figures: bool,
+    /// Where log lines go; nowhere, if absent.
+    pub shipping: Option<ShippingSettings>,
     /// Shows the run to a person, if one is looking.
     pub progress: Option<Progress>,
 }

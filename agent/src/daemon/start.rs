@@ -17,6 +17,7 @@ use super::settings::Settings;
 use crate::base::clock;
 use crate::runner::files;
 use crate::runner::traces::Traces;
+use crate::shipping;
 use mayfly_core::lifecycle::{Begin, Found, Phase, State};
 
 /// Held for the whole run: one agent process to a state directory.
@@ -57,10 +58,12 @@ pub(super) fn prepare(settings: &Settings) -> Result<Start, CannotBegin> {
     if settings.may_follow && is_finished(&replay) {
         // The marker first: a run that is forgotten half must not be taken for one that goes on. And what cannot be
         // forgotten in order is not lived over: what was started there would be forgotten too.
-        traces.clear().and_then(|()| journal.archive()).map_err(|error| {
-            let what = format!("cannot archive the last run in {}: {error}", directory.display());
-            io::Error::new(error.kind(), what)
-        })?;
+        traces.clear().and_then(|()| shipping::forget(directory)).and_then(|()| journal.archive()).map_err(
+            |error| {
+                let what = format!("cannot archive the last run in {}: {error}", directory.display());
+                io::Error::new(error.kind(), what)
+            },
+        )?;
         kept_end.forget();
         replay = Replay::Nothing;
     }

@@ -182,7 +182,7 @@ pub(super) fn unanswered(name: &'static str, error: &CallError, advice: String) 
 /// Whether lines arrive, by the agent's own count.
 fn logs(machine: &Machine) -> Finding {
     const NAME: &str = "cloud.logs";
-    if machine.config.sink != Sink::CloudWatch {
+    if machine.config.logs.sink != Sink::CloudWatch {
         return Finding::holds(NAME, "logs.sink is not \"cloudwatch\": no log group is needed");
     }
     let sum = |figure| {

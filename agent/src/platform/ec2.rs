@@ -345,6 +345,14 @@ impl Ec2 {
             .map_err(Ec2Error::Unidentified)
     }
 
+    /// With which settings AWS is asked, for whoever has a thread and so connections of his own.
+    ///
+    /// # Errors
+    /// The instance does not know its region.
+    pub async fn aws_settings(&self) -> Result<AwsSettings, Ec2Error> {
+        aws_settings(&self.known().await?.region).map_err(Ec2Error::Metadata)
+    }
+
     pub(super) async fn aws(&self) -> Result<&Aws, Ec2Error> {
         self.aws
             .get_or_try_init(|| async {

@@ -113,6 +113,44 @@ impl Ec2 {
         }
     }
 
+    /// The name of the log group, with its placeholders filled in. What is not there within `patience` is "default": lines go
+    /// somewhere.
+    pub async fn log_group(&self, group: &str, patience: Duration) -> String {
+        let until = Instant::now() + patience.min(self.scaled(TAG_TIMEOUT));
+        let class = template::parse(&self.settings.class).unwrap_or_default();
+        let parts = template::parse(group).unwrap_or_default();
+        let parts = parts.into_iter().flat_map(|part| if part == Part::Class { class.clone() } else { vec![part] });
+        let mut name = String::new();
+        for part in parts {
+            match part {
+                Part::Text(text) => name.push_str(&text),
+                Part::InstanceId => name.push_str(self.id().map_or("unknown", |id| id.as_str())),
+                Part::Tag(key) => name.push_str(&self.tag_for_group(&key, until).await),
+                Part::Class => {}
+            }
+        }
+        name
+    }
+
+    async fn tag_for_group(&self, key: &str, until: Instant) -> String {
+        loop {
+            let why = match self.imds.tag(key, TAG_BUDGET).await {
+                Ok(Some(value)) if !value.is_empty() => match template::check_value(&value) {
+                    Ok(()) => return value,
+                    Err(error) => error.to_string(),
+                },
+                Ok(_) if Instant::now() >= until => self.why_no_tag().await.to_owned(),
+                Err(error) if Instant::now() >= until => error.to_string(),
+                Ok(_) | Err(_) => {
+                    sleep(self.scaled(TAG_INTERVAL).min(until.saturating_duration_since(Instant::now()))).await;
+                    continue;
+                }
+            };
+            warn!("logs.group needs the instance tag {key}, and \"default\" takes its place: {why}");
+            return "default".to_owned();
+        }
+    }
+
     /// An instance tag that can be part of a parameter's name.
     async fn tag_value(&self, key: &str, until: Instant) -> Result<String, NameError> {
         let mut told = false;

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tracing::warn;
 
@@ -52,11 +54,19 @@ struct Admission {
 }
 
 impl Intake {
-    pub(super) fn new(console: &Path, perf: &Path, runner: &Path, told: u64, worker_told: bool) -> Self {
+    /// `shipped`: up to where the console was shipped, where it is.
+    pub(super) fn new(
+        console: &Path,
+        perf: &Path,
+        runner: &Path,
+        told: u64,
+        worker_told: bool,
+        shipped: Option<Arc<AtomicU64>>,
+    ) -> Self {
         Self {
             told,
             before_end: if worker_told { told } else { 0 },
-            console: Tail::new(console).giving_back(),
+            console: Tail::new(console).giving_back().shared(shipped),
             perf: Tail::new(&perf.join(perf::LISTENER_FILE)).at_most(FOREIGN),
             hooks: Tail::new(&perf.join(hooks::TRACE_FILE)).at_most(FOREIGN),
             log: ListenerLog::new(runner),

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::unistd::{Whence, lseek64};
@@ -27,6 +29,8 @@ pub struct Tail {
     offset: u64,
     given_back: u64,
     give_back: bool,
+    /// Others read the file too, and are no further than this.
+    others: Option<Arc<AtomicU64>>,
     at_most: u64,
     line: Vec<u8>,
     buffer: Vec<u8>,
@@ -42,6 +46,7 @@ impl Tail {
             offset: 0,
             given_back: 0,
             give_back: false,
+            others: None,
             at_most: u64::MAX,
             line: Vec::new(),
             buffer: vec![0; 16 * 1024],
@@ -53,6 +58,13 @@ impl Tail {
     #[must_use]
     pub fn giving_back(mut self) -> Self {
         self.give_back = true;
+        self
+    }
+
+    /// Gives back no more than others, who tell here how far they are, have read too.
+    #[must_use]
+    pub fn shared(mut self, others: Option<Arc<AtomicU64>>) -> Self {
+        self.others = others;
         self
     }
 
@@ -155,7 +167,8 @@ impl Tail {
 
     fn give_back(&mut self) {
         let Some(file) = self.file.as_ref().filter(|_| self.give_back) else { return };
-        let Some(done) = self.offset.checked_sub(GIVE_BACK) else { return };
+        let others = self.others.as_ref().map_or(u64::MAX, |others| others.load(Ordering::Relaxed));
+        let Some(done) = self.offset.min(others).checked_sub(GIVE_BACK) else { return };
         let length = done.saturating_sub(self.given_back) / GIVE_BACK * GIVE_BACK;
         if length == 0 {
             return;

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -79,7 +81,7 @@ pub struct RunnerWatch {
 
 impl RunnerWatch {
     /// Watches the runner with these traces, in this directory. A message on `polls` is answered with [`Event::Polled`].
-    /// `worker_told`: an earlier agent process saw a worker alive.
+    /// `worker_told`: an earlier agent process saw a worker alive. `shipped`: up to where the console was shipped.
     #[must_use]
     pub fn new(
         traces: Traces,
@@ -87,11 +89,12 @@ impl RunnerWatch {
         runner: &Path,
         supervisor: Supervisor,
         worker_told: bool,
+        shipped: Option<Arc<AtomicU64>>,
         events: mpsc::Sender<Seen>,
         polls: mpsc::Receiver<()>,
     ) -> Self {
         Self {
-            intake: Intake::new(&traces.console(), perf, runner, traces.told(), worker_told),
+            intake: Intake::new(&traces.console(), perf, runner, traces.told(), worker_told, shipped),
             perf: perf.to_owned(),
             supervisor,
             supervisor_process: None,

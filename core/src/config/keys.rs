@@ -47,7 +47,7 @@ const fn key(
 }
 
 /// Keys that a later version gives their meaning; images can carry them already.
-const LATER: [&str; 3] = ["logs.sink", "logs.group", "logs.max_bytes"];
+const LATER: [&str; 0] = [];
 
 impl Key {
     /// Whether this version does anything with it; a warning says so where it does not.
@@ -225,13 +225,38 @@ pub const KEYS: &[Key] = &[
         "What a job may do on its machine. provision makes it so and writes this; mayfly doctor checks it.",
         |c, v| Level::parse(v).map(|v| c.isolation = v),
     ),
-    key("logs.sink", ValueKind::Word(Sink::WORDS), "cloudwatch", "Where logs go.", |c, v| {
-        Sink::parse(v).map(|v| c.sink = v)
-    }),
-    key("logs.group", ValueKind::Text, "/mayfly/{class}", "The CloudWatch Logs group.", |_, _| Ok(())),
-    key("logs.max_bytes", ValueKind::Size, "1GiB", "The most that is shipped in one run.", |c, v| {
-        size(v).map(|v| c.max_log_bytes = v)
-    }),
+    key(
+        "logs.sink",
+        ValueKind::Word(Sink::WORDS),
+        "cloudwatch",
+        "Where logs go. With platform = \"local\" there is no AWS, and cloudwatch is none.",
+        |c, v| Sink::parse(v).map(|v| c.logs.sink = v),
+    ),
+    key(
+        "logs.group",
+        ValueKind::Text,
+        "/mayfly/{class}",
+        "The CloudWatch Logs group; {class}, {instance_id} and {tag:KEY} are filled in. It is made if it is not there.",
+        |c, v| {
+            template::check_group(v)?;
+            c.logs.group = v.to_owned();
+            Ok(())
+        },
+    ),
+    key(
+        "logs.directory",
+        ValueKind::Path,
+        "",
+        "Where logs go with sink = \"directory\": a directory for each instance, a file for each stream.",
+        |c, v| optional_path(v).map(|v| c.logs.directory = v),
+    ),
+    key(
+        "logs.max_bytes",
+        ValueKind::Size,
+        "1GiB",
+        "The most that is shipped in one run; what is beyond is counted as lost. The agent's own lines still go.",
+        |c, v| size(v).map(|v| c.logs.max_bytes = v),
+    ),
     key(
         "metrics.listen",
         ValueKind::Text,

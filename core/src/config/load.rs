@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{KEYS, Key, ValueKind, sections};
-use super::{Config, Origin, Platform, Problems, Supervisor, template};
+use super::{Config, Origin, Platform, Problems, Sink, Supervisor, template};
 
 /// Where the configuration is, unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/mayfly/agent.toml";
@@ -170,6 +170,9 @@ fn combinations(config: &Config, problems: &mut Problems) {
             origin("interruption.kill_at"),
             "interruption.kill_at: must be shorter than interruption.stop_at: the job is asked first, and killed later",
         );
+    }
+    if config.logs.sink == Sink::Directory && config.logs.directory.as_os_str().is_empty() {
+        problems.add(origin("logs.sink"), "logs.sink: with \"directory\", logs.directory must say where logs go");
     }
     let has_file = !config.jit.file.as_os_str().is_empty();
     match config.platform {

@@ -52,10 +52,8 @@ pub struct Config {
     pub host: Thresholds,
     /// `isolation.level`
     pub isolation: Level,
-    /// `logs.sink`
-    pub sink: Sink,
-    /// `logs.max_bytes`
-    pub max_log_bytes: u64,
+    /// `[logs]`
+    pub logs: Logs,
     /// `metrics.listen`
     pub metrics: Option<SocketAddr>,
     /// `[terminate]`
@@ -121,6 +119,19 @@ pub struct AutoScaling {
     pub launch_hook: String,
     /// The group's lifecycle hook for terminations; empty for none.
     pub termination_hook: String,
+}
+
+/// `[logs]`
+#[derive(Clone, Debug, Default)]
+pub struct Logs {
+    /// Where they go.
+    pub sink: Sink,
+    /// The CloudWatch Logs group, with placeholders.
+    pub group: String,
+    /// The directory; empty for none.
+    pub directory: PathBuf,
+    /// The most that is shipped.
+    pub max_bytes: u64,
 }
 
 /// `[terminate]`

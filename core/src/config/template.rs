@@ -39,6 +39,12 @@ pub enum TemplateError {
     /// The text of a parameter's name has a character that no such name has.
     #[error("a parameter's name has no {0:?}: letters, digits and ._-/ are allowed")]
     NotOfAParameter(char),
+    /// The text of a log group's name has a character that no such name has.
+    #[error("a log group's name has no {0:?}: letters, digits and ._-/# are allowed")]
+    NotOfAGroup(char),
+    /// A log group without a name.
+    #[error("a log group needs a name")]
+    EmptyGroup,
     /// The name of a parameter is not a path.
     #[error("{0:?} does not begin with /")]
     NoSlash(String),
@@ -107,6 +113,21 @@ pub fn check_parameter(text: &str) -> Result<(), TemplateError> {
         }
     }
     if text.starts_with('/') { Ok(()) } else { Err(TemplateError::NoSlash(text.to_owned())) }
+}
+
+/// Checks `logs.group`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_group(text: &str) -> Result<(), TemplateError> {
+    for part in parse(text)? {
+        if let Part::Text(text) = part
+            && let Some(c) = text.chars().find(|c| *c != '/' && *c != '#' && !is_of_a_name(*c))
+        {
+            return Err(TemplateError::NotOfAGroup(c));
+        }
+    }
+    if text.is_empty() { Err(TemplateError::EmptyGroup) } else { Ok(()) }
 }
 
 /// Whether a part of `jit.parameter` is this instance's alone, as far as a configuration can tell: what the whole class

@@ -132,6 +132,8 @@ words! {
         /// Amazon CloudWatch Logs.
         #[default]
         CloudWatch = "cloudwatch",
+        /// A directory of this machine, or one that is mounted.
+        Directory = "directory",
         /// Nowhere.
         None = "none",
     }

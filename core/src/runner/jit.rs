@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::label::Label;
+use super::material::Material;
 
 /// The largest blob that is looked at. GitHub's are about 4.4 KB.
 pub const MAX_ENCODED: usize = 64 * 1024;
@@ -23,6 +24,9 @@ const KNOWN: [&str; 3] = [".runner", CREDENTIALS[0], CREDENTIALS[1]];
 
 /// Those by which GitHub knows the runner.
 const CREDENTIALS: [&str; 2] = [".credentials", ".credentials_rsaparams"];
+
+/// The file with the private key. (What else is in the others is told in the runner's own logs: names and addresses.)
+const KEY: &str = CREDENTIALS[1];
 
 /// Files that change how the runner behaves, and that no JIT configuration of GitHub's carries.
 const FORBIDDEN: [&str; 4] = [".env", ".path", ".service", ".setup_info"];
@@ -65,6 +69,7 @@ pub enum JitError {
 /// A decoded and checked JIT configuration. Its content is wiped from memory when it is dropped.
 pub struct JitConfig {
     files: BTreeMap<String, Zeroizing<Vec<u8>>>,
+    material: Material,
 }
 
 impl fmt::Debug for JitConfig {
@@ -94,17 +99,28 @@ impl JitConfig {
                 .into_iter()
                 .map(|(name, content)| (name, Zeroizing::new(content)))
                 .collect();
-        let mut files = BTreeMap::new();
+        let (mut files, mut material) = (BTreeMap::new(), Material::default());
+        material.add(compact.as_bytes());
         for (name, content) in encoded_files {
             check_name(&name)?;
             let bytes = STANDARD.decode(content.as_bytes()).map_err(|_| JitError::FileNotBase64(shown(&name)))?;
+            if name == KEY {
+                material.add(content.as_bytes());
+                material.add(&bytes);
+            }
             files.insert(name, Zeroizing::new(bytes));
         }
         if let Some(missing) = KNOWN.into_iter().find(|name| !files.contains_key(*name)) {
             return Err(JitError::Missing(missing));
         }
         check_settings(&files[".runner"])?;
-        Ok(Self { files })
+        Ok(Self { files, material })
+    }
+
+    /// By which a log line is known that carries a part of it.
+    #[must_use]
+    pub fn material(&self) -> &Material {
+        &self.material
     }
 
     /// The file names.

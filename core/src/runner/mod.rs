@@ -6,4 +6,5 @@ pub mod console;
 pub mod diag;
 pub mod jit;
 pub mod label;
+pub mod material;
 pub mod perf;

@@ -45,6 +45,11 @@ impl Budget {
         (Instant::now() + most.min(self.whole * percent / 100)).min(self.until)
     }
 
+    /// The end of what must be confirmed before the record can tell of it: nearly all that is left.
+    pub(in crate::daemon) fn confirming(self) -> Instant {
+        self.until - self.whole * 15 / 100
+    }
+
     /// The end of what goes on beside the other parts: just before the deadline, so that it can still be told.
     pub(in crate::daemon) fn beside(self) -> Instant {
         self.until - self.whole / 10
@@ -63,6 +68,7 @@ impl Performer {
         let budget = Budget::until(until);
         let (traces, watch, mut record) = (self.traces.clone(), self.watch.take(), record.clone());
         let startup = self.startup.clone();
+        let logs = self.logs.clone();
         let (ran, path) = (end.ran, self.paths.record());
         let (supervisor, systemd) = (self.supervisor.clone(), self.has_systemd());
         let settling = self.machine.finish_background_tasks(end, budget);
@@ -88,6 +94,8 @@ impl Performer {
                 }
             }
             startup.finish(&mut record, asked).await;
+            logs.flush(budget.confirming()).await;
+            record.logs = logs.counts();
             // What is worth waiting for: a disk that is busy takes longer than one that is not.
             write(record.clone(), path, budget.beside()).await;
             if systemd {

@@ -56,7 +56,7 @@ impl Class {
 
     fn of_answer(code: &str, status: u16) -> Self {
         match code {
-            "ParameterNotFound" | "InvalidInstanceID.NotFound" => Self::NotFound,
+            "ParameterNotFound" | "InvalidInstanceID.NotFound" | "ResourceNotFoundException" => Self::NotFound,
             "ThrottlingException"
             | "Throttling"
             | "ThrottledException"
@@ -79,7 +79,9 @@ impl Class {
             | "InvalidSignatureException"
             | "SignatureDoesNotMatch"
             | "MissingAuthenticationToken" => Self::Credentials,
-            "ValidationException" | "ValidationError" | "InvalidParameterValue" => Self::Invalid,
+            "ValidationException" | "ValidationError" | "InvalidParameterValue" | "InvalidParameterException" => {
+                Self::Invalid
+            }
             _ if status == 429 => Self::Throttled,
             _ if status >= 500 => Self::Transient,
             _ => Self::Other,

@@ -1,4 +1,4 @@
-//! The calls to AWS: the JIT configuration's parameter, and the instance's own tags and end.
+//! The calls to AWS: the JIT configuration's parameter, the instance's own tags and end, and its logs.
 //!
 //! What all of them hold to:
 //!
@@ -18,6 +18,7 @@ mod credentials;
 mod failure;
 pub mod group;
 pub mod instance;
+pub mod logs;
 pub mod parameter;
 pub mod polling;
 mod settings;
@@ -32,6 +33,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_sdk_autoscaling as autoscaling;
+use aws_sdk_cloudwatchlogs as cloudwatchlogs;
 use aws_sdk_ec2 as ec2;
 use aws_sdk_ssm as ssm;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -91,6 +93,7 @@ struct Inner {
     ssm: OnceLock<ssm::Client>,
     ec2: OnceLock<ec2::Client>,
     autoscaling: OnceLock<autoscaling::Client>,
+    logs: OnceLock<cloudwatchlogs::Client>,
 }
 
 impl fmt::Debug for Aws {
@@ -143,8 +146,8 @@ impl Aws {
         // So that CloudTrail tells these calls from those of other programs with the same role.
         shared.set_app_name(AppName::new("mayfly").ok());
         let shared = shared.build();
-        let (clock, counts, ssm, ec2, autoscaling) = Default::default();
-        Self { inner: Arc::new(Inner { settings, shared, clock, counts, ssm, ec2, autoscaling }) }
+        let (clock, counts, ssm, ec2, autoscaling, logs) = Default::default();
+        Self { inner: Arc::new(Inner { settings, shared, clock, counts, ssm, ec2, autoscaling, logs }) }
     }
 
     /// AWS's clock minus this machine's in whole seconds, by the last answer; exact to a second and the time that the
@@ -191,6 +194,15 @@ impl Aws {
                 autoscaling::config::Builder::from(&self.inner.shared).interceptor(self.inner.clock.clone());
             config.set_endpoint_url(self.endpoint(|endpoints| &endpoints.autoscaling));
             autoscaling::Client::from_conf(config.build())
+        })
+    }
+
+    fn logs(&self) -> &cloudwatchlogs::Client {
+        self.inner.logs.get_or_init(|| {
+            let mut config =
+                cloudwatchlogs::config::Builder::from(&self.inner.shared).interceptor(self.inner.clock.clone());
+            config.set_endpoint_url(self.endpoint(|endpoints| &endpoints.logs));
+            cloudwatchlogs::Client::from_conf(config.build())
         })
     }
 

@@ -29,6 +29,8 @@ pub struct Endpoints {
     pub ec2: Option<String>,
     /// `AWS_ENDPOINT_URL_AUTO_SCALING`.
     pub autoscaling: Option<String>,
+    /// `AWS_ENDPOINT_URL_CLOUDWATCH_LOGS`.
+    pub logs: Option<String>,
 }
 
 /// Where AWS is and with which timeouts it is asked. Start from [`AwsSettings::new`] and change fields.
@@ -76,7 +78,7 @@ impl AwsSettings {
         }
     }
 
-    /// The same with what this process's environment says: `AWS_REGION`, `AWS_ENDPOINT_URL` and its three kin,
+    /// The same with what this process's environment says: `AWS_REGION`, `AWS_ENDPOINT_URL` and its four kin,
     /// `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`, and `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
     /// `AWS_SESSION_TOKEN`. (Proxy variables are read where connections are made.)
     #[must_use]
@@ -97,6 +99,7 @@ impl AwsSettings {
                 ssm: value("AWS_ENDPOINT_URL_SSM"),
                 ec2: value("AWS_ENDPOINT_URL_EC2"),
                 autoscaling: value("AWS_ENDPOINT_URL_AUTO_SCALING"),
+                logs: value("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"),
             },
             fips: on("AWS_USE_FIPS_ENDPOINT"),
             dual_stack: on("AWS_USE_DUALSTACK_ENDPOINT"),
