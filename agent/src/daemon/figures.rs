@@ -24,8 +24,8 @@ const STEPS: [(&str, &str); 4] =
 /// What of the figures outlasts one question.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
-    /// Whether the log is shipped to where they are read from it.
-    logged: bool,
+    /// How often they are told to the log, if that is shipped to where they are read from it.
+    interval: Option<Duration>,
     /// What was told last, and when.
     told: Registry,
     told_at: Option<Instant>,
@@ -34,7 +34,8 @@ pub(super) struct Figures {
 
 impl Figures {
     pub(super) fn new(logged: bool) -> Self {
-        Self { logged, ..Self::default() }
+        let interval = logged.then(|| INTERVAL.mul_f64(clock::time_scale().unwrap_or(1.0)));
+        Self { interval, ..Self::default() }
     }
 
     /// The loop came late by so much.
@@ -59,13 +60,12 @@ impl Figures {
 
     /// Whether it is time to tell them to the log.
     pub(super) fn due(&self) -> bool {
-        let interval = INTERVAL.mul_f64(clock::time_scale().unwrap_or(1.0));
-        self.logged && self.told_at.is_none_or(|told| told.elapsed() >= interval)
+        self.interval.is_some_and(|interval| self.told_at.is_none_or(|told| told.elapsed() >= interval))
     }
 
     /// Tells them to the log, where somebody takes them from there: now and then, and before the log's last line is shipped.
     pub(super) fn tell(&mut self, state: &State, record: &Record, performer: &Performer) {
-        if !self.logged {
+        if self.interval.is_none() {
             return;
         }
         let registry = self.collect(state, record, performer);

@@ -15,7 +15,7 @@ use crate::platform::aws::{Aws, AwsSettings, CallError, SettingsError};
 use crate::platform::imds::{Identity, ImdsClient, ImdsError, ImdsSettings, InstanceId, NotAnInstanceId};
 use crate::platform::power::is_ec2;
 use mayfly_core::config::{Platform, Sink};
-use mayfly_core::metrics::{AWS_CALLS, AWS_ERRORS, LINES_CONFIRMED, LINES_LOST, SHUTDOWN_STOPS};
+use mayfly_core::metrics::{AWS_CALLS, AWS_ERRORS, DENIED, LINES_CONFIRMED, LINES_LOST, SHUTDOWN_STOPS};
 
 /// How long each question may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -130,9 +130,14 @@ fn denied(machine: &Machine) -> Finding {
             figures.series(&AWS_CALLS).filter_map(|(labels, _)| label(labels, "operation")).collect();
         return Finding::holds(NAME, format!("the agent was denied nothing; it has called: {}", or_nothing(&called)));
     }
+    let denied = denied.join(", ");
+    if figures.value(&DENIED) == Some(0.0) {
+        let what = format!("the agent was denied {denied} for a while, and no longer");
+        return Finding::warning(NAME, what, "Nothing, if the role was made a moment before the instance.");
+    }
     Finding::broken(
         NAME,
-        format!("the agent was denied {}", denied.join(", ")),
+        format!("the agent was denied {denied}"),
         "Compare the instance role with the policy in docs/security.md; look at service control policies and the KMS key.",
     )
 }

@@ -93,8 +93,9 @@ impl Ec2 {
         let asked = Identity::fetch(&imds, budget).await;
         let unidentified = asked.as_ref().err().cloned();
         let identity = OnceCell::new_with(asked.ok());
-        let (aws, last_answer, name, group, life_cycle, shutdown, class) = Default::default();
+        let (aws, last_answer, name, group, life_cycle, shutdown) = Default::default();
         let soon = Mutex::new(soon);
+        let class = if settings.class.contains('{') { OnceLock::new() } else { OnceLock::from(settings.class.clone()) };
         Ok(Self {
             settings,
             imds,
@@ -205,6 +206,11 @@ impl Ec2 {
     /// # Errors
     /// What came back, and so the run's outcome.
     pub async fn fetch_jit_config(&self, left: Duration) -> Result<SecretString, ParameterError> {
+        let (fetched, ()) = tokio::join!(self.fetch_parameter(left), self.learn_class());
+        fetched
+    }
+
+    async fn fetch_parameter(&self, left: Duration) -> Result<SecretString, ParameterError> {
         let left = left.min(LONGEST_WAIT);
         let last_moment = Instant::now() + left.saturating_sub(BEFORE_THE_DEADLINE.min(left / 10));
         let name = self.parameter(last_moment.saturating_duration_since(Instant::now())).await?;
@@ -272,7 +278,6 @@ impl Ec2 {
                 Err(error) => info!("the shutdown behaviour is not known: {error}"),
             }
         }
-        self.learn_class().await;
         details.group.map(|_| Event::InGroup)
     }
 

@@ -77,6 +77,9 @@ impl Ec2 {
 
     /// Fills the class in, if that takes no waiting: for figures, which go on without.
     pub(super) async fn learn_class(&self) {
+        if self.class.get().is_some() {
+            return;
+        }
         let Ok(parts) = template::parse(&self.settings.class) else { return };
         let mut class = String::new();
         for part in parts {

@@ -59,7 +59,7 @@ figures! {
     AWS_ERRORS "mayfly_aws_errors_total" Counter Count ["operation", "error"] cloudwatch
         "Attempts that failed. A JIT configuration that is waited for is a GetParameter that failed with not-found.";
     DENIED "mayfly_denied_permissions" Gauge Count [] cloudwatch
-        "How many operations of AWS this instance's role was denied.";
+        "How many operations of AWS this instance's role was denied when they were last tried.";
     DOCKER_HEALTH "mayfly_docker_health" Gauge Flag ["health"]
         "1 for what the last look at the Docker daemon found; absent where nobody looks.";
     MEMORY_AVAILABLE "mayfly_memory_available_bytes" Gauge Bytes [] cloudwatch

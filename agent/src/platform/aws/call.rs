@@ -80,6 +80,9 @@ impl<'a> AwsCall<'a> {
         self.waits = true;
         let answer = attempt.await;
         self.waits = false;
+        if answer.is_ok() {
+            self.aws.counts().succeeded(self.action);
+        }
         answer.map_err(|failure| {
             self.aws.counts().failed(self.action, failure.class);
             self.last = failure;

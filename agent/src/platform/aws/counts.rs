@@ -16,6 +16,8 @@ struct Count {
     attempts: u64,
     retries: u64,
     errors: BTreeMap<Class, u64>,
+    /// The last attempt that ended was denied.
+    denied: bool,
 }
 
 impl Counts {
@@ -27,9 +29,18 @@ impl Counts {
         });
     }
 
+    /// An attempt succeeded.
+    pub(super) fn succeeded(&self, action: Action) {
+        self.with(action, |count| count.denied = false);
+    }
+
     /// An attempt failed.
     pub(super) fn failed(&self, action: Action, class: Class) {
-        self.with(action, |count| *count.errors.entry(class).or_default() += 1);
+        self.with(action, |count| {
+            *count.errors.entry(class).or_default() += 1;
+            // What is not there may be read.
+            count.denied = class == Class::Denied || (count.denied && class != Class::NotFound);
+        });
     }
 
     fn with(&self, action: Action, note: impl FnOnce(&mut Count)) {
@@ -45,7 +56,7 @@ impl Counts {
                 registry.set_of(&AWS_ERRORS, &[action.name(), class.name()], count(*errors));
             }
         }
-        let denied = counts.values().filter(|count| count.errors.contains_key(&Class::Denied)).count();
+        let denied = counts.values().filter(|count| count.denied).count();
         registry.set(&DENIED, count(denied as u64));
     }
 }
@@ -72,5 +83,12 @@ mod tests {
         assert_eq!(errors("ssm:GetParameter", "throttled"), Some(1.0));
         assert_eq!(errors("ec2:CreateTags", "denied"), Some(1.0));
         assert_eq!(registry.value(&DENIED, &[]), Some(2.0), "nobody is told of a permission that is missing");
+        counts.failed(Action::CreateTags, Class::Transient);
+        counts.failed(Action::GetParameter, Class::NotFound);
+        counts.write(&mut registry);
+        assert_eq!(registry.value(&DENIED, &[]), Some(1.0), "a role that is a moment old wakes somebody at night");
+        counts.succeeded(Action::CreateTags);
+        counts.write(&mut registry);
+        assert_eq!(registry.value(&DENIED, &[]), Some(0.0));
     }
 }
