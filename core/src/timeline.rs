@@ -173,6 +173,7 @@ impl Timeline {
     pub fn brief(&self) -> Vec<String> {
         let mut steps: Vec<_> =
             self.startup.rows.iter().filter_map(|row| Some((row.duration_ms?, row.name.as_str()))).collect();
+        steps.retain(|(took, _)| *took > 0);
         steps.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
         let named = steps.iter().take(NAMED).map(|(took, name)| format!("{name} {}", span(*took)));
         let named = named.collect::<Vec<_>>().join(", ");

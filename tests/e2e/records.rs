@@ -1,5 +1,7 @@
 //! The record: what happened to a job, and why it took so long.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail there")]
+
 use mayfly_e2e::{Cloud, Run, schema};
 use serde_json::Value;
 

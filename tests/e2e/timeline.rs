@@ -1,6 +1,8 @@
 //! What people look at: `mayfly timeline` and `mayfly status`, of a run that goes on, one that is over, and one of a machine
 //! that is gone.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail there")]
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;

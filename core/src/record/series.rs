@@ -90,7 +90,7 @@ impl Series {
     fn thin_out(&mut self) {
         self.interval_ms = self.interval_ms.saturating_mul(2);
         for list in self.rates() {
-            *list = list.chunks(2).map(|pair| mean(pair)).collect();
+            *list = list.chunks(2).map(mean).collect();
         }
         self.memory_mib = self.memory_mib.chunks(2).map(|pair| pair.iter().flatten().max().copied()).collect();
     }
