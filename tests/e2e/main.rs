@@ -23,6 +23,7 @@ mod results;
 mod runner;
 mod secrets;
 mod shipping;
+mod shipping_journal;
 mod silent_bus;
 mod spent;
 mod steps;

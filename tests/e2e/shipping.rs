@@ -25,12 +25,12 @@ pub(crate) fn with_job(milliseconds: u64) -> Cloud {
 }
 
 /// A job that goes on until [`go`].
-fn gated() -> Scenario {
+pub(crate) fn gated() -> Scenario {
     let step = "while [ ! -e ../../../go ]; do sleep 0.05; done".to_owned();
     Scenario { job_ms: 0, steps: vec![step], ..Scenario::default() }
 }
 
-fn go(run: &Run) {
+pub(crate) fn go(run: &Run) {
     fs::write(run.root().join("go"), "").unwrap();
 }
 
@@ -320,6 +320,7 @@ fn no_part_of_the_jit_configuration_is_shipped_also_by_an_agent_that_was_started
     let text = format!("before\n{blob}\npart {}\nafter\n", &blob[200..260]);
     fs::write(diag(&cloud.run, "Worker"), text).unwrap();
     let gone = agent.end();
+    gone.assert_outcome("job-timeout");
     let lines = before_the_end(&cloud, "worker");
     assert!(lines.iter().any(|line| line == "after"), "{lines:#?}\n{}", gone.log);
     assert_eq!(lines.iter().filter(|line| line.contains("removed this line")).count(), 2, "{lines:#?}");

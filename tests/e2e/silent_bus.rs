@@ -22,7 +22,7 @@ fn left_at_work(job_ms: u64) -> (Cloud, Bus) {
 }
 
 /// The same once the journal tells of this.
-fn left_at(scenario: &Scenario, what: &str) -> (Cloud, Bus) {
+pub(crate) fn left_at(scenario: &Scenario, what: &str) -> (Cloud, Bus) {
     let cloud = Cloud::with(scenario, None).launched();
     let mut agent = cloud.start();
     agent.until(what, |cloud| cloud.run.journal().concat().contains(what));
@@ -47,7 +47,7 @@ fn listener(cloud: &Cloud) -> i32 {
 }
 
 /// What the runner's double did while nobody kept it is over before the directory goes.
-fn until_exit(cloud: &Cloud) {
+pub(crate) fn until_exit(cloud: &Cloud) {
     let deadline = Instant::now() + TIMEOUT;
     while !cloud.run.state().join("runner.exit").exists() {
         assert!(Instant::now() < deadline, "the listener does not end");

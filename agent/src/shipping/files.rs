@@ -104,6 +104,18 @@ impl Files {
         false
     }
 
+    /// Leaves out what is outrun, while nothing can be taken in. What cannot be read then is told at the next reading.
+    pub(super) fn relieve(&mut self, intake: &mut Intake, buffer: &mut Vec<u8>) {
+        for file in self.followed.values_mut() {
+            let _ = file.relieve(intake, buffer);
+        }
+    }
+
+    /// Up to where the file of this name was read.
+    pub(super) fn offset(&self, name: &str) -> Option<u64> {
+        self.followed.get(name).map(|file| file.place().offset)
+    }
+
     /// How many lines are there and were not read.
     pub(super) fn unread(&self, buffer: &mut Vec<u8>, most: u64) -> u64 {
         self.followed.values().map(|file| file.unread(buffer, most)).sum()

@@ -117,6 +117,25 @@ impl Followed {
         }
     }
 
+    /// Counts what is outrun and leaves it out, while nothing else can be taken in: what waits must not fill the disk.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn relieve(&mut self, intake: &mut Intake, buffer: &mut Vec<u8>) -> io::Result<()> {
+        while self.file.metadata()?.len().saturating_sub(self.place.offset) > LONGEST_LAG {
+            self.skip_hole();
+            buffer.resize(PORTION, 0);
+            let count = self.file.read_at(buffer, self.place.offset)?;
+            if count == 0 {
+                break;
+            }
+            if self.skip(&buffer[..count], intake) == Portion::Nothing {
+                (self.place.offset, self.in_line) = (self.place.offset + count as u64, true);
+            }
+        }
+        Ok(())
+    }
+
     /// How many whole lines, and a last one, are not read. Looks at no more than `most` bytes.
     pub(super) fn unread(&self, buffer: &mut Vec<u8>, most: u64) -> u64 {
         let (mut lines, mut at, mut tail) = (0, self.place.offset, false);

@@ -169,7 +169,10 @@ impl Journald {
             match (self.pump(intake, until).await, self.mode) {
                 (Pause::Full | Pause::Busy, _) => return true,
                 // It hangs: whoever flushes has no time left.
-                (Pause::Quiet, _) => return false,
+                (Pause::Quiet, _) => {
+                    voice.say(|| warn!("journalctl hangs: the journal was not read to its end"));
+                    return false;
+                }
                 (Pause::End, Mode::Drain) => {
                     self.parser = Parser::default(); // half an entry; it comes again
                     self.mode = Mode::Last;

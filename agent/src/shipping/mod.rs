@@ -17,7 +17,7 @@ mod stream;
 mod voice;
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -141,6 +141,7 @@ impl Shipping {
         let spawned = std::thread::Builder::new().name("shipping".to_owned()).spawn(move || run(streams));
         if let Err(error) = spawned {
             warn!("no thread for the logs, they are not shipped: {error}");
+            console.store(u64::MAX, Ordering::Relaxed); // nobody waits for its space
         }
         Self { progress, flush, destination, shared, cursors, console }
     }
@@ -152,14 +153,18 @@ impl Shipping {
 
     /// From now on no line with a part of it is shipped.
     pub fn protect(&self, material: &Material) {
-        let kept = {
+        let known = {
             let mut known = self.shared.material.write().unwrap_or_else(PoisonError::into_inner);
             known.merge(material);
-            self.cursors.save_material(&known)
+            known.clone()
         };
-        if let Err(error) = kept {
-            warn!("an agent that is started again could ship parts of the JIT configuration: {error}");
-        }
+        let cursors = self.cursors.clone();
+        // A disk that hangs must not hang the loop.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = cursors.save_material(&known) {
+                warn!("an agent that is started again could ship parts of the JIT configuration: {error}");
+            }
+        });
     }
 
     /// Up to where the runner's console was shipped: what is before may be given back to the file system.

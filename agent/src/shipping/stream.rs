@@ -135,6 +135,11 @@ impl Stream {
                 }
                 continue;
             }
+            if let Some(over) = flush.filter(|flush| more && Instant::now() >= flush.until) {
+                answered = over.number;
+                self.give_up(flush, LossReason::OutOfTime);
+                continue;
+            }
             if more {
                 tokio::task::yield_now().await;
                 continue;
@@ -221,6 +226,7 @@ impl Stream {
                 Err(error) => {
                     failures += 1;
                     self.failed(&error);
+                    self.relieve();
                     todo.push(batch);
                     // A role that was never allowed to will not be in the last seconds either.
                     if !gave_up && flush.is_some() && error.reason == LossReason::Denied && !self.accepted {
@@ -248,6 +254,19 @@ impl Stream {
             }
         }
         Some(gave_up)
+    }
+
+    /// What waits for a sink that accepts nothing is bounded, too.
+    fn relieve(&mut self) {
+        for files in &mut self.sources.files {
+            let before = files.offset(super::CONSOLE);
+            files.relieve(&mut self.intake, &mut self.buffer);
+            let after = files.offset(super::CONSOLE);
+            if let (Some(shipped), Some(offset)) = (&self.shipped, after.filter(|_| after != before)) {
+                shipped.store(offset, Ordering::Relaxed);
+            }
+        }
+        self.say_losses();
     }
 
     fn asked(&mut self, before: Option<Flush>) -> Option<Flush> {
