@@ -105,7 +105,11 @@ fn every_line_of_the_journal_is_accepted_before_the_end_through_faults_and_a_kil
     let late: Vec<_> = numbers.iter().rev().take(1000).rev().copied().collect();
     assert_eq!(late, (1000..2000).collect::<Vec<_>>(), "lines are out of order");
     assert!(lines.iter().any(|line| line == "binary \u{2400} and \u{fffd}"), "a binary entry is not there");
-    assert_eq!(lines.iter().map(|line| line.matches('x').count()).max(), Some(250_000), "a long line is cut into pieces");
+    assert_eq!(
+        lines.iter().map(|line| line.matches('x').count()).max(),
+        Some(250_000),
+        "a long line is cut into pieces"
+    );
     assert!(before_the_end(&cloud, "agent").iter().any(|line| line == "the agent's own line"));
     assert_accounted(&gone.record);
     assert_eq!(counts(&gone.record, "system")["why"], json!({ "suppressed": 17 }), "{:#}", gone.record["logs"]);
@@ -119,7 +123,8 @@ fn every_line_of_the_journal_is_accepted_before_the_end_through_faults_and_a_kil
 #[test]
 fn a_journal_that_cannot_be_read_costs_nothing_else() {
     let (cloud, _bus) = with_journal();
-    fs::write(cloud.run.directory().join("tools/journalctl"), "#!/bin/sh\nhead -c 100000 /dev/urandom\nexit 1\n").unwrap();
+    fs::write(cloud.run.directory().join("tools/journalctl"), "#!/bin/sh\nhead -c 100000 /dev/urandom\nexit 1\n")
+        .unwrap();
     let agent = cloud.start();
     go(&cloud.run);
     let gone = agent.end();

@@ -268,12 +268,12 @@ impl Ec2 {
             .map_err(Ec2Error::Unidentified)
     }
 
-    /// With which settings AWS is asked, for whoever has a thread and so connections of his own.
+    /// The way to AWS for whoever has a thread, and so connections, of his own.
     ///
     /// # Errors
     /// The instance does not know its region.
-    pub async fn aws_settings(&self) -> Result<AwsSettings, Ec2Error> {
-        aws_settings(&self.known().await?.region).map_err(Ec2Error::Metadata)
+    pub async fn aws_of_another_thread(&self) -> Result<Aws, Ec2Error> {
+        Ok(self.aws().await?.of_another_thread())
     }
 
     pub(super) async fn aws(&self) -> Result<&Aws, Ec2Error> {

@@ -17,6 +17,9 @@ use mayfly_core::runner::jit::JitConfig;
 /// How long a tag that names the log group may come later than the instance.
 const TAG_PATIENCE: Duration = Duration::from_secs(60);
 
+/// So long the start of the run has the metadata service for itself; the first lines wait about as long.
+const ASIDE: Duration = Duration::from_secs(2);
+
 /// How often it is asked again where logs go.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -47,9 +50,13 @@ impl Logs {
     /// Finds out where the group is, however long that takes: an instance may learn late who it is.
     async fn find(self, ec2: Arc<Ec2>, group: String) {
         let Some(shipping) = &self.shipping else { return };
-        let settings = loop {
-            match ec2.aws_settings().await {
-                Ok(settings) => break settings,
+        tokio::select! {
+            () = tokio::time::sleep(ec2.scaled(ASIDE)) => {}
+            () = self.hurry.notified() => self.hurry.notify_one(),
+        }
+        let aws = loop {
+            match ec2.aws_of_another_thread().await {
+                Ok(aws) => break aws,
                 Err(_) => tokio::time::sleep(ec2.scaled(PAUSE)).await,
             }
         };
@@ -58,7 +65,7 @@ impl Logs {
             () = self.hurry.notified() => ec2.log_group(&group, Duration::ZERO).await,
         };
         info!("logs go to the group {name}");
-        shipping.to(Destination { group: name, aws: settings });
+        shipping.to(Destination { group: name, aws });
     }
 
     /// From now on no line with a part of it is shipped.

@@ -3,7 +3,7 @@
 use tokio::sync::{OnceCell, Semaphore, watch};
 
 use super::{Destination, Dropped, SinkError, dropped};
-use crate::platform::aws::{Aws, CallError, Class, logs};
+use crate::platform::aws::{CallError, Class, logs};
 use crate::shipping::batch::LogEvent;
 use mayfly_core::record::LossReason;
 
@@ -15,7 +15,7 @@ const AT_ONCE: usize = 2;
 pub(in crate::shipping) struct CloudWatch {
     instance: String,
     destination: watch::Receiver<Option<Destination>>,
-    ready: OnceCell<(String, Aws)>,
+    ready: OnceCell<Destination>,
     requests: Semaphore,
 }
 
@@ -26,7 +26,7 @@ impl CloudWatch {
     }
 
     pub(super) async fn put(&self, stream: &str, events: &[LogEvent]) -> Result<Dropped, SinkError> {
-        let (group, aws) = self.ready.get_or_try_init(|| self.get_ready()).await?;
+        let Destination { group, aws } = self.ready.get_or_try_init(|| self.get_ready()).await?;
         let stream = format!("{}/{stream}", self.instance);
         let _turn = self.requests.acquire().await;
         // The service takes no empty message.
@@ -41,13 +41,11 @@ impl CloudWatch {
         Ok(dropped(events, accepted.old_end, accepted.new_start))
     }
 
-    async fn get_ready(&self) -> Result<(String, Aws), SinkError> {
-        let unknown = |detail: String| SinkError { reason: LossReason::Unreachable, detail };
+    async fn get_ready(&self) -> Result<Destination, SinkError> {
         let mut destination = self.destination.clone();
         let found = destination.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
-        let found = found.ok_or_else(|| unknown("the log group is not known".to_owned()))?;
-        let aws = Aws::new(found.aws).map_err(|error| unknown(error.to_string()))?;
-        Ok((found.group, aws))
+        let unknown = || SinkError { reason: LossReason::Unreachable, detail: "the log group is not known".to_owned() };
+        found.ok_or_else(unknown)
     }
 }
 

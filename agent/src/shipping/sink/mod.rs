@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
 use super::batch::{Batch, LogEvent, lines};
-use crate::platform::aws::AwsSettings;
+use crate::platform::aws::Aws;
 use cloudwatch::CloudWatch;
 use directory::Directory;
 use mayfly_core::record::LossReason;
 
-/// The log group, and with which settings AWS is asked for it; known some time after the agent's start.
+/// The log group and the way to it; known some time after the agent's start.
 #[derive(Clone, Debug)]
 pub struct Destination {
     /// The group.
     pub group: String,
-    /// How AWS is asked.
-    pub aws: AwsSettings,
+    /// The way to AWS, with connections that nobody else uses.
+    pub aws: Aws,
 }
 
 /// See the module.
