@@ -51,7 +51,8 @@ pub(crate) fn in_directory(run: &Run, stream: &str) -> Vec<String> {
     let instances = fs::read_dir(logs).into_iter().flatten().flatten();
     let files = instances.map(|instance| instance.path().join(format!("{stream}.log")));
     let text: Vec<u8> = files.filter_map(|file| fs::read(file).ok()).flatten().collect();
-    let text = String::from_utf8(text).expect("what is shipped is text");
+    // While a batch is being written, a character may be there by half.
+    let text = String::from_utf8_lossy(&text);
     text.lines().map(|line| line.split_once(' ').unwrap_or_default().1.to_owned()).collect()
 }
 

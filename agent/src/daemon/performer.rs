@@ -302,10 +302,10 @@ impl Performer {
                 &self.runner_directory,
                 self.supervisor.clone(),
                 worker_told,
-                self.logs.console(),
                 self.events.clone(),
                 poll_requests,
-            ),
+            )
+            .sharing(self.logs.console()),
             polls,
         )
     }

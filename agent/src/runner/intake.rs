@@ -54,24 +54,21 @@ struct Admission {
 }
 
 impl Intake {
-    /// `shipped`: up to where the console was shipped, where it is.
-    pub(super) fn new(
-        console: &Path,
-        perf: &Path,
-        runner: &Path,
-        told: u64,
-        worker_told: bool,
-        shipped: Option<Arc<AtomicU64>>,
-    ) -> Self {
+    pub(super) fn new(console: &Path, perf: &Path, runner: &Path, told: u64, worker_told: bool) -> Self {
         Self {
             told,
             before_end: if worker_told { told } else { 0 },
-            console: Tail::new(console).giving_back().shared(shipped),
+            console: Tail::new(console).giving_back(),
             perf: Tail::new(&perf.join(perf::LISTENER_FILE)).at_most(FOREIGN),
             hooks: Tail::new(&perf.join(hooks::TRACE_FILE)).at_most(FOREIGN),
             log: ListenerLog::new(runner),
             admission: Admission::default(),
         }
+    }
+
+    /// Gives no more of the console back than was shipped, where it is.
+    pub(super) fn share(&mut self, shipped: Option<Arc<AtomicU64>>) {
+        self.console.share(shipped);
     }
 
     /// Up to where the console has to be read for all that is there right now.

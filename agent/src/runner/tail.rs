@@ -62,10 +62,8 @@ impl Tail {
     }
 
     /// Gives back no more than others, who tell here how far they are, have read too.
-    #[must_use]
-    pub fn shared(mut self, others: Option<Arc<AtomicU64>>) -> Self {
+    pub fn share(&mut self, others: Option<Arc<AtomicU64>>) {
         self.others = others;
-        self
     }
 
     /// Reads so many bytes of the file and no more, however long it becomes: for what a job can write.

@@ -81,7 +81,7 @@ pub struct RunnerWatch {
 
 impl RunnerWatch {
     /// Watches the runner with these traces, in this directory. A message on `polls` is answered with [`Event::Polled`].
-    /// `worker_told`: an earlier agent process saw a worker alive. `shipped`: up to where the console was shipped.
+    /// `worker_told`: an earlier agent process saw a worker alive.
     #[must_use]
     pub fn new(
         traces: Traces,
@@ -89,12 +89,11 @@ impl RunnerWatch {
         runner: &Path,
         supervisor: Supervisor,
         worker_told: bool,
-        shipped: Option<Arc<AtomicU64>>,
         events: mpsc::Sender<Seen>,
         polls: mpsc::Receiver<()>,
     ) -> Self {
         Self {
-            intake: Intake::new(&traces.console(), perf, runner, traces.told(), worker_told, shipped),
+            intake: Intake::new(&traces.console(), perf, runner, traces.told(), worker_told),
             perf: perf.to_owned(),
             supervisor,
             supervisor_process: None,
@@ -113,6 +112,13 @@ impl RunnerWatch {
             events,
             polls,
         }
+    }
+
+    /// Gives no more of the console back to the file system than was shipped, where it is.
+    #[must_use]
+    pub fn sharing(mut self, shipped: Option<Arc<AtomicU64>>) -> Self {
+        self.intake.share(shipped);
+        self
     }
 
     /// Watches until the listener has ended, and then its worker.

@@ -100,7 +100,7 @@ pub struct Shipping {
 impl Shipping {
     /// Begins to ship, from where an earlier agent process of this run stopped.
     #[must_use]
-    pub fn begin(settings: ShippingSettings) -> Self {
+    pub fn begin(settings: &ShippingSettings) -> Self {
         let cursors = Cursors::new(&settings.state, &settings.instance);
         let shared = Arc::new(Shared {
             max_bytes: settings.max_bytes,
@@ -118,7 +118,7 @@ impl Shipping {
         let mut progress = Vec::new();
         let mut streams = Vec::new();
         for name in [AGENT, RUNNER, WORKER, SYSTEM] {
-            let Some(sources) = sources(name, &settings) else { continue };
+            let Some(sources) = sources(name, settings) else { continue };
             let counts = StreamCounts { stream: name.to_owned(), ..StreamCounts::default() };
             let (sender, receiver) = watch::channel(Progress { counts, flushed: 0 });
             progress.push(receiver);

@@ -40,7 +40,7 @@ impl Logs {
             SinkSettings::CloudWatch(group) => Some(group.clone()),
             SinkSettings::Directory(_) => None,
         };
-        let logs = Self { shipping: Some(Arc::new(Shipping::begin(settings))), ..Self::default() };
+        let logs = Self { shipping: Some(Arc::new(Shipping::begin(&settings))), ..Self::default() };
         if let (Some(group), Platform::Ec2 { ec2, .. }) = (group, platform) {
             tokio::spawn(logs.clone().find(Arc::clone(ec2), group));
         }
