@@ -161,17 +161,6 @@ impl Aws {
         Self { inner: Arc::new(Inner { settings, shared, clock, counts, ssm, ec2, autoscaling, logs }) }
     }
 
-    /// The same way over connections of its own: those belong to the runtime in which they were made. The credentials are
-    /// shared.
-    #[must_use]
-    pub fn of_another_thread(&self) -> Self {
-        let inner = &self.inner;
-        let shared = inner.shared.to_builder().http_client(connect::to_aws()).build();
-        let (ssm, ec2, autoscaling, logs) = Default::default();
-        let (settings, clock) = (inner.settings.clone(), inner.clock.clone());
-        Self { inner: Arc::new(Inner { settings, shared, clock, ssm, ec2, autoscaling, logs }) }
-    }
-
     /// AWS's clock minus this machine's in whole seconds, by the last answer; exact to a second and the time that the
     /// answer took. `None` before the first one.
     #[must_use]
