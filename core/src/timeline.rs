@@ -6,10 +6,9 @@
 mod words;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::lifecycle::{JobInfo, Outcome};
-use crate::record::{Record, Series, StartupStep, StepName};
+use crate::record::{Record, Series, StartupStep, StepName, StreamCounts};
 pub use words::{bytes, clean, span};
 
 /// No more rows, remarks or facts of one kind are shown.
@@ -134,9 +133,9 @@ impl Chart {
 }
 
 impl Timeline {
-    /// The picture of a record. `document`: the same as it was read, for what other versions put there.
+    /// The picture of a record.
     #[must_use]
-    pub fn of(record: &Record, document: &Value) -> Self {
+    pub fn of(record: &Record) -> Self {
         let end = record.end.as_ref();
         let job_name = end.and_then(|end| end.job_name.as_deref()).map(clean);
         let story = end.map_or_else(
@@ -159,7 +158,7 @@ impl Timeline {
             figures_from_ms: series.map_or(0, |series| i64::try_from(series.began.0).unwrap_or(i64::MAX)),
             interval_ms: series.map_or(0, |series| series.interval_ms),
             figures: series.map(figures).unwrap_or_default(),
-            logs: logs(document),
+            logs: record.logs.iter().take(MOST).map(log_line).collect(),
         }
     }
 }
@@ -323,17 +322,12 @@ fn remarks(record: &Record) -> Vec<String> {
     notices.chain(warnings).chain(refused).chain(restarted).take(MOST).collect()
 }
 
-/// What a record says of its logs: objects with a name and numbers, whatever they are called.
-fn logs(document: &Value) -> Vec<String> {
-    let streams = document.get("logs").and_then(Value::as_array);
-    let line = |stream: &Value| {
-        let keys = stream.as_object()?;
-        let name = keys.values().find_map(Value::as_str).unwrap_or("log");
-        let numbers = keys.iter().filter_map(|(key, value)| Some(format!("{} {key}", value.as_u64()?)));
-        let numbers: Vec<_> = numbers.take(8).collect();
-        Some(clean(&format!("{name}: {}", numbers.join(", "))))
-    };
-    streams.into_iter().flatten().take(MOST).filter_map(line).collect()
+/// What became of the lines of a stream.
+fn log_line(counts: &StreamCounts) -> String {
+    let StreamCounts { stream, read, confirmed, lost, why } = counts;
+    let why: Vec<_> = why.iter().map(|(reason, lines)| format!("{lines} because {}", reason.meaning())).collect();
+    let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(", ")) };
+    clean(&format!("{stream}: {read} lines read, {confirmed} confirmed, {lost} lost{why}"))
 }
 
 #[cfg(test)]
@@ -341,7 +335,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::lifecycle::{End, Time};
-    use crate::record::{Facts, PhaseTime};
+    use crate::record::{Facts, LossReason, PhaseTime};
 
     fn record() -> Record {
         let phase =
@@ -350,7 +344,7 @@ mod tests {
             [("Booting", 9_000), ("Starting", 10_000), ("Busy", 12_000), ("Closing", 22_000), ("Ended", 23_000)];
         let mut record = Record { phases: phases.map(phase).to_vec(), ..Record::default() };
         record.explain_startup(&Facts::unknown("nobody was asked"));
-        let axis = Timeline::of(&record, &Value::Null).startup.from_ms;
+        let axis = Timeline::of(&record).startup.from_ms;
         assert_eq!(axis, 9_000, "an axis that begins with the kernel, of which nothing is known");
         record.explain_startup(&Facts { launched: Ok(-8_000), ..Facts::unknown("nobody was asked") });
         record.end =
@@ -360,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_bar_is_where_its_time_is_and_what_is_not_known_has_none() {
-        let timeline = Timeline::of(&record(), &Value::Null);
+        let timeline = Timeline::of(&record());
         let Chart { from_ms, to_ms, rows } = &timeline.run;
         assert_eq!((*from_ms, *to_ms, rows.len()), (9_000, 23_000, 4));
         let (from, to) = timeline.run.bar(&rows[2]).unwrap();
@@ -380,12 +374,18 @@ mod tests {
             network_sent_kib_s: vec![Some(u64::MAX)],
             ..Series::default()
         });
-        let logs = serde_json::json!({ "logs": [{ "stream": "worker\u{7}", "lost": 3, "x": [] }, 5, {}] });
-        let timeline = Timeline::of(&record, &logs);
+        let mut worker =
+            StreamCounts { stream: "worker\u{7}".to_owned(), read: 5, confirmed: 2, ..StreamCounts::default() };
+        worker.lose(LossReason::Overrun, 3);
+        record.logs = vec![worker; 10_000];
+        let timeline = Timeline::of(&record);
         assert_eq!(timeline.run.rows.len(), MOST);
         let text = serde_json::to_string(&timeline).unwrap();
         assert!(text.len() < 64 * 1024 && !text.contains("\\u001b"), "{} bytes", text.len());
         assert_eq!(timeline.title, "a\u{fffd}[31m\u{fffd}b");
-        assert_eq!(timeline.logs[0], "worker\u{fffd}: 3 lost");
+        assert_eq!(
+            timeline.logs[0],
+            "worker\u{fffd}: 5 lines read, 2 confirmed, 3 lost: 3 because they came faster than the sink took them"
+        );
     }
 }

@@ -270,7 +270,10 @@ fn a_start_that_a_killed_agent_asked_for_does_not_happen_after_the_run_has_ended
         agent.until("the supervisor process", |_| {
             let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
             held = children.split_whitespace().find_map(|pid| pid.parse().ok()).map(Pid::from_raw);
-            held.is_some_and(|pid| kill(pid, Signal::SIGSTOP).is_ok())
+            // Not before it is executed: until then it holds the agent's lock open.
+            let executed =
+                |pid: &Pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"supervise\0"));
+            held.filter(executed).is_some_and(|pid| kill(pid, Signal::SIGSTOP).is_ok())
         });
         agent.kill_dead();
         let held = held.unwrap();

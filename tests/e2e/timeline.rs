@@ -69,7 +69,7 @@ fn the_page_of_a_run_is_one_file_in_which_a_name_is_a_name_and_nothing_is_loaded
     record["instance"] = hostile.into();
     record["phases"][0]["phase"] = hostile.into();
     record["startup"][0]["unknown_why"] = hostile.into();
-    record["logs"] = serde_json::json!([{ "stream": hostile, "lost": 1 }]);
+    record["logs"] = serde_json::json!([{ "stream": hostile, "read": 1, "confirmed": 0, "lost": 1 }]);
     let (file, page) = (run.directory().join("hostile.json"), run.directory().join("page.html"));
     fs::write(&file, record.to_string()).unwrap();
     let output = mayfly(&["timeline"]).arg(&file).arg("--html").arg(&page).output().unwrap();

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::{AgentAddress, exit, fail, print, screen};
 use crate::base::paths::control_socket;
 use crate::control::{Request, ask};
@@ -32,7 +30,7 @@ pub(super) struct TimelineArgs {
 }
 
 pub(super) fn run(args: &TimelineArgs) -> u8 {
-    let (record, document) = match &args.file {
+    let record = match &args.file {
         Some(file) => match read_file(file) {
             Ok(found) => found,
             Err(code) => return code,
@@ -42,7 +40,7 @@ pub(super) fn run(args: &TimelineArgs) -> u8 {
             Err(code) => return code,
         },
     };
-    let timeline = Timeline::of(&record, &document);
+    let timeline = Timeline::of(&record);
     if let Some(file) = &args.html {
         let page = page(&timeline);
         if file != Path::new("-") {
@@ -63,7 +61,7 @@ pub(super) fn run(args: &TimelineArgs) -> u8 {
     })
 }
 
-fn read_file(file: &Path) -> Result<(Record, Value), u8> {
+fn read_file(file: &Path) -> Result<Record, u8> {
     let cannot = |error: io::Error| fail(exit::NO_INPUT, format_args!("cannot read {}: {error}", file.display()));
     let content = match file == Path::new("-") {
         true => bounded(io::stdin()),
@@ -79,13 +77,11 @@ fn bounded(file: impl Read) -> io::Result<String> {
 }
 
 /// From the agent, if one is at work; else the record that the last one left.
-fn of_this_machine(address: &AgentAddress) -> Result<(Record, Value), u8> {
+fn of_this_machine(address: &AgentAddress) -> Result<Record, u8> {
     let state = address.state()?;
-    let told: io::Result<Value> = ask(&control_socket(&state), &Request::Record);
-    if let Ok(document) = told
-        && let Ok(record) = serde_json::from_value(document.clone())
-    {
-        return Ok((record, document));
+    let told: io::Result<Record> = ask(&control_socket(&state), &Request::Record);
+    if let Ok(record) = told {
+        return Ok(record);
     }
     read_file(&state.join("record.json"))
 }

@@ -189,7 +189,7 @@ async fn answer_hook(
     events.send(Seen::Event(Event::Observed(call.observation()))).await.map_err(io::Error::other)?;
     if completed && let Ok((Reply::Record(record), done)) = Query::ask(&queries, Request::Record).await {
         let _ = done.send(());
-        reply.figures = Timeline::of(&record, &serde_json::Value::Null).brief();
+        reply.figures = Timeline::of(&record).brief();
     }
     send(&mut stream, &reply).await
 }

@@ -18,11 +18,11 @@ pub enum NoRecord {
     Unreadable(serde_json::Error),
 }
 
-/// The last record in a text, and the document that it was read from.
+/// The last record in a text.
 ///
 /// # Errors
 /// There is none.
-pub fn read(text: &str) -> Result<(Record, Value), NoRecord> {
+pub fn read(text: &str) -> Result<Record, NoRecord> {
     let whole = serde_json::from_str::<Value>(text).ok();
     let document = match whole {
         // What `aws logs get-log-events` prints.
@@ -35,8 +35,7 @@ pub fn read(text: &str) -> Result<(Record, Value), NoRecord> {
         None => text.lines().rev().find_map(in_line),
     };
     let document = document.ok_or(NoRecord::None)?;
-    let record = serde_json::from_value(document.clone()).map_err(NoRecord::Unreadable)?;
-    Ok((record, document))
+    serde_json::from_value(document).map_err(NoRecord::Unreadable)
 }
 
 fn in_line(line: &str) -> Option<Value> {
@@ -58,7 +57,7 @@ mod tests {
             format!("[  0.0] boot\r\nmayfly: job-failed: x\r\nmayfly-record: {record}\r\n[ 99.0] {{bye}}\r\n");
         let events = serde_json::json!({ "events": [{ "message": record }, { "message": "{\"phases\":1}" }, {}] });
         for text in [record, &console, &events.to_string(), &format!("other\n{record}\n")] {
-            assert_eq!(read(text).unwrap().0.instance, "i-1", "{text}");
+            assert_eq!(read(text).unwrap().instance, "i-1", "{text}");
         }
         for text in ["", "[]", "7", "{\"events\":[]}", "no record", "mayfly-record: {"] {
             assert!(matches!(read(text), Err(NoRecord::None)), "{text}");
