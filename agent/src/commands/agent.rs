@@ -42,7 +42,6 @@ pub(super) fn run(args: &AgentArgs) -> u8 {
     };
     let own = ships(&config).then(|| config.state_directory.join(AGENT_LOG));
     log::to_journal_or_stderr("info", own.as_deref());
-    super::config::warn_of_keys_without_effect(&config);
     if config.platform == Platform::Local && config.jit.file.as_os_str().is_empty() {
         return fail(
             exit::CONFIG,

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use tracing::warn;
 
 use super::{environment, exit, fail, print};
 use mayfly_core::config::keys::{KEYS, ValueKind};
-use mayfly_core::config::{Config, DEFAULT_PATH, Origin, load, schema};
+use mayfly_core::config::{Config, DEFAULT_PATH, load, schema};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigArgs {
@@ -46,26 +45,8 @@ pub(super) fn run(args: &ConfigArgs) -> u8 {
     match args.command {
         Command::Show { json: true } => show_json(&config),
         Command::Show { json: false } => show(&config),
-        Command::Check | Command::Schema => {
-            without_effect(&config).for_each(|(name, origin)| {
-                fail(0, format_args!("{origin}: {name} is valid and does nothing in this version"));
-            });
-            print(|out| writeln!(out, "the configuration is valid"))
-        }
+        Command::Check | Command::Schema => print(|out| writeln!(out, "the configuration is valid")),
     }
-}
-
-/// Keys that somebody set, and that this version accepts but does not act on.
-fn without_effect(config: &Config) -> impl Iterator<Item = (&'static str, &Origin)> {
-    KEYS.iter()
-        .filter(|key| !key.is_honoured())
-        .filter_map(|key| Some((key.name, config.origins.get(key.name)?)))
-        .filter(|(_, origin)| !matches!(origin, Origin::Default))
-}
-
-pub(super) fn warn_of_keys_without_effect(config: &Config) {
-    without_effect(config)
-        .for_each(|(name, origin)| warn!("{origin}: {name} is valid and does nothing in this version"));
 }
 
 fn show(config: &Config) -> u8 {

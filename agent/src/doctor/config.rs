@@ -2,7 +2,6 @@
 
 use super::{Finding, Machine};
 use mayfly_core::config::Origin;
-use mayfly_core::config::keys::KEYS;
 
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     if let Some(problems) = &machine.problems {
@@ -15,16 +14,5 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
         )];
     }
     let set: Vec<_> = machine.config.origins.iter().filter(|(_, origin)| **origin != Origin::Default).collect();
-    let mut findings = vec![Finding::holds("config.valid", format!("valid; {} keys set, the rest default", set.len()))];
-    let idle: Vec<String> = KEYS
-        .iter()
-        .filter(|key| !key.is_honoured())
-        .filter_map(|key| set.iter().find(|(name, _)| **name == key.name))
-        .map(|(name, origin)| format!("{origin}: {name}"))
-        .collect();
-    if !idle.is_empty() {
-        let advice = "These are valid and do nothing in this version. Remove them, or do not rely on them.";
-        findings.push(Finding::warning("config.effect", idle.join("\n"), advice));
-    }
-    findings
+    vec![Finding::holds("config.valid", format!("valid; {} keys set, the rest default", set.len()))]
 }

@@ -46,17 +46,6 @@ const fn key(
     Key { name, kind, default, about, set }
 }
 
-/// Keys that a later version gives their meaning; images can carry them already.
-const LATER: [&str; 0] = [];
-
-impl Key {
-    /// Whether this version does anything with it; a warning says so where it does not.
-    #[must_use]
-    pub fn is_honoured(&self) -> bool {
-        !LATER.contains(&self.name)
-    }
-}
-
 /// Every key there is.
 pub const KEYS: &[Key] = &[
     key(
