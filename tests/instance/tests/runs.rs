@@ -11,6 +11,9 @@
 use mayfly_fake_runner::scenario::Act;
 use mayfly_instance::{Machine, Spec, job, named, seconds};
 
+/// Where an instance without a class ships its lines.
+const LOG_GROUP: &str = "/mayfly/default";
+
 /// What workflows do with Docker: a build, a run, a bind mount, a service container on a network of its own.
 const DOCKER: &str = r#"set -ex
 /usr/local/lib/mayfly-test/docker-image
@@ -49,6 +52,7 @@ fn debian_12_boots_takes_a_job_that_uses_docker_and_ends_itself() {
 #[test]
 fn every_console_line_of_a_flood_is_in_the_journal() {
     let mut machine = Machine::restored("debian-13");
+    machine.clouds.moto.create_log_group(LOG_GROUP).unwrap();
     let mut flood = named("flood");
     for act in &mut flood.acts {
         if let Act::Flood { bytes } = act {
@@ -61,6 +65,21 @@ fn every_console_line_of_a_flood_is_in_the_journal() {
     assert!(printed >= 60_000, "this was no flood: {printed} lines");
     let kept = machine.guest("sync; journalctl --sync; journalctl --output=cat --identifier=Runner.Listener | wc -l");
     assert_eq!(kept.trim(), printed.to_string(), "lines of the runner's console are lost");
+    // And all of them are out of the machine: an agent without capabilities reads the journal and the runner's files.
+    let in_the_flood = machine.guest("journalctl --output=cat --identifier=Runner.Listener | grep -c ^ffff");
+    let arrived = |stream: &str| {
+        let stream = format!("{}/{stream}", machine.clouds.instance);
+        machine.clouds.moto.log_messages(LOG_GROUP, &stream).unwrap()
+    };
+    let of_the_flood = arrived("runner").iter().filter(|line| line.starts_with("ffff")).count();
+    assert_eq!(of_the_flood.to_string(), in_the_flood.trim(), "lines of the runner are not in CloudWatch Logs");
+    for (stream, line) in [("agent", "starting the runner"), ("system", "systemd"), ("worker", "")] {
+        let lines = arrived(stream);
+        assert!(lines.iter().any(|known| known.contains(line)), "{stream} has no line with {line:?}: {lines:#?}");
+    }
+    for stream in machine.record()["logs"].as_array().unwrap() {
+        assert_eq!((&stream["lost"], &stream["read"]), (&0.into(), &stream["confirmed"]), "lines are lost: {stream}");
+    }
     machine.wait_for_power_off(seconds(120));
 }
 
