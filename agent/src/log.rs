@@ -47,6 +47,11 @@ pub fn figures(line: &str) {
     tracing::info!(target: "figures", "{line}");
 }
 
+/// Writes the record, which is one JSON document and nothing else: the last line that is shipped.
+pub fn record(line: &str) {
+    tracing::info!(target: "record", "{line}");
+}
+
 /// To standard error. `MAYFLY_LOG` sets the level, as in `debug` or `mayfly=debug`.
 pub fn to_stderr(default_level: &str) {
     to_stderr_and(default_level, None);

@@ -170,6 +170,10 @@ fn every_line_is_accepted_in_order_when_the_terminate_request_is_made() {
     for line in written.lines().take(closing + 1) {
         assert!(agents.iter().any(|sent| sent == line), "a line of the agent is not there: {line}\n{agents:#?}");
     }
+    let last = agents.last().map(|line| &line[line.find('{').unwrap_or_default()..]).unwrap_or_default();
+    let record: Value =
+        serde_json::from_str(last).unwrap_or_else(|_| panic!("the record is not the last event: {last}"));
+    assert_eq!((&record["outcome"], &record["logs"]), (&gone.record["outcome"], &gone.record["logs"]));
     assert_nothing_lost(&gone.record);
     assert_eq!(cloud.state(), "terminated");
     assert!(cloud.calls("CreateLogGroup") >= 1, "the group was there before, so nothing is known of a missing one");

@@ -1,5 +1,6 @@
 //! What was seen of a run, by everybody but the agent, and what the agent left about itself.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mayfly_e2e::processes::Process;
@@ -78,8 +79,10 @@ pub struct Termination {
 pub struct Tidiness {
     /// When it was looked at.
     pub at: Duration,
-    /// The record was there, with an outcome.
-    pub recorded: bool,
+    /// The record that was there, or `Null`.
+    pub record: Value,
+    /// How many lines of each stream were where its logs go.
+    pub lines_in_sink: BTreeMap<String, u64>,
     /// Files of the JIT configuration that were there.
     pub files: Vec<String>,
     /// Processes of the runner that were there.

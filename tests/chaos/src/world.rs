@@ -1,6 +1,7 @@
 //! The world around one agent: metadata service, AWS, Docker, the runner's double, the disk.
 
 mod disk;
+mod logs;
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -136,6 +137,7 @@ impl World {
         let (noted, began) = (Arc::clone(&self.before_end), self.began);
         let (directory, record, root) =
             (self.run.directory().to_owned(), self.run.state().join("record.json"), self.run.root().to_owned());
+        let logs = self.logs();
         self.aws.witness(move |call| {
             if !TERMINATIONS.contains(&call.action.as_str()) || noted.lock().unwrap().is_some() {
                 return;
@@ -144,7 +146,8 @@ impl World {
             let record: Value = serde_json::from_slice(&fs::read(&record).unwrap_or_default()).unwrap_or_default();
             let tidiness = Tidiness {
                 at,
-                recorded: record["outcome"].is_string(),
+                record,
+                lines_in_sink: logs::lines_in(&logs),
                 files: registration_files(&root),
                 processes: of_runner(&directory),
             };
@@ -182,11 +185,12 @@ impl World {
         };
         format!(
             "platform = \"ec2\"\nstate_directory = {:?}\n[runner]\ndirectory = {:?}\nuser = \"\"\nsupervisor = \"process\"\n\
-             [docker]\nmode = \"{docker}\"\n[logs]\nsink = \"none\"\n[metrics]\nlisten = \"\"\n[interruption]\n\
+             [docker]\nmode = \"{docker}\"\n[logs]\nsink = \"directory\"\ndirectory = {:?}\n[metrics]\nlisten = \"\"\n[interruption]\n\
              spot_poll = \"1s\"\nstop_at = \"600ms\"\nkill_at = \"300ms\"\n[terminate]\npoweroff = \"always\"\n\
              poweroff_command = {power_off:?}\n",
             self.run.state(),
             self.run.root(),
+            self.logs(),
         )
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mayfly_core::lifecycle::{End, Event, KILL_GRACE, Time};
-use mayfly_core::record::Record;
+use mayfly_core::record::{Record, line};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -101,6 +101,7 @@ impl Performer {
             if systemd {
                 let _ = timeout_at(budget.part(5, TELLING), console::tell(&record)).await;
             }
+            logs.tell_last(&line(&record), budget.beside()).await;
         };
         self.tell(async move {
             tokio::join!(here, settling);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::daemon::settings::Platform;
+use crate::log;
 use crate::platform::ec2::Ec2;
 use crate::shipping::{Destination, Shipping, ShippingSettings, SinkSettings};
 use mayfly_core::record::StreamCounts;
@@ -105,5 +106,14 @@ impl Logs {
             }
         }
         let _ = self.last.set(counts);
+    }
+
+    /// Ships one line more, after [`Self::flush`], if there is a chance that it arrives before then.
+    pub(super) async fn tell_last(&self, line: &str, until: Instant) {
+        let Some(shipping) = &self.shipping else { return };
+        log::record(line);
+        if self.counts().iter().all(|stream| stream.lost == 0 || stream.confirmed > 0) {
+            shipping.flush(until).await;
+        }
     }
 }

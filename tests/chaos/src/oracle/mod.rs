@@ -1,6 +1,7 @@
 //! The judge: pure, from a plan and its witnesses to what must not have happened.
 
 mod ending;
+mod lines;
 mod outcome;
 mod stops;
 
@@ -35,6 +36,7 @@ pub fn judge(plan: &Plan, witness: &Witness) -> Vec<Violation> {
     ending::judge(plan, witness, &mut verdict);
     outcome::judge(plan, witness, &mut verdict);
     stops::judge(plan, witness, &mut verdict);
+    lines::judge(plan, witness, &mut verdict);
     verdict.0
 }
 

@@ -35,6 +35,11 @@ fn stands(_plan: &Plan, witness: &Witness, verdict: &mut Verdict) {
     if witness.did(|what| matches!(what, What::KillAgent { between: Between::LineLost | Between::Garbage, .. })) {
         return;
     }
+    // In another boot, an instance that cannot learn its name obeys no journal: it may be another's.
+    let nameless = witness.record["instance"] == "unknown";
+    if nameless && witness.did(|what| matches!(what, What::KillAgent { between: Between::Reboot, .. })) {
+        return;
+    }
     let told: Vec<&str> =
         witness.journal.iter().filter_map(|line| line["state"]["phase"]["end"]["outcome"].as_str()).collect();
     let one = told.windows(2).all(|pair| pair[0] == pair[1])
