@@ -1,8 +1,8 @@
 //! Every line arrives: what agent, runner, worker and system log goes to a sink, and before the machine goes it is confirmed.
 //!
 //! A thread of its own with a runtime of its own; the loop holds a handle. Four streams, each with its sources, its batch and its
-//! place: [`journald`] and [`files`] read, [`batch`] is what the service takes, [`cursor`] how far everything is confirmed,
-//! [`sink`] where it goes.
+//! place: `journald` and `files` read, `batch` is what the service takes, `cursor` how far everything is confirmed,
+//! `sink` where it goes.
 
 mod batch;
 mod cursor;
