@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
@@ -31,10 +31,8 @@ use crate::base::paths::Paths;
 use crate::base::seen::Seen;
 use crate::runner::hooks::{Annotation, Annotations, DockerGate, Level};
 use mayfly_core::config::DockerMode;
-use mayfly_core::host::{Marks, WatchedPath};
+use mayfly_core::host::WatchedPath;
 use mayfly_core::lifecycle::{Effect, End, Event, Outcome, Phase, Policy, State, Time, Worker};
-use mayfly_core::metrics::emf::Origin;
-use mayfly_core::metrics::{INFO, RUNNER_BUILT, Registry, flag};
 use mayfly_core::record::Record;
 
 use crate::runner::installed::Installed;
@@ -48,6 +46,7 @@ use mayfly_core::runner::jit::JitConfig;
 mod closing;
 mod launch;
 mod logs;
+mod seen;
 mod stop;
 
 pub(super) use closing::Budget;
@@ -317,44 +316,6 @@ impl Performer {
         if !waits {
             self.tell(async { Event::Polled });
         }
-    }
-
-    /// Tells the record what was seen beside the run so far.
-    pub(super) fn tell_record(&self, record: &mut Record) {
-        record.host = Some(self.host.marks()).filter(|marks| *marks != Marks::default());
-        record.steps(self.steps());
-        record.logs = self.logs.counts();
-        let (series, (received, sent)) = self.host.series();
-        record.series = series;
-        if received.or(sent).is_some() {
-            let usage = record.usage.get_or_insert_default();
-            (usage.network_received_bytes, usage.network_sent_bytes) = (received, sent);
-        }
-        self.startup.tell(record);
-    }
-
-    /// What is known here of the run's figures.
-    pub(super) fn figures(&self, registry: &mut Registry) {
-        let [class, instance_type, zone] = self.machine.kind();
-        let runner = self.installed.version.as_deref().unwrap_or_default();
-        let about = [env!("CARGO_PKG_VERSION"), &self.binding.instance, class, instance_type, zone, runner];
-        registry.set_of(&INFO, &about, flag(true));
-        let built = self.installed.built.and_then(|built| built.duration_since(UNIX_EPOCH).ok());
-        registry.set(&RUNNER_BUILT, built.map(|since| since.as_secs_f64().floor()));
-        for counts in self.logs.counts() {
-            registry.lines(&counts.stream, counts.read, counts.confirmed, counts.lost);
-        }
-        self.host.figures(registry);
-        self.machine.figures(registry);
-        if let Some(docker) = &self.docker {
-            docker.figures(registry);
-        }
-    }
-
-    /// Which machine the figures are of.
-    pub(super) fn origin(&self) -> Origin<'_> {
-        let [class, ..] = self.machine.kind();
-        Origin { instance: &self.binding.instance, class }
     }
 
     pub(super) fn explain(&self, end: &mut End) {
