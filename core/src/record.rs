@@ -3,7 +3,9 @@
 mod line;
 pub mod logs;
 #[cfg(test)]
-mod schema;
+mod schema {
+    mod tests;
+}
 mod series;
 mod startup;
 mod stopping;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Record, SCHEMA};
+use crate::record::{Record, SCHEMA};
 
 /// Set by whoever adds a key, to write the schema anew.
 const WRITE: &str = "MAYFLY_WRITE";
