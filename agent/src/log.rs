@@ -47,7 +47,7 @@ pub fn figures(line: &str) {
     tracing::info!(target: "figures", "{line}");
 }
 
-/// Writes the record, which is one JSON document and nothing else: the last line that is shipped.
+/// Writes the record, which is one JSON document and nothing else: the last that is shipped.
 pub fn record(line: &str) {
     tracing::info!(target: "record", "{line}");
 }
@@ -74,8 +74,12 @@ fn opened(path: &Path) -> Option<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).ok()
 }
 
+/// What is written for machines goes whatever the level is: alerts and dashboards live on it.
+const DOCUMENTS: [&str; 2] = ["figures=info", "record=info"];
+
 fn filter(default_level: &str) -> EnvFilter {
-    EnvFilter::try_from_env("MAYFLY_LOG").unwrap_or_else(|_| EnvFilter::new(default_level))
+    let filter = EnvFilter::try_from_env("MAYFLY_LOG").unwrap_or_else(|_| EnvFilter::new(default_level));
+    DOCUMENTS.iter().filter_map(|target| target.parse().ok()).fold(filter, EnvFilter::add_directive)
 }
 
 /// The finest levels of the AWS SDK show requests and answers, and so the JIT configuration. A filter of its own, so that

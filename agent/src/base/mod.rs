@@ -6,5 +6,6 @@ pub mod clock;
 pub mod durable;
 pub mod exit;
 pub mod paths;
+pub mod reading;
 pub mod seen;
 pub mod users;

@@ -101,7 +101,7 @@ async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Setting
         operators,
         may_follow: false,
         metrics: config.metrics,
-        logged_figures: config.logs.sink == Sink::CloudWatch,
+        logged_figures: ships(config) && config.logs.sink == Sink::CloudWatch,
         progress: None,
     })
 }

@@ -17,10 +17,6 @@ use mayfly_core::record::{Record, Usage};
 /// How often they are told to the log.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// The steps of the start, and the phase whose time each is.
-const STEPS: [(&str, &str); 4] =
-    [("identity", "Booting"), ("jit-configuration", "WaitingForJitConfig"), ("runner", "Starting"), ("job", "Idle")];
-
 /// What of the figures outlasts one question.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
@@ -45,6 +41,12 @@ impl Figures {
 
     /// All that is known now.
     pub(super) fn collect(&self, state: &State, record: &Record, performer: &Performer) -> Registry {
+        let mut registry = self.without_startup(state, record, performer);
+        of_startup(&mut registry, record);
+        registry
+    }
+
+    fn without_startup(&self, state: &State, record: &Record, performer: &Performer) -> Registry {
         let mut registry = Registry::default();
         of_run(&mut registry, state, record, clock::now());
         if let Some(lost) = state.phase.runner().and_then(|runner| runner.lock) {
@@ -68,7 +70,11 @@ impl Figures {
         if self.interval.is_none() {
             return;
         }
-        let registry = self.collect(state, record, performer);
+        let mut registry = self.without_startup(state, record, performer);
+        if state.phase.is_ending() {
+            // Once, when nobody has more to tell of it: CloudWatch counts every line.
+            of_startup(&mut registry, record);
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         emf::lines(&registry, &self.told, performer.origin(), now).iter().for_each(|line| log::figures(line));
@@ -86,11 +92,6 @@ fn of_run(registry: &mut Registry, state: &State, record: &Record, now: Time) {
         registry.set_of(&PHASE, &[phase], of(phase).as_secs_f64());
     }
     registry.set(&IDLE, of("Idle").as_secs_f64());
-    for (step, phase) in STEPS {
-        if is_over(&spans, step, phase) {
-            registry.set_of(&STARTUP, &[step], of(phase).as_secs_f64());
-        }
-    }
     let running = |run: &mayfly_core::lifecycle::Runner| run.evidence.assigned() && !run.evidence.job_over();
     registry.set(&JOB_RUNNING, flag(state.phase.runner().is_some_and(running)));
     registry.set(&HELD, flag(matches!(state.phase, Phase::Held { .. })));
@@ -125,6 +126,15 @@ fn of_run(registry: &mut Registry, state: &State, record: &Record, now: Time) {
     registry.set(&AGENT_RESTARTED, flag(record.agent_restarted));
 }
 
+/// The steps of the start that are over, as the record has them.
+fn of_startup(registry: &mut Registry, record: &Record) {
+    for step in &record.startup {
+        if let Some(took) = step.duration_ms {
+            registry.set_of(&STARTUP, &[step.step.code()], Duration::from_millis(took).as_secs_f64());
+        }
+    }
+}
+
 fn of_job(registry: &mut Registry, usage: &Usage) {
     registry.set(&JOB_CPU, usage.cpu_ms.map(|milliseconds| Duration::from_millis(milliseconds).as_secs_f64()));
     registry.set(&JOB_MEMORY, usage.memory_peak_bytes.map(count));
@@ -135,13 +145,6 @@ fn of_job(registry: &mut Registry, usage: &Usage) {
 fn spans(record: &Record, now: Time) -> Vec<(&str, Duration)> {
     let ends = record.phases.iter().skip(1).map(|phase| phase.at).chain([now]);
     record.phases.iter().zip(ends).map(|(phase, end)| (phase.phase.as_str(), end.since(phase.at))).collect()
-}
-
-/// Whether a step of the start came to its good end: the wait for a job ends with one, or was no step of a start.
-fn is_over(spans: &[(&str, Duration)], step: &str, phase: &str) -> bool {
-    let passed = |phase: &str| spans.iter().rev().skip(1).any(|(name, _)| *name == phase);
-    let job_came = || spans.iter().any(|(name, _)| ["Assigned", "Busy"].contains(name));
-    passed(phase) && (step != "job" || job_came())
 }
 
 const fn method(method: TerminationMethod) -> &'static str {
@@ -163,25 +166,6 @@ mod tests {
         let entered =
             |(phase, at): &(&str, u64)| PhaseTime { phase: (*phase).to_owned(), at: Time(*at), ..PhaseTime::default() };
         Record { phases: phases.iter().map(entered).collect(), ..Record::default() }
-    }
-
-    fn startup(phases: &[(&str, u64)]) -> Vec<(String, f64)> {
-        let record = record(phases);
-        let spans = spans(&record, Time(60_000));
-        let over = STEPS.into_iter().filter(|(step, phase)| is_over(&spans, step, phase));
-        let of =
-            |phase: &str| spans.iter().filter(|(name, _)| *name == phase).map(|(_, span)| span.as_secs_f64()).sum();
-        over.map(|(step, phase)| (step.to_owned(), of(phase))).collect()
-    }
-
-    #[test]
-    fn a_step_of_the_start_counts_once_it_is_over_and_a_wait_without_a_job_is_none() {
-        let begun = [("Booting", 1000), ("WaitingForJitConfig", 1500), ("Starting", 2500)];
-        assert_eq!(startup(&begun), [("identity".to_owned(), 0.5), ("jit-configuration".to_owned(), 1.0)]);
-        let waited = [&begun[..], &[("Idle", 5000), ("Draining", 50_000)]].concat();
-        assert_eq!(startup(&waited).len(), 3, "idle waste counts as a slow start: {:?}", startup(&waited));
-        let worked = [&begun[..], &[("Idle", 5000), ("Updating", 6000), ("Idle", 9000), ("Busy", 9500)]].concat();
-        assert_eq!(startup(&worked).last(), Some(&("job".to_owned(), 1.5)));
     }
 
     #[test]

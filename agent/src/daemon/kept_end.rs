@@ -2,15 +2,14 @@
 //!
 //! Without it an agent whose disk came back would take a job on a machine whose termination is accepted already.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::journal::{Binding, Entry, Replay};
-use crate::base::durable;
+use crate::base::{durable, reading};
 
 /// No state is longer; what is longer is not ours.
 const LONGEST: u64 = 256 * 1024;
@@ -52,9 +51,7 @@ impl KeptEnd {
     }
 
     fn read(&self) -> Option<Entry> {
-        let mut content = Vec::new();
-        File::open(&self.path).ok()?.take(LONGEST).read_to_end(&mut content).ok()?;
-        let content: Content = serde_json::from_slice(&content).ok()?;
+        let content: Content = serde_json::from_slice(&reading::at_most(&self.path, LONGEST).ok()?).ok()?;
         (content.binding == self.binding && content.entry.state.phase.is_ending()).then_some(content.entry)
     }
 

@@ -178,6 +178,7 @@ impl MainLoop {
                             Reply::Status(Box::new(Status::of(&self.state, &self.record, policy, doing)))
                         }
                         Request::Metrics => {
+                            self.performer.tell_record(&mut self.record);
                             let figures = self.figures.collect(&self.state, &self.record, &self.performer);
                             Reply::Metrics(text::of(&figures))
                         }

@@ -1,7 +1,6 @@
 //! What is asked about the start-up, off the critical path: once the runner listens, and again at the end for what is still
 //! missing then.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +9,7 @@ use std::time::SystemTime;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::base::clock;
+use crate::base::{clock, reading};
 use crate::platform::ec2::Ec2;
 use crate::runner::installed::Installed;
 use crate::runner::traces::Traces;
@@ -190,9 +189,7 @@ impl StartupWatch {
 fn moments(perf: &Path) -> Moments {
     let mut moments = Moments::default();
     for name in [perf::LISTENER_FILE, perf::WORKER_FILE] {
-        let path = perf.join(name);
-        let Ok(true) = path.symlink_metadata().map(|about| about.is_file()) else { continue };
-        let Ok(file) = File::open(path) else { continue };
+        let Ok(file) = reading::regular(&perf.join(name)) else { continue };
         let lines = BufReader::new(file.take(LONGEST)).split(b'\n').map_while(Result::ok);
         lines.for_each(|line| moments.note(&String::from_utf8_lossy(&line)));
     }

@@ -1,13 +1,16 @@
 //! Which runner is unpacked, without starting it: `Runner.Listener --version` would leave a file in `_diag`.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
 use super::LISTENER;
+use crate::base::reading;
 
-/// The runner's list of libraries has some 100 KiB.
+/// The listener's list of libraries, which names its version.
+const LIBRARIES: &str = "bin/Runner.Listener.deps.json";
+
+/// It has some 100 KiB.
 const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// A version is shorter.
@@ -27,17 +30,10 @@ impl Installed {
     #[must_use]
     pub fn read(runner: &Path) -> Self {
         Self {
-            version: libraries(runner).and_then(|text| version_of(&text)),
+            version: reading::at_most(&runner.join(LIBRARIES), LONGEST).ok().and_then(|text| version_of(&text)),
             built: fs::metadata(runner.join(LISTENER)).and_then(|about| about.modified()).ok(),
         }
     }
-}
-
-fn libraries(runner: &Path) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    let file = File::open(runner.join("bin/Runner.Listener.deps.json")).ok()?;
-    file.take(LONGEST).read_to_end(&mut text).ok()?;
-    Some(text)
 }
 
 /// The version in `Runner.Listener.deps.json`.

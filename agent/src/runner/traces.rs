@@ -11,17 +11,16 @@
 //! | `spent` | the agent | the JIT configurations that starts have spent: see [`spent`] |
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::spent;
 use super::tree::ProcessId;
-use crate::base::durable;
+use crate::base::{durable, reading};
 use mayfly_core::lifecycle::Exit;
 use mayfly_core::runner::jit::JitConfig;
 
@@ -169,7 +168,7 @@ impl Traces {
     /// Up to which place of the console's file its lines were passed on.
     #[must_use]
     pub fn told(&self) -> u64 {
-        let bytes = read_bounded(&self.told_path()).ok().and_then(|bytes| bytes.try_into().ok());
+        let bytes = reading::at_most(&self.told_path(), LONGEST).ok().and_then(|bytes| bytes.try_into().ok());
         bytes.map_or(0, u64::from_le_bytes)
     }
 
@@ -224,14 +223,7 @@ impl Traces {
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&read_bounded(path).ok()?).ok()
-}
-
 /// Where the runner's user is the agent's, a job can write these too.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    file.take(LONGEST).read_to_end(&mut content)?;
-    Ok(content)
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&reading::at_most(path, LONGEST).ok()?).ok()
 }

@@ -6,12 +6,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::follow::Place;
-use crate::base::durable;
+use crate::base::{durable, reading};
 use mayfly_core::record::StreamCounts;
 use mayfly_core::runner::material::Material;
+
+/// No file of these is longer.
+const LONGEST: u64 = 1024 * 1024;
 
 /// Up to where everything is confirmed, or counted as lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,9 +46,7 @@ impl Cursors {
 
     /// What was saved for a stream; from the beginning, if nothing was or if it cannot be read.
     pub(super) fn load(&self, stream: &str) -> Saved {
-        let saved: Option<Saved> =
-            fs::read(self.path(stream)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let saved = saved.filter(|saved| saved.instance == self.instance);
+        let saved = self.read::<Saved>(stream).filter(|saved| saved.instance == self.instance);
         saved.unwrap_or_else(|| Saved {
             instance: self.instance.clone(),
             counts: StreamCounts { stream: stream.to_owned(), ..StreamCounts::default() },
@@ -59,12 +61,16 @@ impl Cursors {
 
     /// By which lines are known that may not be shipped: an agent that is started again has no JIT configuration.
     pub(super) fn load_material(&self) -> Material {
-        fs::read(self.path("removed")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        self.read("removed").unwrap_or_default()
     }
 
     pub(super) fn save_material(&self, material: &Material) -> io::Result<()> {
         self.make()?;
         durable::replace(&self.path("removed"), &serde_json::to_vec(material)?)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_slice(&reading::at_most(&self.path(name), LONGEST).ok()?).ok()
     }
 
     fn make(&self) -> io::Result<()> {

@@ -19,14 +19,10 @@ pub(super) struct Entry {
     pub(super) realtime: Option<u64>,
     /// `MESSAGE`
     pub(super) message: Vec<u8>,
-    /// `SYSLOG_IDENTIFIER`
-    pub(super) identifier: String,
     /// `_LINE_BREAK`: why a line that a service printed ends here, if not by a line break.
     pub(super) line_break: String,
     /// `N_DROPPED`: so many messages were suppressed.
     pub(super) dropped: u64,
-    /// `OBJECT_SYSTEMD_UNIT` or `UNIT`: which unit it is about.
-    pub(super) about: String,
     /// `_STREAM_ID`: of which connection the line is.
     pub(super) stream: String,
     /// `_TRANSPORT`
@@ -36,8 +32,7 @@ pub(super) struct Entry {
 }
 
 /// The fields that journalctl is asked for; it always adds those that begin with two underscores.
-pub(super) const FIELDS: &str =
-    "MESSAGE,SYSLOG_IDENTIFIER,_LINE_BREAK,N_DROPPED,OBJECT_SYSTEMD_UNIT,UNIT,_STREAM_ID,_TRANSPORT";
+pub(super) const FIELDS: &str = "MESSAGE,_LINE_BREAK,N_DROPPED,_STREAM_ID,_TRANSPORT";
 
 #[derive(Debug)]
 enum At {
@@ -139,11 +134,8 @@ impl Parser {
             b"__CURSOR" => entry.cursor = text(value),
             b"__REALTIME_TIMESTAMP" => entry.realtime = text(value).parse().ok(),
             b"MESSAGE" => (entry.message, entry.cut) = (value, cut),
-            b"SYSLOG_IDENTIFIER" => entry.identifier = text(value),
             b"_LINE_BREAK" => entry.line_break = text(value),
             b"N_DROPPED" => entry.dropped = text(value).parse().unwrap_or(0),
-            b"OBJECT_SYSTEMD_UNIT" => entry.about = text(value),
-            b"UNIT" if entry.about.is_empty() => entry.about = text(value),
             b"_STREAM_ID" => entry.stream = text(value),
             b"_TRANSPORT" => entry.transport = text(value),
             _ => {}
@@ -206,7 +198,7 @@ mod tests {
     fn the_count_of_suppressed_messages_is_read() {
         let entry = b"__CURSOR=a\n_TRANSPORT=driver\nMESSAGE=Suppressed 17 messages from docker.service\nN_DROPPED=17\nOBJECT_SYSTEMD_UNIT=docker.service\n\n";
         let entries = all(&[entry]);
-        assert_eq!((entries[0].dropped, entries[0].about.as_str()), (17, "docker.service"));
+        assert_eq!(entries[0].dropped, 17);
     }
 
     proptest! {

@@ -4,16 +4,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
 use nix::unistd::{Whence, lseek64};
 use serde::{Deserialize, Serialize};
 
 use super::batch::{LogEvent, PIECE, border, pieces, text};
 use super::intake::Intake;
 use super::stamp::{Stamp, Times, now};
+use crate::base::reading;
 use mayfly_core::record::LossReason;
 
 /// The file is read in portions of this size, or, for a longer line, of this and the longest event.
@@ -58,13 +59,8 @@ impl Followed {
     /// # Errors
     /// It cannot be opened, or is no regular file.
     pub(super) fn open(path: &Path, stamp: Stamp, place: Option<Place>) -> io::Result<Self> {
-        // A link is not followed, and a pipe must not keep the thread waiting.
-        let careful = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let file = std::fs::OpenOptions::new().read(true).custom_flags(careful.bits()).open(path)?;
+        let file = reading::regular(path)?;
         let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
         let mut here = Place { device: metadata.dev(), inode: metadata.ino(), offset: 0 };
         if let Some(place) = place.filter(|place| (place.device, place.inode) == (here.device, here.inode)) {
             here = place;
@@ -96,7 +92,8 @@ impl Followed {
         if left == 0 {
             return Ok(Portion::Nothing);
         }
-        self.skip_hole();
+        self.skip_hole(length);
+        let left = length - self.place.offset;
         let outrun = left > LONGEST_LAG;
         let mut size = PORTION;
         loop {
@@ -122,18 +119,21 @@ impl Followed {
     /// # Errors
     /// It cannot be read.
     pub(super) fn relieve(&mut self, intake: &mut Intake, buffer: &mut Vec<u8>) -> io::Result<()> {
-        while self.file.metadata()?.len().saturating_sub(self.place.offset) > LONGEST_LAG {
-            self.skip_hole();
+        loop {
+            let length = self.file.metadata()?.len();
+            self.skip_hole(length);
+            if length.saturating_sub(self.place.offset) <= LONGEST_LAG {
+                return Ok(());
+            }
             buffer.resize(PORTION, 0);
             let count = self.file.read_at(buffer, self.place.offset)?;
             if count == 0 {
-                break;
+                return Ok(());
             }
             if self.skip(&buffer[..count], intake) == Portion::Nothing {
                 (self.place.offset, self.in_line) = (self.place.offset + count as u64, true);
             }
         }
-        Ok(())
     }
 
     /// How many whole lines, and a last one, are not read. Looks at no more than `most` bytes.
@@ -194,10 +194,48 @@ impl Followed {
     }
 
     /// What was given back to the file system is not there to be read.
-    fn skip_hole(&mut self) {
+    fn skip_hole(&mut self, length: u64) {
         let offset = i64::try_from(self.place.offset).unwrap_or(i64::MAX);
-        if let Ok(data) = lseek64(&self.file, offset, Whence::SeekData) {
-            self.place.offset = self.place.offset.max(u64::try_from(data).unwrap_or(0));
+        match lseek64(&self.file, offset, Whence::SeekData) {
+            Ok(data) => self.place.offset = self.place.offset.max(u64::try_from(data).unwrap_or(0)),
+            // Nothing but a hole up to its end, of whatever length a job likes.
+            Err(Errno::ENXIO) => self.place.offset = self.place.offset.max(length),
+            Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::{Arc, RwLock};
+
+    use super::*;
+    use crate::shipping::intake::Shared;
+
+    #[test]
+    fn a_file_that_a_job_makes_gigabytes_long_costs_no_time_and_its_lines_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("Runner_x.log");
+        std::fs::write(&path, "first\n").unwrap();
+        let job = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        job.set_len(4 << 30).unwrap();
+        job.write_at(b"second\n", 4 << 30).unwrap();
+        job.set_len(6 << 30).unwrap();
+        let shared = Shared { max_bytes: u64::MAX, taken: Default::default(), material: RwLock::default() };
+        let mut intake = Intake::new(Arc::new(shared), Default::default(), false);
+        let (mut file, mut buffer) = (Followed::open(&path, Stamp::Diag, None).unwrap(), Vec::new());
+        let mut portions = 0;
+        loop {
+            match file.read(&mut intake, &mut buffer, true).unwrap() {
+                Portion::Nothing => break,
+                Portion::Full => drop(intake.next()),
+                Portion::More => {}
+            }
+            portions += 1;
+            assert!(portions < 100, "a hole is read piece by piece, and shipped");
+        }
+        assert_eq!(intake.counts.read, 2, "a line is shipped or counted as outrun");
+        assert_eq!(file.place().offset, 6 << 30);
     }
 }

@@ -235,6 +235,9 @@ impl Journald {
         }
         let goes_on = entry.line_break == "line-max";
         let mut bytes = entry.message;
+        if entry.cut > 0 {
+            bytes.extend_from_slice(format!("[mayfly left out {} bytes of this line]", entry.cut).as_bytes());
+        }
         if let Some(mut parts) = self.parts.take_if(|parts| parts.stream == entry.stream) {
             parts.bytes.append(&mut bytes);
             bytes = parts.bytes;

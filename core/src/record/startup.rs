@@ -45,6 +45,28 @@ pub enum StepName {
     FirstStep,
 }
 
+impl StepName {
+    /// What it is called in the record and in the figures.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Launch => "launch",
+            Self::Kernel => "kernel",
+            Self::Initramfs => "initramfs",
+            Self::Systemd => "systemd",
+            Self::CloudInit => "cloud-init",
+            Self::Identity => "identity",
+            Self::JitConfig => "jit-config",
+            Self::RunnerStart => "runner-start",
+            Self::Session => "session",
+            Self::Listening => "listening",
+            Self::JobMessage => "job-message",
+            Self::Worker => "worker",
+            Self::FirstStep => "first-step",
+        }
+    }
+}
+
 /// Who tells when a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -299,6 +321,8 @@ mod tests {
         ];
         assert_eq!(told, expected.map(|(began, took)| (began, Some(took))));
         assert!(record.startup.iter().all(|step| step.unknown_why.is_none()));
+        let codes = record.startup.iter().map(|step| (serde_json::to_value(step.step).unwrap(), step.step.code()));
+        codes.for_each(|(written, code)| assert_eq!(written, code, "record and figures call a step by two names"));
     }
 
     #[test]

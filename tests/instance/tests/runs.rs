@@ -77,6 +77,11 @@ fn every_console_line_of_a_flood_is_in_the_journal() {
         let lines = arrived(stream);
         assert!(lines.iter().any(|known| known.contains(line)), "{stream} has no line with {line:?}: {lines:#?}");
     }
+    let own = arrived("agent");
+    let document = |line: &String| serde_json::from_str::<serde_json::Value>(line).ok();
+    let last = own.iter().rev().find_map(document).unwrap_or_default();
+    let outcome = machine.record()["outcome"].clone();
+    assert_eq!(last["outcome"], outcome, "the record is not the agent's last document: {own:#?}");
     for stream in machine.record()["logs"].as_array().unwrap() {
         assert_eq!((&stream["lost"], &stream["read"]), (&0.into(), &stream["confirmed"]), "lines are lost: {stream}");
     }
