@@ -5,7 +5,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mayfly_e2e::run::TIMEOUT;
 use mayfly_e2e::{Bus, Cloud};
@@ -81,6 +81,21 @@ fn a_job_is_not_given_up_by_an_agent_that_dies_again_while_systemd_is_silent() {
     let gone = cloud.run();
     until_exit(&cloud);
     gone.assert_outcome("job-succeeded");
+}
+
+/// It has read the job's end, waits for systemd's word about a shutdown, and is told to stop the runner meanwhile: chaos found it
+/// (seed 30131830).
+#[test]
+fn a_result_that_was_read_is_not_lost_by_an_agent_that_dies_while_systemd_is_silent() {
+    let (cloud, bus) = left_at_work(300);
+    until_exit(&cloud);
+    bus.be_silent();
+    cloud.imds.spot_action("terminate", SystemTime::now() + Duration::from_secs(20));
+    let mut agent = cloud.start();
+    agent.until("a stop", |cloud| cloud.log().contains("stopping the runner: spot-interruption"));
+    agent.kill_dead();
+    bus.speak();
+    cloud.run().assert_outcome("job-succeeded");
 }
 
 /// systemd stops the runner because the machine goes, and the job's end is seen before what systemd says of itself.

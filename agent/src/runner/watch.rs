@@ -284,18 +284,22 @@ impl RunnerWatch {
     }
 
     async fn pass_on(&mut self, read: Vec<Read>) -> io::Result<()> {
-        for Read { observation, line } in read {
+        for Read { mut observation, line } in read {
+            if matches!(observation, Some(Observation::JobMessage | Observation::Running { .. })) {
+                self.polls_for_worker.get_or_insert(0);
+            }
+            // A job's end is told before its line counts as passed on: whoever comes after a crash in between takes a line that
+            // was passed on, while a worker was there, for one of the job's own.
+            if let Some(over) = observation.take_if(|seen| matches!(seen, Observation::Completed { .. })) {
+                self.know_of_shutdown().await?;
+                self.tell(Event::Observed(over)).await?;
+            }
             if let Some((line, end)) = line {
                 self.send(Seen::Line { line, end }).await?;
             }
-            let Some(observation) = observation else { continue };
-            if matches!(observation, Observation::JobMessage | Observation::Running { .. }) {
-                self.polls_for_worker.get_or_insert(0);
+            if let Some(observation) = observation {
+                self.tell(Event::Observed(observation)).await?;
             }
-            if matches!(observation, Observation::Completed { .. }) {
-                self.know_of_shutdown().await?;
-            }
-            self.tell(Event::Observed(observation)).await?;
         }
         Ok(())
     }
