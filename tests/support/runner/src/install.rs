@@ -8,6 +8,7 @@ use std::process::Command;
 
 use crate::recording::{self, Event, Record, Start, Who};
 use crate::scenario::{JobResult, Scenario};
+use crate::strings;
 
 /// The files besides the two programs: path and content.
 const FILES: [(&str, &str); 4] = [
@@ -43,6 +44,9 @@ impl FakeRunner {
             fs::write(&path, content)?;
             fs::set_permissions(&path, Permissions::from_mode(0o755))?;
         }
+        // What of GitHub's names the version without starting it.
+        let libraries = format!("{{\"libraries\":{{\"Runner.Listener/{}\":{{}}}}}}\n", strings::UPSTREAM_VERSION);
+        fs::write(root.join("bin/Runner.Listener.deps.json"), libraries)?;
         open_recording(root)?;
         let installed = Self { root: fs::canonicalize(root)? };
         installed.play(scenario)?;

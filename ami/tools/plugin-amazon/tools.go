@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package tools pins what scripts/lib/packer.sh builds.
+package tools
+
+import _ "github.com/hashicorp/packer-plugin-amazon"
