@@ -175,7 +175,8 @@ impl MainLoop {
                         Request::Status => {
                             self.performer.tell_record(&mut self.record);
                             let (doing, policy) = (progress::about(&self.state.phase), self.performer.policy());
-                            Reply::Status(Box::new(Status::of(&self.state, &self.record, policy, doing)))
+                            let runner = self.performer.runner_age();
+                            Reply::Status(Box::new(Status::of(&self.state, &self.record, policy, doing, runner)))
                         }
                         Request::Metrics => {
                             self.performer.tell_record(&mut self.record);

@@ -3,6 +3,7 @@
 //! | file | checks |
 //! |---|---|
 //! | `config` | the configuration |
+//! | `age` | what the image says of itself, and the runner's age |
 //! | `machine` | firmware, power-off, swap, disks, clock |
 //! | `units` | systemd's units, as they are in force |
 //! | `runner` | GitHub's runner and the job's user |
@@ -15,6 +16,7 @@
 //!
 //! A try that proves nothing is never told as one that holds. Every try has a deadline, and leaves nothing behind.
 
+mod age;
 mod checks;
 mod cloud;
 mod config;
