@@ -10,33 +10,37 @@ use mayfly_core::image::{Image, OLD_DAYS, REFUSED_DAYS, RunnerAge};
 /// Where releases are.
 const RELEASES: &str = "https://github.com/actions/runner/releases";
 
-pub(super) fn check(installed: &Installed) -> Vec<Finding> {
-    judge(&image::read(), installed, SystemTime::now())
+/// `required`: an image that is built must say what it is.
+pub(super) fn check(installed: &Installed, required: bool) -> Vec<Finding> {
+    judge(&image::read(), required, installed, SystemTime::now())
 }
 
-fn judge(read: &Result<Option<Image>, ImageError>, installed: &Installed, now: SystemTime) -> Vec<Finding> {
+fn judge(
+    read: &Result<Option<Image>, ImageError>,
+    required: bool,
+    installed: &Installed,
+    now: SystemTime,
+) -> Vec<Finding> {
     let image = read.as_ref().ok().and_then(Option::as_ref);
-    let mut findings = vec![described(read)];
+    let mut findings = vec![described(read, required)];
     findings.extend(image.and_then(|image| agrees(image, installed.version.as_deref()?)));
     findings.extend(age(RunnerAge::known(installed.version.as_deref(), image, installed.built).as_ref(), now));
     findings
 }
 
-fn described(read: &Result<Option<Image>, ImageError>) -> Finding {
+fn described(read: &Result<Option<Image>, ImageError>, required: bool) -> Finding {
     const NAME: &str = "image.file";
+    let advice = "The steps of the image build write it. See docs/operations.md for what it has.";
     match read {
         Ok(Some(image)) => {
             let of = image.source_image.as_deref().map(|id| format!(" of {id}")).unwrap_or_default();
             Finding::holds(NAME, format!("made at {}{of} by Mayfly {}", image.built_at, image.mayfly))
         }
         Ok(None) => {
-            Finding::holds(NAME, format!("no {}: nothing says when this image was made", image::path().display()))
+            let what = format!("no {}: nothing says when this image was made", image::path().display());
+            if required { Finding::warning(NAME, what, advice) } else { Finding::holds(NAME, what) }
         }
-        Err(error) => Finding::warning(
-            NAME,
-            format!("{error}; nothing that it says is used"),
-            "Make the image anew; the steps of the image build write the file.",
-        ),
+        Err(error) => Finding::warning(NAME, format!("{error}; nothing that it says is used"), advice),
     }
 }
 
@@ -86,7 +90,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
         let found = |version: Option<&str>, built| {
             let installed = Installed { version: version.map(str::to_owned), built };
-            judge(&Ok(None), &installed, now).into_iter().find(|finding| finding.name == "runner.age")
+            judge(&Ok(None), false, &installed, now).into_iter().find(|finding| finding.name == "runner.age")
         };
         let verdict = |days| found(Some("2.336.0"), Some(now - DAY * days)).map(|finding| finding.verdict);
         assert_eq!(

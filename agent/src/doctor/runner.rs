@@ -26,7 +26,7 @@ const REGISTRATION: [&str; 2] = [".runner", ".credentials"];
 pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     let directory = &machine.config.runner.directory;
     let mut findings = vec![program(directory)];
-    findings.extend(age::check(&Installed::read(directory)));
+    findings.extend(age::check(&Installed::read(directory), machine.image));
     findings.extend(user(machine));
     if directory.is_dir() {
         findings.push(stray(directory, has_a_run(machine)));
