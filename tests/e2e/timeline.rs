@@ -103,6 +103,54 @@ fn the_jobs_log_tells_where_the_time_went_and_what_the_machine_did() {
     let _ = running.end();
 }
 
+/// What the job-completed hook leaves in a file of this kind, and how it ended; `make` makes the file.
+fn summary(run: &Run, make: impl Fn(&Path)) -> (String, bool) {
+    let mut running = run.start();
+    running.until_state("Busy");
+    let socket = find(run.directory(), "hook.sock").unwrap();
+    let page = run.directory().join("page.md");
+    make(&page);
+    let mut hook = mayfly(&["hook", "job-completed"]);
+    let output = hook.env("MAYFLY_HOOK_SOCKET", socket).env("GITHUB_STEP_SUMMARY", &page).output().unwrap();
+    assert!(text(&output.stdout).contains("mayfly: start-up "), "the job's log says nothing");
+    let _ = running.end();
+    (fs::read_to_string(&page).unwrap_or_default(), output.status.success())
+}
+
+#[test]
+fn the_jobs_summary_page_has_the_figures_only_if_that_is_switched_on() {
+    let own = "# The job's own page\n\n";
+    let make = |page: &Path| fs::write(page, own).unwrap();
+    assert_eq!(summary(&Run::named("demo"), make), (own.to_owned(), true), "a page that nobody asked for");
+    let (page, succeeded) = summary(&Run::named("demo").set("MAYFLY_JOB_SUMMARY", "true"), make);
+    let added = page.strip_prefix(own).unwrap_or_else(|| panic!("the job's own page is gone: {page}"));
+    for part in ["### The machine of this job", "| session | ", "| memory | "] {
+        assert!(added.contains(part), "{part:?} is not on the page: {page}");
+    }
+    assert!(succeeded && added.len() < 8 * 1024 + 1, "{} bytes", added.len());
+}
+
+#[test]
+fn a_summary_page_that_cannot_be_written_costs_no_job() {
+    for make in [
+        (|_: &Path| ()) as fn(&Path),
+        |page| fs::create_dir(page).unwrap(),
+        |page| std::os::unix::fs::symlink("elsewhere", page).unwrap(),
+        |page| nix::unistd::mkfifo(page, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+    ] {
+        let run = Run::named("demo").set("MAYFLY_JOB_SUMMARY", "true");
+        let mut running = run.start();
+        running.until_state("Busy");
+        let (socket, page) = (find(run.directory(), "hook.sock").unwrap(), run.directory().join("page.md"));
+        make(&page);
+        let mut hook = mayfly(&["hook", "job-completed"]);
+        let output = hook.env("MAYFLY_HOOK_SOCKET", socket).env("GITHUB_STEP_SUMMARY", &page).output().unwrap();
+        assert!(output.status.success(), "a page fails a job: {}", text(&output.stderr));
+        assert!(!run.directory().join("elsewhere").exists(), "a link is followed");
+        let _ = running.end();
+    }
+}
+
 fn find(directory: &Path, name: &str) -> Option<std::path::PathBuf> {
     fs::read_dir(directory).unwrap().flatten().find_map(|entry| match entry.file_type() {
         Ok(kind) if kind.is_dir() => find(&entry.path(), name),
