@@ -149,7 +149,7 @@ fn run(file_content: &str) -> (String, String, Value, String) {
         let file = run.directory().join("image.json");
         fs::write(&file, file_content).unwrap();
         name_version(run.root(), "2.338.0");
-        let run = run.limits(&[("idle", "50s")]).set("MAYFLY_METRICS_LISTEN", &address);
+        let run = run.limits(&[("idle", "50s"), ("lifetime", "20m")]).set("MAYFLY_METRICS_LISTEN", &address);
         run.set("MAYFLY_IMAGE_FILE", file.to_str().unwrap())
     });
     let mut agent = cloud.start();
