@@ -8,7 +8,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use mayfly_e2e::{Run, mayfly_binary};
+use mayfly_e2e::{Cloud, Run, mayfly_binary};
+use mayfly_fake_aws::Limit;
+use mayfly_fake_aws::proxy::{AwsError, Fault, Match};
 use serde_json::Value;
 
 fn mayfly(words: &[&str]) -> Command {
@@ -171,4 +173,38 @@ fn who_watches_the_status_sees_each_state_and_is_let_go_when_the_run_is_over() {
     assert!(watched.status.success(), "{seen}{}", text(&watched.stderr));
     assert!(seen.contains("running build") && !seen.contains('\u{1b}'), "{seen:?}");
     assert!(text(&watched.stderr).contains("the run is over"), "{}", text(&watched.stderr));
+}
+
+/// `mayfly timeline --from-logs` as a person runs it, elsewhere.
+fn from_logs(cloud: &Cloud, instance: &str, group: &str) -> (Option<i32>, String, String) {
+    let mut command = mayfly(&["timeline", "--json", "--from-logs", instance, "--group", group]);
+    command.env("AWS_ENDPOINT_URL", cloud.aws.url()).env("AWS_REGION", cloud.moto.region());
+    command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "secret");
+    let output = command.output().unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_machine_that_is_gone_is_drawn_from_its_log_group_and_what_is_not_there_is_told() {
+    let cloud = Cloud::standalone("success").launched();
+    let cloud = cloud.live(|run| run.set("MAYFLY_CLASS", "linux-x64").set("MAYFLY_LOGS_SINK", "cloudwatch"));
+    cloud.run().assert_outcome("job-succeeded");
+    let (code, out, err) = from_logs(&cloud, &cloud.instance, "/mayfly/linux-x64");
+    assert_eq!(code, Some(0), "{err}");
+    let drawn: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(drawn["outcome"], "job-succeeded", "another run is drawn: {drawn:#}");
+    assert!(cloud.calls("GetLogEvents") <= 4, "a stream without end is read");
+
+    let (code, _, err) = from_logs(&cloud, "i-00000000000000000", "/mayfly/linux-x64");
+    assert!(code == Some(66) && err.contains("i-00000000000000000/agent"), "{code:?} {err}");
+    let (code, _, err) = from_logs(&cloud, &cloud.instance, "/mayfly/other");
+    assert!(code == Some(66) && err.contains("--group"), "nobody is told which group was asked: {code:?} {err}");
+    let (code, _, err) = from_logs(&cloud, "my-laptop", "/mayfly/linux-x64");
+    assert_eq!(code, Some(64), "{err}");
+    cloud.aws.fault(Match::action("GetLogEvents"), Limit::default(), Fault::Error(AwsError::AccessDenied));
+    let (code, _, err) = from_logs(&cloud, &cloud.instance, "/mayfly/linux-x64");
+    assert!(
+        code == Some(66) && err.contains("needs logs:GetLogEvents"),
+        "nobody is told what to allow: {code:?} {err}"
+    );
 }
