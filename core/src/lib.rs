@@ -5,6 +5,8 @@
 //! - [`config`] is the table of keys, and its reader;
 //! - [`contract`] is what the agent asks of AWS and what others read from it: actions, tags;
 //! - [`host`] judges whether a machine is fit for a job;
+//! - [`image`] reads what an image says of itself, and how old its runner is;
+//! - [`machine_quiet`] is the list of what must not start by itself on a machine that lives for one job;
 //! - [`metrics`] is the list of a run's figures, and the forms in which others read them;
 //! - [`notices`] reads what EC2 and the Auto Scaling group announce;
 //! - [`record`] is what happened in a run, written by the agent and read by whoever explains it;
@@ -14,7 +16,9 @@
 pub mod config;
 pub mod contract;
 pub mod host;
+pub mod image;
 pub mod lifecycle;
+pub mod machine_quiet;
 pub mod metrics;
 pub mod notices;
 pub mod record;

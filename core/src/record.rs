@@ -13,6 +13,7 @@ mod stopping;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Marks;
+use crate::image::Image;
 use crate::lifecycle::{End, Event, Notice, Outcome, State, TerminationMethod, Time};
 pub use line::line;
 pub use logs::{LossReason, StreamCounts};
@@ -36,6 +37,9 @@ pub struct Record {
     /// The version of GitHub's runner, if its files tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner_version: Option<String>,
+    /// What the image says of itself, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageMade>,
     /// The instance.
     pub instance: String,
     /// The boot.
@@ -105,6 +109,32 @@ pub struct Machine {
     pub image: Option<String>,
     /// `x86_64` or `arm64`.
     pub architecture: Option<String>,
+}
+
+/// How the image was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ImageMade {
+    /// When, RFC 3339.
+    pub built_at: String,
+    /// With which version of the runner.
+    pub runner_version: String,
+    /// The last day on which that was known to be GitHub's newest release, such as `2026-10-08`.
+    pub runner_newest_on: String,
+    /// Of which image, such as `ami-0fedcba9876543210`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_image: Option<String>,
+}
+
+impl From<&Image> for ImageMade {
+    fn from(image: &Image) -> Self {
+        Self {
+            built_at: image.built_at.clone(),
+            runner_version: image.runner.version.clone(),
+            runner_newest_on: image.runner.newest_on.clone(),
+            source_image: image.source_image.clone(),
+        }
+    }
 }
 
 /// An announcement that the machine goes away. Times are by this machine's clock, like all times of the record.

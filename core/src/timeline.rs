@@ -3,6 +3,7 @@
 //! Pure: from a [`Record`] to rows, figures and facts. The agent draws them, in a terminal and in HTML. A record may come from
 //! anywhere, and names in it are a workflow's: everything here is bounded and has no control characters.
 
+mod summary;
 mod words;
 
 use serde::Serialize;

@@ -303,3 +303,78 @@ fn a_clock_that_is_off_is_found_by_what_the_agent_knows() {
     assert!(!found["advice"].as_str().unwrap().is_empty(), "{found:#}");
     over(agent);
 }
+
+/// Packer runs it in root's home, which the job's user may not enter.
+#[test]
+fn the_runners_programs_are_looked_at_as_the_jobs_user_also_from_roots_home() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // without root nothing can be tried as somebody else, and doctor says so: see above
+    }
+    let place = Place::new();
+    let text = format!(
+        "platform = \"local\"\nstate_directory = {:?}\n[runner]\ndirectory = {:?}\nuser = \"nobody\"\nsupervisor = \
+         \"process\"\n",
+        place.path().join("state"),
+        place.runner(),
+    );
+    fs::write(place.path().join("agent.toml"), text).unwrap();
+    fs::set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    fs::set_permissions(home.path(), Permissions::from_mode(0o700)).unwrap();
+    let output = place.doctor(mayfly_binary().as_ref()).arg("--json").current_dir(home.path()).output().unwrap();
+    let report = parse(&output);
+    let found = finding(&report, "runner.protected");
+    assert_eq!(found["verdict"], "holds", "in an image build nobody looks at the runner's programs: {found:#}");
+}
+
+#[test]
+fn what_is_no_image_build_is_refused_as_an_image_and_every_reason_is_told() {
+    let place = Place::new();
+    let (report, code) = place.json(&["--image"]);
+    assert_eq!(code, Some(1), "a machine that is no image build passes as one: {report:#}");
+    let refused: Vec<&str> =
+        report["refused"].as_array().unwrap().iter().map(|refusal| refusal["name"].as_str().unwrap()).collect();
+    for name in ["image.build", "image.file", "runner.program"] {
+        assert!(refused.contains(&name), "{name} does not refuse an image: {refused:?}");
+    }
+    let shown = text(&place.doctor(mayfly_binary().as_ref()).arg("--image").output().unwrap().stdout);
+    let (_, last) = shown.rsplit_once("This image is refused").expect("nobody is told that it is refused");
+    assert!(last.contains("runner.program (BROKEN)"), "nobody is told why:\n{last}");
+    let (plain, _) = place.json(&[]);
+    assert!(plain["refused"].is_null(), "a machine at work is judged as an image: {plain:#}");
+}
+
+#[test]
+fn what_would_disturb_a_job_is_named_with_its_reason_and_how_it_is_turned_off() {
+    let place = Place::new();
+    let programs = place.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let program = |name: &str, script: &str| {
+        fs::write(programs.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(programs.join(name), Permissions::from_mode(0o755)).unwrap();
+    };
+    // Whatever this machine has of these is asked for by the same names.
+    program("perl", "printf l");
+    program("snap", "echo forever");
+    let found = |systemctl: &str| {
+        program("systemctl", systemctl);
+        let mut command = place.doctor(mayfly_binary().as_ref());
+        let output =
+            command.arg("--json").env("PATH", format!("{}:/usr/bin:/bin", programs.display())).output().unwrap();
+        finding(&parse(&output), "machine.quiet").clone()
+    };
+    let off =
+        found("case $2 in *.timer) echo masked; exit 1 ;; *) echo 'No such file or directory' >&2; exit 1 ;; esac");
+    assert_eq!(off["verdict"], "holds", "what is off is called on: {off:#}");
+    let on = found(
+        "case $2 in apt-daily.timer) echo enabled ;; fwupd-refresh.timer) echo static ;; *) echo not-found; exit 4 ;; esac",
+    );
+    assert_eq!(on["verdict"], "warning", "an image that upgrades itself under its job passes: {on:#}");
+    for part in ["apt-daily.timer is enabled: it ", "lock", "fwupd-refresh.timer is static: it "] {
+        assert!(on["what"].as_str().unwrap().contains(part), "missing {part:?}: {on:#}");
+    }
+    assert!(!on["what"].as_str().unwrap().contains("man-db"), "what is not installed is called on: {on:#}");
+    assert!(on["advice"].as_str().unwrap().contains("systemctl mask apt-daily.timer"), "{on:#}");
+    let silent = found("echo 'Failed to connect to bus' >&2; exit 1");
+    assert_eq!(silent["verdict"], "not-tried", "what nobody told is said to hold: {silent:#}");
+}

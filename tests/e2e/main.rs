@@ -13,6 +13,7 @@ mod floods;
 mod forged;
 mod groups;
 mod host;
+mod image;
 mod interruptions;
 mod jit;
 mod jit_sources;

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::shipping::{assert_accounted, before_the_end, counts, gated, go};
 use crate::silent_bus::{left_at, until_exit};
 
-/// Each line of a journal's file is an entry; its number is the cursor. `\0` in one makes it binary, `Suppressed` what
+/// Each line of a journal's file is an entry; its number is in the cursor. `vacuumed-NAME` says how many of them are gone. `\0` in one makes it binary, `Suppressed` what
 /// journald says of itself.
 const JOURNALCTL: &str = r#"
 import os, struct, sys, time
@@ -22,7 +22,12 @@ args = sys.argv[1:]
 parent = os.getppid()
 here = os.path.dirname(sys.argv[0])
 name = "agent" if "SYSLOG_IDENTIFIER=mayfly" in args else "system"
-after = int(next((one.split("=", 1)[1] for one in args if one.startswith("--after-cursor=")), 0))
+cursor = next((one.split("=", 1)[1] for one in args if one.startswith("--after-cursor=")), "i=0")
+after = int(cursor.split("i=")[1].split(";")[0], 16)
+try:
+    after = max(after, int(open(os.path.join(here, "vacuumed-" + name)).read()))
+except FileNotFoundError:
+    pass
 with open(os.path.join(here, "called"), "a") as called:
     called.write(name + " " + " ".join(args[:6]) + "\n")
 out, number = sys.stdout.buffer, 0
@@ -40,7 +45,7 @@ with open(os.path.join(here, name), "rb") as journal:
         if number <= after:
             continue
         text = line[:-1]
-        out.write(b"__CURSOR=%d\n__REALTIME_TIMESTAMP=%d\n" % (number, time.time() * 1e6))
+        out.write(b"__CURSOR=s=%s;i=%x;b=0\n__REALTIME_TIMESTAMP=%d\n" % (name.encode(), number, time.time() * 1e6))
         if text.startswith(b"Suppressed"):
             out.write(b"_TRANSPORT=driver\nN_DROPPED=%s\n" % text.split()[1])
         if b"\0" in text:
@@ -117,6 +122,36 @@ fn every_line_of_the_journal_is_accepted_before_the_end_through_faults_and_a_kil
     assert!(called.lines().any(|call| call.starts_with("system") && call.contains("--boot")), "{called}");
     let last = called.lines().rfind(|call| call.starts_with("system")).unwrap();
     assert!(!last.contains("--follow") && last.contains("--after-cursor="), "nobody read to the end: {called}");
+}
+
+/// journalctl goes on after the gap and says nothing.
+#[test]
+fn lines_that_were_vacuumed_while_nobody_read_are_told_as_lost() {
+    let (cloud, _bus) = with_journal();
+    log(&cloud, "system", &numbered(0, 100));
+    let mut agent = cloud.start();
+    let has = |cloud: &Cloud, line: &str| before_the_end(cloud, "system").iter().any(|found| found == line);
+    agent.until("the first lines", |cloud| has(cloud, "docker line 99"));
+    // What is confirmed is remembered a moment later.
+    let cursors = |cloud: &Cloud| fs::read_to_string(cloud.run.state().join("shipping/system.json")).unwrap_or_default();
+    agent.until("the cursor", |cloud| cursors(cloud).contains("i=64;"));
+    agent.kill_dead();
+    log(&cloud, "system", &numbered(100, 300));
+    fs::write(cloud.run.directory().join("tools/vacuumed-system"), "250").unwrap();
+    let mut agent = cloud.start();
+    agent.until("what is left", |cloud| has(cloud, "docker line 299"));
+    go(&cloud.run);
+    let gone = agent.end();
+    until_exit(&cloud);
+    gone.assert_outcome("job-succeeded");
+    assert_eq!(
+        counts(&gone.record, "system")["why"],
+        json!({ "vacuumed": 1 }),
+        "150 lines are gone, and nobody is told"
+    );
+    assert!(counts(&gone.record, "agent")["why"].is_null(), "{:#}", gone.record["logs"]);
+    assert!(gone.log.contains("of 150 entries at most"), "nobody is told how many it may be:\n{}", gone.log);
+    assert_accounted(&gone.record);
 }
 
 /// The agent goes on, and the rest of the logs too.

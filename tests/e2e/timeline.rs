@@ -8,7 +8,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use mayfly_e2e::{Run, mayfly_binary};
+use mayfly_e2e::{Cloud, Run, mayfly_binary};
+use mayfly_fake_aws::Limit;
+use mayfly_fake_aws::proxy::{AwsError, Fault, Match};
 use serde_json::Value;
 
 fn mayfly(words: &[&str]) -> Command {
@@ -103,6 +105,54 @@ fn the_jobs_log_tells_where_the_time_went_and_what_the_machine_did() {
     let _ = running.end();
 }
 
+/// What the job-completed hook leaves in a file of this kind, and how it ended; `make` makes the file.
+fn summary(run: &Run, make: impl Fn(&Path)) -> (String, bool) {
+    let mut running = run.start();
+    running.until_state("Busy");
+    let socket = find(run.directory(), "hook.sock").unwrap();
+    let page = run.directory().join("page.md");
+    make(&page);
+    let mut hook = mayfly(&["hook", "job-completed"]);
+    let output = hook.env("MAYFLY_HOOK_SOCKET", socket).env("GITHUB_STEP_SUMMARY", &page).output().unwrap();
+    assert!(text(&output.stdout).contains("mayfly: start-up "), "the job's log says nothing");
+    let _ = running.end();
+    (fs::read_to_string(&page).unwrap_or_default(), output.status.success())
+}
+
+#[test]
+fn the_jobs_summary_page_has_the_figures_only_if_that_is_switched_on() {
+    let own = "# The job's own page\n\n";
+    let make = |page: &Path| fs::write(page, own).unwrap();
+    assert_eq!(summary(&Run::named("demo"), make), (own.to_owned(), true), "a page that nobody asked for");
+    let (page, succeeded) = summary(&Run::named("demo").set("MAYFLY_JOB_SUMMARY", "true"), make);
+    let added = page.strip_prefix(own).unwrap_or_else(|| panic!("the job's own page is gone: {page}"));
+    for part in ["### The machine of this job", "| session | ", "| memory | "] {
+        assert!(added.contains(part), "{part:?} is not on the page: {page}");
+    }
+    assert!(succeeded && added.len() < 8 * 1024 + 1, "{} bytes", added.len());
+}
+
+#[test]
+fn a_summary_page_that_cannot_be_written_costs_no_job() {
+    for make in [
+        (|_: &Path| ()) as fn(&Path),
+        |page| fs::create_dir(page).unwrap(),
+        |page| std::os::unix::fs::symlink("elsewhere", page).unwrap(),
+        |page| nix::unistd::mkfifo(page, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+    ] {
+        let run = Run::named("demo").set("MAYFLY_JOB_SUMMARY", "true");
+        let mut running = run.start();
+        running.until_state("Busy");
+        let (socket, page) = (find(run.directory(), "hook.sock").unwrap(), run.directory().join("page.md"));
+        make(&page);
+        let mut hook = mayfly(&["hook", "job-completed"]);
+        let output = hook.env("MAYFLY_HOOK_SOCKET", socket).env("GITHUB_STEP_SUMMARY", &page).output().unwrap();
+        assert!(output.status.success(), "a page fails a job: {}", text(&output.stderr));
+        assert!(!run.directory().join("elsewhere").exists(), "a link is followed");
+        let _ = running.end();
+    }
+}
+
 fn find(directory: &Path, name: &str) -> Option<std::path::PathBuf> {
     fs::read_dir(directory).unwrap().flatten().find_map(|entry| match entry.file_type() {
         Ok(kind) if kind.is_dir() => find(&entry.path(), name),
@@ -123,4 +173,38 @@ fn who_watches_the_status_sees_each_state_and_is_let_go_when_the_run_is_over() {
     assert!(watched.status.success(), "{seen}{}", text(&watched.stderr));
     assert!(seen.contains("running build") && !seen.contains('\u{1b}'), "{seen:?}");
     assert!(text(&watched.stderr).contains("the run is over"), "{}", text(&watched.stderr));
+}
+
+/// `mayfly timeline --from-logs` as a person runs it, elsewhere.
+fn from_logs(cloud: &Cloud, instance: &str, group: &str) -> (Option<i32>, String, String) {
+    let mut command = mayfly(&["timeline", "--json", "--from-logs", instance, "--group", group]);
+    command.env("AWS_ENDPOINT_URL", cloud.aws.url()).env("AWS_REGION", cloud.moto.region());
+    command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "secret");
+    let output = command.output().unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_machine_that_is_gone_is_drawn_from_its_log_group_and_what_is_not_there_is_told() {
+    let cloud = Cloud::standalone("success").launched();
+    let cloud = cloud.live(|run| run.set("MAYFLY_CLASS", "linux-x64").set("MAYFLY_LOGS_SINK", "cloudwatch"));
+    cloud.run().assert_outcome("job-succeeded");
+    let (code, out, err) = from_logs(&cloud, &cloud.instance, "/mayfly/linux-x64");
+    assert_eq!(code, Some(0), "{err}");
+    let drawn: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(drawn["outcome"], "job-succeeded", "another run is drawn: {drawn:#}");
+    assert!(cloud.calls("GetLogEvents") <= 4, "a stream without end is read");
+
+    let (code, _, err) = from_logs(&cloud, "i-00000000000000000", "/mayfly/linux-x64");
+    assert!(code == Some(66) && err.contains("i-00000000000000000/agent"), "{code:?} {err}");
+    let (code, _, err) = from_logs(&cloud, &cloud.instance, "/mayfly/other");
+    assert!(code == Some(66) && err.contains("--group"), "nobody is told which group was asked: {code:?} {err}");
+    let (code, _, err) = from_logs(&cloud, "my-laptop", "/mayfly/linux-x64");
+    assert_eq!(code, Some(64), "{err}");
+    cloud.aws.fault(Match::action("GetLogEvents"), Limit::default(), Fault::Error(AwsError::AccessDenied));
+    let (code, _, err) = from_logs(&cloud, &cloud.instance, "/mayfly/linux-x64");
+    assert!(
+        code == Some(66) && err.contains("needs logs:GetLogEvents"),
+        "nobody is told what to allow: {code:?} {err}"
+    );
 }

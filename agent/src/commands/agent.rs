@@ -100,6 +100,7 @@ async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Setting
         platform,
         operators,
         may_follow: false,
+        job_summary: config.job_summary,
         metrics: config.metrics,
         logged_figures: ships(config) && config.logs.sink == Sink::CloudWatch,
         progress: None,

@@ -1,7 +1,12 @@
 //! `mayfly hook`: called by the runner's hook scripts, as the job's user.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
 
 use super::{environment, exit, fail};
 use crate::control::ask;
@@ -25,7 +30,11 @@ pub(super) fn run(hook: JobHook) -> u8 {
     let answer = ask::<HookReply>(&socket, &call);
     match (hook, answer) {
         (JobHook::JobStarted, Ok(HookReply { docker, .. })) => wait_for_docker(&socket, &call, docker),
-        (JobHook::JobCompleted, Ok(HookReply { annotations, figures, .. })) => {
+        (JobHook::JobCompleted, Ok(HookReply { annotations, figures, summary, .. })) => {
+            // A page that cannot be written costs the page, and never the job.
+            if let (Some(summary), Some(page)) = (summary, path("GITHUB_STEP_SUMMARY")) {
+                let _ = append(&page, &summary);
+            }
             super::print(|out| {
                 annotations.iter().try_for_each(|annotation| writeln!(out, "{}", annotation.command()))?;
                 figures.iter().try_for_each(|line| writeln!(out, "mayfly: {line}"))
@@ -34,6 +43,16 @@ pub(super) fn run(hook: JobHook) -> u8 {
         }
         (_, Err(_)) => 0,
     }
+}
+
+/// Writes at the end of the file that the runner made for it; one that is something else is left alone.
+fn append(page: &Path, summary: &str) -> io::Result<()> {
+    let careful = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let mut file = OpenOptions::new().append(true).custom_flags(careful.bits()).open(page)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    file.write_all(summary.as_bytes())
 }
 
 fn wait_for_docker(socket: &Path, call: &HookCall, mut gate: DockerGate) -> u8 {

@@ -103,6 +103,7 @@ fn settings(args: &RunArgs, config: &Config) -> Result<Settings, u8> {
         platform: Platform::Local(jit),
         operators: beside(args.config.as_deref()),
         may_follow: true,
+        job_summary: config.job_summary,
         metrics: None,
         logged_figures: false,
         shipping,

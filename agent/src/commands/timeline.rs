@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use super::{AgentAddress, exit, fail, print, screen};
 use crate::base::paths::control_socket;
 use crate::control::{Request, ask};
+use crate::platform::aws::{Aws, AwsSettings, Class, logs};
+use crate::platform::imds::{ImdsSettings, InstanceId};
 use crate::timeline::{page, read, text};
 use mayfly_core::record::Record;
 use mayfly_core::timeline::Timeline;
@@ -19,6 +21,12 @@ pub(super) struct TimelineArgs {
     /// A record, or a console's output or a log that has one; - for standard input [default: this machine's run]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// The run of this instance, which may be long gone, from CloudWatch Logs; with AWS_REGION and credentials in the environment
+    #[arg(long, value_name = "INSTANCE", conflicts_with = "file")]
+    from_logs: Option<InstanceId>,
+    /// The log group of its class
+    #[arg(long, value_name = "GROUP", default_value = "/mayfly/default", requires = "from_logs")]
+    group: String,
     /// Write it as one HTML file, or - for standard output
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     html: Option<PathBuf>,
@@ -30,15 +38,14 @@ pub(super) struct TimelineArgs {
 }
 
 pub(super) fn run(args: &TimelineArgs) -> u8 {
-    let record = match &args.file {
-        Some(file) => match read_file(file) {
-            Ok(found) => found,
-            Err(code) => return code,
-        },
-        None => match of_this_machine(&args.agent) {
-            Ok(found) => found,
-            Err(code) => return code,
-        },
+    let found = match (&args.file, &args.from_logs) {
+        (Some(file), _) => read_file(file),
+        (None, Some(instance)) => read_logs(instance, &args.group),
+        (None, None) => of_this_machine(&args.agent),
+    };
+    let record = match found {
+        Ok(record) => record,
+        Err(code) => return code,
     };
     let timeline = Timeline::of(&record);
     if let Some(file) = &args.html {
@@ -68,6 +75,30 @@ fn read_file(file: &Path) -> Result<Record, u8> {
         false => File::open(file).and_then(bounded),
     };
     read(&content.map_err(cannot)?).map_err(|error| fail(exit::DATA, format_args!("{}: {error}", file.display())))
+}
+
+/// The record is the last event of the agent's stream.
+fn read_logs(instance: &InstanceId, group: &str) -> Result<Record, u8> {
+    let stream = format!("{instance}/agent");
+    let aws = || {
+        let settings = AwsSettings::from_environment("", &ImdsSettings::from_environment().ok()?);
+        Aws::new(Some(settings).filter(|settings| !settings.region.is_empty())?).ok()
+    };
+    let Some(aws) = aws() else {
+        return Err(fail(exit::USAGE, "which region? AWS_REGION does not say"));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| fail(exit::SOFTWARE, format_args!("AWS cannot be asked: {error}")))?;
+    let events = runtime.block_on(logs::last(&aws, group, &stream)).map_err(|error| {
+        let advice = match error.class {
+            Class::Denied => format!("; your role needs {} on the group", logs::READ),
+            Class::NotFound => "; see --group: the default is that of machines without a class".to_owned(),
+            _ => String::new(),
+        };
+        fail(exit::NO_INPUT, format_args!("{error}{advice}"))
+    })?;
+    runtime.shutdown_background();
+    read(&events.join("\n")).map_err(|error| fail(exit::DATA, format_args!("{group}:{stream}: {error}")))
 }
 
 fn bounded(file: impl Read) -> io::Result<String> {

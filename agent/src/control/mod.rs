@@ -25,7 +25,7 @@ use tracing::warn;
 use crate::base::durable;
 use crate::base::paths::Paths;
 use crate::base::seen::Seen;
-use crate::runner::hooks::{self, Annotations, DockerGate, JobHook};
+use crate::runner::hooks::{self, Annotations, DockerGate, HookReply, JobHook};
 use mayfly_core::lifecycle::Event;
 use mayfly_core::record::Record;
 use mayfly_core::timeline::Timeline;
@@ -96,13 +96,23 @@ impl Query {
     }
 }
 
+/// What the job's hooks are answered from.
+#[derive(Debug)]
+pub struct HookAnswers {
+    /// Whether a job may go on to use Docker.
+    pub gate: watch::Receiver<DockerGate>,
+    /// What the job's page should say about this machine.
+    pub annotations: Annotations,
+    /// Whether its summary page has the run's figures.
+    pub summary: bool,
+}
+
 /// Opens both sockets, and the address of the metrics. A run goes on without them: a full disk must not keep a machine from ending.
 #[must_use]
 pub fn serve(
     paths: &Paths,
     metrics: Option<SocketAddr>,
-    gate: watch::Receiver<DockerGate>,
-    annotations: Annotations,
+    hooks: HookAnswers,
     events: mpsc::Sender<Seen>,
 ) -> mpsc::Receiver<Query> {
     let (queries, inbox) = mpsc::channel(4);
@@ -117,9 +127,9 @@ pub fn serve(
     match hooks::make_runtime_directory(paths).and_then(|()| listen(&paths.hook_socket(), 0o666)) {
         Ok(socket) => {
             let answer = move |stream| {
-                let (docker, annotations) = (gate.borrow().clone(), annotations.all());
-                let reply = hooks::HookReply { docker, annotations, figures: Vec::new() };
-                answer_hook(stream, reply, events.clone(), loop_queries.clone())
+                let (docker, annotations) = (hooks.gate.borrow().clone(), hooks.annotations.all());
+                let reply = HookReply { docker, annotations, ..HookReply::default() };
+                answer_hook(stream, reply, hooks.summary, events.clone(), loop_queries.clone())
             };
             drop(tokio::spawn(accept(socket, answer)));
         }
@@ -177,7 +187,8 @@ async fn answer_control(mut stream: UnixStream, queries: mpsc::Sender<Query>) ->
 
 async fn answer_hook(
     mut stream: UnixStream,
-    mut reply: hooks::HookReply,
+    mut reply: HookReply,
+    summary: bool,
     events: mpsc::Sender<Seen>,
     queries: mpsc::Sender<Query>,
 ) -> io::Result<()> {
@@ -189,7 +200,8 @@ async fn answer_hook(
     events.send(Seen::Event(Event::Observed(call.observation()))).await.map_err(io::Error::other)?;
     if completed && let Ok((Reply::Record(record), done)) = Query::ask(&queries, Request::Record).await {
         let _ = done.send(());
-        reply.figures = Timeline::of(&record).brief();
+        let timeline = Timeline::of(&record);
+        (reply.figures, reply.summary) = (timeline.brief(), summary.then(|| timeline.summary()));
     }
     send(&mut stream, &reply).await
 }

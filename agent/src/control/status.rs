@@ -1,11 +1,12 @@
 //! What `mayfly status` shows.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock;
 use mayfly_core::host::{Marks, Warning};
+use mayfly_core::image::{AgeSource, RunnerAge};
 use mayfly_core::lifecycle::{Evidence, JobInfo, Lifetime, Outcome, Policy, State};
 use mayfly_core::record::{NoticeSeen, Record, Series};
 use mayfly_core::timeline::{bytes, clean};
@@ -17,6 +18,9 @@ pub struct Status {
     pub version: String,
     /// The agent's process number.
     pub pid: u32,
+    /// The installed runner, and how old it is, as far as that is known.
+    #[serde(default)]
+    pub runner: Option<RunnerStatus>,
     /// The instance.
     pub instance: String,
     /// The state's name.
@@ -59,10 +63,30 @@ pub struct Status {
     pub host: Option<Marks>,
 }
 
+/// The installed runner.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunnerStatus {
+    /// Its version.
+    pub version: String,
+    /// How many days ago it was known, or is guessed, to be GitHub's newest release.
+    pub days: Option<u64>,
+    /// By what that is known.
+    pub source: AgeSource,
+    /// All of it in a sentence.
+    pub says: String,
+}
+
+impl From<&RunnerAge> for RunnerStatus {
+    fn from(age: &RunnerAge) -> Self {
+        let now = SystemTime::now();
+        Self { version: age.version.clone(), days: age.days(now), source: age.source, says: age.sentence(now) }
+    }
+}
+
 impl Status {
     /// The status of a state.
     #[must_use]
-    pub fn of(state: &State, record: &Record, policy: &Policy, doing: String) -> Self {
+    pub fn of(state: &State, record: &Record, policy: &Policy, doing: String, runner: Option<RunnerAge>) -> Self {
         let now = clock::now();
         let evidence = state.phase.runner().map(|run| run.evidence.clone()).unwrap_or_default();
         let renewed = state.phase.runner().and_then(|run| run.lock_renewed(policy));
@@ -73,6 +97,7 @@ impl Status {
         Self {
             version: record.version.clone(),
             pid: std::process::id(),
+            runner: runner.as_ref().map(RunnerStatus::from),
             instance: record.instance.clone(),
             state: state.phase.name().to_owned(),
             doing,
@@ -140,6 +165,9 @@ impl Status {
         }
         for Warning { at, text, .. } in self.host.iter().flat_map(|host| &host.warnings) {
             lines.push(format!("{:<10}{text}  ({at})", "warning"));
+        }
+        if let Some(runner) = &self.runner {
+            lines.push(format!("{:<10}{}", "runner", runner.says));
         }
         lines.push(format!("{:<10}mayfly {}, process {}", "agent", self.version, self.pid));
         lines.join("\n")

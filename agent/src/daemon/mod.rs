@@ -31,7 +31,7 @@ use crate::base::clock;
 use crate::base::seen::Seen;
 use crate::control::operators::{Answer, Order};
 use crate::control::status::Status;
-use crate::control::{self, Query, Reply, Request};
+use crate::control::{self, HookAnswers, Query, Reply, Request};
 use crate::runner::hooks::{Annotations, DockerGate};
 use crate::systemd::notify;
 use figures::Figures;
@@ -83,7 +83,8 @@ pub async fn live(mut settings: Settings, signals: Signals) -> Result<RunResult,
     signals.forward(events.clone(), settings.supervisor.manager().cloned())?;
     let (gate, docker) = watch::channel(DockerGate::default());
     let annotations = Annotations::default();
-    let queries = control::serve(&settings.paths, settings.metrics, docker, annotations.clone(), events.clone());
+    let hooks = HookAnswers { gate: docker, annotations: annotations.clone(), summary: settings.job_summary };
+    let queries = control::serve(&settings.paths, settings.metrics, hooks, events.clone());
     let figures = Figures::new(settings.logged_figures);
     let performer = Performer::new(settings, gate, annotations, events, &start);
     Ok(MainLoop::new(start, performer, figures, inbox, queries).run().await)
@@ -175,7 +176,8 @@ impl MainLoop {
                         Request::Status => {
                             self.performer.tell_record(&mut self.record);
                             let (doing, policy) = (progress::about(&self.state.phase), self.performer.policy());
-                            Reply::Status(Box::new(Status::of(&self.state, &self.record, policy, doing)))
+                            let runner = self.performer.runner_age();
+                            Reply::Status(Box::new(Status::of(&self.state, &self.record, policy, doing, runner)))
                         }
                         Request::Metrics => {
                             self.performer.tell_record(&mut self.record);

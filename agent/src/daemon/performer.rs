@@ -27,11 +27,13 @@ use super::settings::{Platform, Settings};
 use super::start::Start;
 use super::startup::{StartupSettings, StartupWatch};
 use crate::base::clock;
+use crate::base::image;
 use crate::base::paths::Paths;
 use crate::base::seen::Seen;
 use crate::runner::hooks::{Annotation, Annotations, DockerGate, Level};
 use mayfly_core::config::DockerMode;
 use mayfly_core::host::WatchedPath;
+use mayfly_core::image::Image;
 use mayfly_core::lifecycle::{Effect, End, Event, Outcome, Phase, Policy, State, Time, Worker};
 use mayfly_core::record::Record;
 
@@ -91,6 +93,7 @@ pub(super) struct Performer {
     logs: Logs,
     told: Option<File>,
     installed: Installed,
+    image: Option<Image>,
 }
 
 impl Performer {
@@ -103,6 +106,10 @@ impl Performer {
     ) -> Self {
         let (decoded, decoded_inbox) = mpsc::channel(1);
         let installed = Installed::read(&settings.runner_directory);
+        let image = image::read().unwrap_or_else(|error| {
+            warn!("nothing of what the image says of itself is used: {error}");
+            None
+        });
         let host = HostWatch::new(host_settings(&settings, annotations.clone()));
         let startup = StartupWatch::new(startup_settings(&settings, start));
         let logs = Logs::begin(settings.shipping, &settings.platform);
@@ -137,6 +144,7 @@ impl Performer {
             logs,
             told: None,
             installed,
+            image,
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Settings {
     pub operators: Option<PathBuf>,
     /// Whether a finished run in the same state directory is history (`mayfly run`), or the end of this machine.
     pub may_follow: bool,
+    /// Whether the job's summary page has the run's figures.
+    pub job_summary: bool,
     /// Where the metrics are read.
     pub metrics: Option<SocketAddr>,
     /// Whether the log is shipped to CloudWatch, which takes the figures from there.

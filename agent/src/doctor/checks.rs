@@ -62,7 +62,14 @@ pub(super) async fn run(arguments: &[&str], timeout: Duration) -> Result<Ran, No
     let Some((program, rest)) = arguments.split_first() else { return Err(NotRun::Nothing) };
     let program = (*program).to_owned();
     let mut command = Command::new(&program);
-    command.args(rest).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Whoever it becomes may not look into the directory of whoever called: Packer's is /root.
+    command
+        .current_dir("/")
+        .args(rest)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     // `sbin` is in nobody's PATH but root's.
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/usr/bin:/sbin:/bin")).kill_on_drop(true);

@@ -27,6 +27,11 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     if machine.config.platform == Platform::Local {
         return vec![Finding::holds("cloud", "platform is \"local\": no cloud is needed")];
     }
+    if machine.image {
+        let what =
+            "the role, the metadata options and the shutdown behaviour of the instances are their launch template's";
+        return vec![Finding::not_tried("cloud", what, "Run mayfly doctor on an instance of the image, too.")];
+    }
     // An agent that knows its instance proves more than the firmware.
     if machine.instance().is_none() && !is_ec2() {
         let advice = "Try on an instance that was launched as those of this class are.";

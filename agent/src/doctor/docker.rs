@@ -6,7 +6,7 @@ use std::path::Path;
 use super::checks::SHORT;
 use super::machine::room;
 use super::properties::show;
-use super::{Finding, Machine};
+use super::{Finding, Machine, image};
 use crate::docker::{Docker, Health};
 use crate::systemd::JOBS;
 use mayfly_core::config::DockerMode;
@@ -41,7 +41,10 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     }];
     if health.is_answer() {
         findings.push(match docker.data_root_room().await {
-            Ok(figures) => room("docker.room", &figures.path, figures.free_bytes, figures.free_inodes),
+            Ok(figures) => {
+                let room = room("docker.room", &figures.path, figures.free_bytes, figures.free_inodes);
+                if machine.image { image::not_in_a_build(room) } else { room }
+            }
             Err(error) => Finding::not_tried("docker.room", error.to_string(), ""),
         });
         findings.push(match docker.cgroups().await {

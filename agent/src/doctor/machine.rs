@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 
 use super::checks::{SHORT, run};
-use super::{Finding, Machine, Verdict};
+use super::properties::{Properties, properties, value};
+use super::{Finding, Machine, Verdict, image, quiet};
 use crate::platform::power::is_ec2;
 use mayfly_core::config::{Platform, PowerOff};
 use mayfly_core::host::CLOCK_TOLERANCE;
@@ -48,15 +49,19 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
         ec2: is_ec2(),
         always: Path::new(ALWAYS).exists(),
     };
-    let mut findings = vec![power_off(&ending)];
+    let in_build = machine.image && !ending.ec2 && ending.poweroff == PowerOff::Ec2Only;
+    let power_off = power_off(&ending);
+    let mut findings = vec![if in_build { image::not_in_a_build(power_off) } else { power_off }];
     findings.push(match fs::read_to_string("/proc/swaps") {
         Ok(table) => swap(&table),
         Err(error) => Finding::not_tried("machine.swap", format!("/proc/swaps cannot be read: {error}"), ""),
     });
-    findings.extend(rooms(machine));
+    let rooms = rooms(machine).into_iter();
+    findings.extend(rooms.map(|room| if machine.image { image::not_in_a_build(room) } else { room }));
     findings.push(clock(machine).await);
     findings.extend(clock_difference(machine));
     findings.extend(needrestart(Path::new(NEEDRESTART)).await);
+    findings.push(quiet::check().await);
     findings
 }
 
@@ -176,16 +181,28 @@ async fn clock(machine: &Machine) -> Finding {
     if !machine.systemd {
         return Finding::not_tried(NAME, "systemd does not run here, which would know", "Compare with: date -u");
     }
-    match run(&["timedatectl", "show", "--property=NTPSynchronized", "--value"], SHORT).await {
-        Ok(ran) if ran.out.trim() == "yes" => Finding::holds(NAME, "synchronised"),
-        Ok(ran) if ran.out.trim() == "no" => Finding::warning(
+    match run(&["timedatectl", "show", "--property=NTPSynchronized,NTP"], SHORT).await {
+        Ok(ran) if ran.succeeded() => judge_synchronised(&properties(&ran.out), machine.image),
+        Ok(ran) => Finding::not_tried(NAME, format!("timedatectl: {}", ran.last_words()), "Compare with: date -u"),
+        Err(why) => Finding::not_tried(NAME, why, "Compare with: date -u"),
+    }
+}
+
+/// In a build only a time service must be there: it may reach no server.
+fn judge_synchronised(of: &Properties, image: bool) -> Finding {
+    const NAME: &str = "machine.clock";
+    match (value(of, "NTPSynchronized"), value(of, "NTP")) {
+        ("yes", _) => Finding::holds(NAME, "synchronised"),
+        ("no", "yes") if image => {
+            Finding::not_tried(NAME, "a time service is there, and has reached no server yet", "")
+        }
+        ("no", _) => Finding::warning(
             NAME,
             "the kernel says that the clock is not synchronised; GitHub refuses a runner at 5 minutes of difference",
             "Install chrony or systemd-timesyncd; on EC2 the time service is at 169.254.169.123. Right after boot: try \
              again.",
         ),
-        Ok(ran) => Finding::not_tried(NAME, format!("timedatectl: {}", ran.last_words()), "Compare with: date -u"),
-        Err(why) => Finding::not_tried(NAME, why, "Compare with: date -u"),
+        _ => Finding::not_tried(NAME, "timedatectl does not say whether it is synchronised", "Compare with: date -u"),
     }
 }
 
@@ -223,6 +240,16 @@ mod tests {
         let half =
             power_off(&Ending { platform: Platform::Ec2, poweroff: PowerOff::Always, ec2: false, always: false });
         assert!(half.advice.contains(ALWAYS), "nobody is told that the failsafe does nothing: {half:?}");
+    }
+
+    #[test]
+    fn a_clock_that_nobody_sets_is_warned_of_and_in_a_build_a_time_service_is_enough() {
+        let verdict = |text: &str, image| judge_synchronised(&properties(text), image).verdict;
+        assert_eq!(verdict("NTPSynchronized=yes\nNTP=yes\n", false), Verdict::Holds);
+        assert_eq!(verdict("NTP=yes\nNTPSynchronized=no\n", false), Verdict::Warning);
+        assert_eq!(verdict("NTP=yes\nNTPSynchronized=no\n", true), Verdict::NotTried);
+        assert_eq!(verdict("NTP=no\nNTPSynchronized=no\n", true), Verdict::Warning, "an image without a clock passes");
+        assert_eq!(verdict("", false), Verdict::NotTried);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! | file | checks |
 //! |---|---|
 //! | `config` | the configuration |
+//! | `age` | what the image says of itself, and the runner's age |
+//! | `image` | whether a build may become an image (`--image`) |
+//! | `quiet` | what must not start by itself beside a job |
 //! | `machine` | firmware, power-off, swap, disks, clock |
 //! | `units` | systemd's units, as they are in force |
 //! | `runner` | GitHub's runner and the job's user |
@@ -15,17 +18,20 @@
 //!
 //! A try that proves nothing is never told as one that holds. Every try has a deadline, and leaves nothing behind.
 
+mod age;
 mod checks;
 mod cloud;
 mod config;
 mod containers;
 mod docker;
 mod figures;
+mod image;
 mod isolation;
 mod machine;
 mod permissions;
 mod promises;
 mod properties;
+mod quiet;
 mod report;
 mod runner;
 mod units;
@@ -35,6 +41,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use image::Refusal;
 pub use report::{Report, Section};
 
 use figures::Figures;
@@ -107,6 +114,8 @@ pub struct Machine {
     root: bool,
     systemd: bool,
     building: bool,
+    /// Whether it is to become an image.
+    image: bool,
     user: Option<User>,
     status: Option<Status>,
     figures: Option<Figures>,
@@ -114,9 +123,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Discovers the machine. With a configuration that is not valid the rest is checked against the defaults.
+    /// Discovers the machine, which is to become an image or is one at work. With a configuration that is not valid the rest is
+    /// checked against the defaults.
     #[must_use]
-    pub fn discover(config: Result<Config, Problems>) -> Self {
+    pub fn discover(config: Result<Config, Problems>, image: bool) -> Self {
         let (config, problems) = match config {
             Ok(config) => (config, None),
             // Reads nothing but the built-in defaults.
@@ -126,6 +136,7 @@ impl Machine {
             root: nix::unistd::geteuid().is_root(),
             systemd: Path::new("/run/systemd/system").is_dir(),
             building: Path::new("/run/mayfly/building").exists(),
+            image,
             user: User::named(&config.runner.user).ok(),
             status: ask(&control_socket(&config.state_directory), &Request::Status).ok(),
             figures: Figures::of_agent(&control_socket(&config.state_directory)),
@@ -148,6 +159,9 @@ impl Machine {
 /// Makes every check, and hands over each section once it is done.
 pub async fn examine(machine: &Machine, mut found: impl FnMut(Section)) {
     let mut section = |title, findings| found(Section { title, findings });
+    if machine.image {
+        section("Image build", vec![image::check(machine)]);
+    }
     section("Configuration", config::check(machine));
     section("Machine", machine::check(machine).await);
     section("Units", units::check(machine).await);

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::image::{Refusal, refusal};
 use super::{Finding, Machine, Verdict};
 use mayfly_core::config::Level;
 
@@ -60,6 +61,9 @@ pub struct Report {
     pub level: &'static str,
     /// Whether nothing is broken.
     pub holds: bool,
+    /// With `--image`: why this must not become an image; empty if it may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Vec<Refusal>>,
     /// What was found, in order.
     pub sections: Vec<Section>,
 }
@@ -68,18 +72,40 @@ impl Report {
     /// Nothing found yet.
     #[must_use]
     pub fn new(machine: &Machine) -> Self {
-        Self { version: env!("CARGO_PKG_VERSION"), level: word(machine.level()), holds: true, sections: Vec::new() }
+        let refused = machine.image.then(Vec::new);
+        let version = env!("CARGO_PKG_VERSION");
+        Self { version, level: word(machine.level()), holds: true, refused, sections: Vec::new() }
     }
 
     /// Takes a section in.
     pub fn add(&mut self, section: Section) {
         self.holds &= !section.findings.iter().any(|finding| finding.verdict == Verdict::Broken);
+        if let Some(refused) = &mut self.refused {
+            refused.extend(section.findings.iter().filter_map(refusal));
+        }
         self.sections.push(section);
     }
 
-    /// The last line for people.
+    /// Whether the machine is as it must be: nothing is broken, or with `--image` nothing refuses it.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.holds && self.refused.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// The last lines for people.
     #[must_use]
     pub fn summary(&self, colours: bool) -> String {
+        let mut refusals = String::new();
+        if let Some(refused) = &self.refused {
+            for Refusal { name, verdict, what } in refused {
+                let verdict = match verdict {
+                    Verdict::NotTried => "not tried",
+                    Verdict::Warning => "warning",
+                    _ => "BROKEN",
+                };
+                let _ = writeln!(refusals, "  {name} ({verdict}): {}", what.trim().replace('\n', "; "));
+            }
+        }
         let count = |verdict| {
             self.sections.iter().flat_map(|section| &section.findings).filter(|found| found.verdict == verdict).count()
         };
@@ -90,12 +116,13 @@ impl Report {
             count(Verdict::Warning),
             count(Verdict::NotTried)
         );
-        let words = if self.holds {
-            paint(colours, "32", "Nothing is broken here, as far as it could be tried")
-        } else {
-            paint(colours, "31", "This machine does not keep its promises")
+        let words = match &self.refused {
+            Some(refused) if !refused.is_empty() => paint(colours, "31", "This image is refused"),
+            Some(_) => paint(colours, "32", "This may become an image"),
+            None if self.holds => paint(colours, "32", "Nothing is broken here, as far as it could be tried"),
+            None => paint(colours, "31", "This machine does not keep its promises"),
         };
-        format!("{words}: {counts} (level {}).", self.level)
+        format!("{words}: {counts} (level {}).\n{refusals}", self.level).trim_end().to_owned()
     }
 }
 
@@ -135,12 +162,25 @@ mod tests {
 
     #[test]
     fn one_broken_promise_is_enough() {
-        let mut report = Report { version: "0", level: "compatible", holds: true, sections: Vec::new() };
+        let mut report = Report { version: "0", level: "compatible", holds: true, refused: None, sections: Vec::new() };
         report.add(Section { title: "T", findings: vec![Finding::warning("a", "b", "c")] });
         report.add(Section { title: "T", findings: vec![Finding::not_tried("a", "b", "")] });
         assert!(report.holds, "a warning fails a build");
+        assert!(report.passes() && !report.summary(false).contains("image"));
         report.add(Section { title: "T", findings: vec![Finding::broken("a", "b", "c")] });
         report.add(Section { title: "T", findings: vec![Finding::holds("a", "b")] });
         assert!(!report.holds && report.summary(false).contains("holds: 1, broken: 1, warnings: 1, not tried: 1"));
+    }
+
+    #[test]
+    fn an_image_is_refused_for_a_warning_and_the_summary_says_which_and_why() {
+        let refused = Some(Vec::new());
+        let mut report = Report { version: "0", level: "compatible", holds: true, refused, sections: Vec::new() };
+        report.add(Section { title: "T", findings: vec![Finding::not_tried("units.agent", "an image is built", "")] });
+        assert!(report.passes() && report.summary(false).contains("may become an image"), "no image can be built");
+        report.add(Section { title: "T", findings: vec![Finding::warning("runner.program", "no\nversion", "c")] });
+        let summary = report.summary(false);
+        assert!(!report.passes() && report.holds, "a warning passes an image build");
+        assert!(summary.contains("refused") && summary.contains("runner.program (warning): no; version"), "{summary}");
     }
 }

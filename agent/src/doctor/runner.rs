@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::time::SystemTime;
 
 use nix::unistd::{Group, User};
 
 use super::checks::{LONG, SHORT, run};
-use super::{Finding, Machine};
+use super::{Finding, Machine, age};
 use crate::runner::installed::Installed;
 use mayfly_core::config::Level;
 
@@ -21,19 +20,13 @@ const STRAY: [(&str, &str); 4] = [
     (".setup_info", "it is shown in the log of every job"),
 ];
 
-/// GitHub wants each release to be installed within this many days.
-const REFUSED_DAYS: u64 = 30;
-
-/// Then an image should be on its way.
-const OLD_DAYS: u64 = 25;
-
 /// A registration: with it the image is a runner already, the same one on every machine.
 const REGISTRATION: [&str; 2] = [".runner", ".credentials"];
 
 pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     let directory = &machine.config.runner.directory;
     let mut findings = vec![program(directory)];
-    findings.extend(age(&Installed::read(directory), SystemTime::now()));
+    findings.extend(age::check(&Installed::read(directory), machine.image));
     findings.extend(user(machine));
     if directory.is_dir() {
         findings.push(stray(directory, has_a_run(machine)));
@@ -65,27 +58,6 @@ fn program(directory: &Path) -> Finding {
             ),
         },
     }
-}
-
-/// How old the runner is, by the date of its file: which release GitHub still takes, only GitHub knows.
-fn age(installed: &Installed, now: SystemTime) -> Option<Finding> {
-    const NAME: &str = "runner.age";
-    let version = installed.version.as_deref()?;
-    let guess = "by the date of its file, which unpacking keeps from the release: a guess";
-    let days = match now.duration_since(installed.built?) {
-        Ok(age) => age.as_secs() / 86_400,
-        Err(_) => return Some(Finding::not_tried(NAME, "the date of its file is yet to come", "See machine.clock.")),
-    };
-    let what = format!("version {version} is {days} days old ({guess})");
-    Some(if days < OLD_DAYS {
-        Finding::holds(NAME, what)
-    } else {
-        Finding::warning(
-            NAME,
-            format!("{what}; GitHub gives no jobs to a runner {REFUSED_DAYS} days after the next release"),
-            "Build an image with the newest release: https://github.com/actions/runner/releases",
-        )
-    })
 }
 
 fn stray(directory: &Path, has_a_run: bool) -> Finding {
@@ -215,20 +187,6 @@ mod tests {
 
     use super::super::Verdict;
     use super::*;
-
-    #[test]
-    fn an_old_runner_is_warned_of_and_one_of_unknown_age_is_not_judged() {
-        let day = std::time::Duration::from_secs(86_400);
-        let now = SystemTime::UNIX_EPOCH + day * 20_000;
-        let found = |version: Option<&str>, built| age(&Installed { version: version.map(str::to_owned), built }, now);
-        let verdict = |days| found(Some("2.336.0"), Some(now - day * days)).map(|finding| finding.verdict);
-        assert_eq!(
-            [verdict(3), verdict(24), verdict(25), verdict(400)],
-            [Some(Verdict::Holds), Some(Verdict::Holds), Some(Verdict::Warning), Some(Verdict::Warning)]
-        );
-        assert_eq!(found(None, Some(now)), None);
-        assert_eq!(found(Some("2.336.0"), None), None, "no date is taken for a good one");
-    }
 
     #[test]
     fn files_of_another_machine_are_found_and_those_of_an_ongoing_run_are_not() {

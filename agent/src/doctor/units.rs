@@ -57,7 +57,7 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
         return vec![Finding::not_tried("units", "systemd does not run here", advice)];
     }
     let mut findings = Vec::new();
-    if machine.building {
+    if machine.building && !machine.image {
         findings.push(Finding::warning(
             "units.building",
             "/run/mayfly/building is there: this boot builds an image, and no unit of Mayfly starts in it",
@@ -74,6 +74,7 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     findings.push(deadline(machine).await);
     findings.push(failsafe(machine).await);
     findings.push(shutdown().await);
+    findings.extend(storage().await);
     findings
 }
 
@@ -210,8 +211,7 @@ async fn deadline(machine: &Machine) -> Finding {
     const NAME: &str = "units.deadline";
     match show(DEADLINE, &["ActiveState", "LoadState", "TimersMonotonic"]).await {
         Err(why) => Finding::not_tried(NAME, why, ""),
-        Ok(_) if machine.building => Finding::not_tried(NAME, "an image is being built", ""),
-        Ok(timer) => judge_deadline(&timer, machine.config.limits.lifetime, needed(machine)),
+        Ok(timer) => judge_deadline(&timer, machine.building, machine.config.limits.lifetime, needed(machine)),
     }
 }
 
@@ -221,9 +221,10 @@ fn needed(machine: &Machine) -> Duration {
     limits.listening + limits.idle + limits.job
 }
 
-fn judge_deadline(timer: &Properties, lifetime: Duration, needed: Duration) -> Finding {
+/// In a build it is not active yet, and what it will do can be compared all the same.
+fn judge_deadline(timer: &Properties, building: bool, lifetime: Duration, needed: Duration) -> Finding {
     const NAME: &str = "units.deadline";
-    if value(timer, "ActiveState") != "active" {
+    if value(timer, "ActiveState") != "active" && !building {
         let advice = format!("systemctl start {TARGET}; systemctl status {DEADLINE} says why it is off.");
         return Finding::broken(
             NAME,
@@ -285,6 +286,24 @@ async fn shutdown() -> Finding {
     match show("poweroff.target", &["JobTimeoutUSec", "JobTimeoutAction"]).await {
         Err(why) => Finding::not_tried(NAME, why, ""),
         Ok(target) => judge_shutdown(value(&target, "JobTimeoutUSec"), value(&target, "JobTimeoutAction")),
+    }
+}
+
+/// Only where the unit is there, and not while an image is built: it does nothing then.
+async fn storage() -> Option<Finding> {
+    const NAME: &str = "units.storage";
+    let unit = show("mayfly-storage.service", &["LoadState", "ActiveState", "Result"]).await.ok()?;
+    match (value(&unit, "LoadState"), value(&unit, "Result")) {
+        ("loaded", "success") if value(&unit, "ActiveState") == "active" => {
+            Some(Finding::holds(NAME, "the instance's own disks are the job's, if it has any"))
+        }
+        ("loaded", "success") => None,
+        ("loaded", result) => Some(Finding::warning(
+            NAME,
+            format!("the instance's own disks could not be used ({result}): the job has the root disk"),
+            "journalctl --unit mayfly-storage.service",
+        )),
+        _ => None,
     }
 }
 
@@ -357,12 +376,17 @@ mod tests {
         let timer = |span| {
             of(&format!("ActiveState=active\nTimersMonotonic={{ OnActiveUSec={span} ; next_elapse=1h 2min }}\n"))
         };
-        let verdict = |span, lifetime, needed| judge_deadline(&timer(span), hours(lifetime), hours(needed)).verdict;
+        let verdict =
+            |span, lifetime, needed| judge_deadline(&timer(span), false, hours(lifetime), hours(needed)).verdict;
         assert_eq!(verdict("7h 30min", 7, 6), Verdict::Holds);
         assert_eq!(verdict("7h", 8, 6), Verdict::Warning);
         assert_eq!(verdict("1h", 8, 6), Verdict::Warning);
-        assert_eq!(judge_deadline(&of("ActiveState=inactive\n"), hours(1), hours(1)).verdict, Verdict::Broken);
-        assert_eq!(judge_deadline(&of("ActiveState=active\n"), hours(1), hours(1)).verdict, Verdict::Broken);
+        let judged = |text: &str, building| judge_deadline(&of(text), building, hours(7), hours(6)).verdict;
+        assert_eq!(judged("ActiveState=inactive\n", false), Verdict::Broken);
+        assert_eq!(judged("ActiveState=active\n", false), Verdict::Broken);
+        let span = "TimersMonotonic={ OnActiveUSec=7h 30min ; next_elapse=infinity }\n";
+        assert_eq!(judged(&format!("ActiveState=inactive\n{span}"), true), Verdict::Holds, "no image can be built");
+        assert_eq!(judged("ActiveState=inactive\n", true), Verdict::Broken, "an image without a deadline passes");
         assert_eq!(interval("{ OnActiveUSec=7h 30min ; x }{ OnActiveUSec=2h ; x }"), Some(hours(2)));
     }
 

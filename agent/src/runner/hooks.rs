@@ -56,6 +56,9 @@ pub struct HookReply {
     /// Where the time went and what the machine did, in a few lines; likewise.
     #[serde(default)]
     pub figures: Vec<String>,
+    /// The same as Markdown for the job's summary page, if that is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
 }
 
 /// A remark on the job's page at GitHub, about the machine that it ran on.

@@ -18,6 +18,7 @@ use super::batch::{LogEvent, PIECE, border, pieces, text};
 use super::export::{Entry, FIELDS, Parser};
 use super::intake::Intake;
 use super::stamp::{Stamp, Times, now};
+use super::vacuum::{self, Place};
 use super::voice::Voice;
 use mayfly_core::record::LossReason;
 
@@ -35,6 +36,9 @@ const SETTLE: Duration = Duration::from_millis(20);
 
 /// How long a `journalctl` that ended is not started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
+
+/// While there is no room the journal may be vacuumed; so often is looked.
+const LOOK_PAUSE: Duration = Duration::from_secs(10);
 
 /// So many of them may fail at once before it is taken for the cursor's fault.
 const FAILURES: u32 = 3;
@@ -120,6 +124,11 @@ pub(super) struct Journald {
     ended: Option<Instant>,
     /// How many of them gave nothing, one after the other.
     failures: u32,
+    /// The oldest entry that the journal still had when that was looked at last, and when.
+    oldest: Option<Place>,
+    looked: Option<Instant>,
+    /// At most so many entries were vacuumed before they were read, which is still to be told.
+    gone: Option<u64>,
 }
 
 impl Journald {
@@ -137,6 +146,9 @@ impl Journald {
             safe: cursor,
             ended: None,
             failures: 0,
+            oldest: None,
+            looked: None,
+            gone: None,
         }
     }
 
@@ -151,15 +163,65 @@ impl Journald {
             self.mode = Mode::Follow;
         }
         if self.child.is_none() && self.ended.is_none_or(|ended| ended.elapsed() >= RESTART_PAUSE) {
+            self.look_before_start(intake).await;
             self.start(voice);
         }
-        matches!(self.pump(intake, Instant::now() + SETTLE).await, Pause::Full | Pause::Busy)
+        let pause = self.pump(intake, Instant::now() + SETTLE).await;
+        if pause == Pause::Full && self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_PAUSE) {
+            (self.oldest, self.looked) = (vacuum::oldest().await, Some(Instant::now()));
+        }
+        self.tell_gone(voice);
+        matches!(pause, Pause::Full | Pause::Busy)
+    }
+
+    /// What is between the cursor and the oldest entry that is left will not be read any more.
+    async fn look_before_start(&mut self, intake: &mut Intake) {
+        let Some(taken) = self.taken.as_deref().and_then(Place::of) else { return };
+        self.oldest = vacuum::oldest().await;
+        if let Some(gone) = self.oldest.as_ref().and_then(|oldest| taken.gone_before(oldest)) {
+            self.lose(gone, intake);
+        }
+    }
+
+    /// The entry that comes next is one after those that were vacuumed meanwhile.
+    fn notice_gap(&mut self, next: &str, intake: &mut Intake) {
+        let Some(oldest) = &self.oldest else { return };
+        let (taken, next) = (self.taken.as_deref().and_then(Place::of), Place::of(next));
+        if let (Some(taken), Some(next)) = (taken, next)
+            && next.is_left(oldest)
+        {
+            let gone = taken.gone_before(oldest);
+            self.oldest = None;
+            if let Some(gone) = gone {
+                self.lose(gone, intake);
+            }
+        }
+    }
+
+    fn lose(&mut self, gone: u64, intake: &mut Intake) {
+        self.oldest = None; // told once
+        self.gone = Some(self.gone.unwrap_or(0).saturating_add(gone));
+        intake.lost(LossReason::Vacuumed, 1);
+    }
+
+    fn tell_gone(&mut self, voice: &Voice) {
+        if let Some(gone) = self.gone.take() {
+            voice.say(|| {
+                warn!(
+                    "the journal was vacuumed before it was read: an unknown number of lines is lost, of {gone} entries at most"
+                )
+            });
+        }
     }
 
     /// Takes in everything up to the end of the journal, as far as there is room. Returns whether there is more.
     pub(super) async fn read_last(&mut self, intake: &mut Intake, voice: &Voice, until: Instant) -> bool {
         if matches!(self.mode, Mode::Follow | Mode::Read) {
             sync(until, voice).await;
+            if self.child.is_none() {
+                self.look_before_start(intake).await; // it ended, and nobody has looked since
+                self.tell_gone(voice);
+            }
             if let Some((child, _)) = &mut self.child {
                 let _ = child.start_kill();
             }
@@ -228,6 +290,7 @@ impl Journald {
     }
 
     fn take(&mut self, entry: Entry, intake: &mut Intake) {
+        self.notice_gap(&entry.cursor, intake);
         let told = entry.realtime.and_then(|micros| i64::try_from(micros / 1000).ok());
         let at = self.times.take(told, now());
         if entry.dropped > 0 && entry.transport == "driver" {
@@ -383,6 +446,22 @@ mod tests {
         assert_eq!(journald.cursor().map(String::as_str), Some("e"));
         let lengths: Vec<_> = intake.batch.events().iter().map(|event| event.text.len()).collect();
         assert_eq!((lengths, intake.counts.read), (vec![5, 7, 2 * 49_152 + 3], 3));
+    }
+
+    #[tokio::test]
+    async fn what_was_vacuumed_while_there_was_no_room_is_lost_and_told_once() {
+        let (mut journald, mut intake) = (Journald::new(SYSTEM, Some("s=a;i=5".to_owned())), intake());
+        journald.oldest = Place::of("s=a;i=10");
+        journald.entries.extend([
+            // These were on their way in the pipe.
+            entry("s=a;i=6", "1", b"read before", ""),
+            entry("s=a;i=13", "1", b"left", ""),
+            entry("s=a;i=20", "1", b"a gap of others' entries", ""),
+        ]);
+        assert_eq!(journald.pump(&mut intake, Instant::now()).await, Pause::End);
+        assert_eq!(journald.gone, Some(9), "it is not said how many it may be");
+        assert_eq!(intake.counts.why.get(&LossReason::Vacuumed), Some(&1), "lines are gone and nobody is told");
+        assert_eq!((intake.counts.read, intake.counts.lost), (4, 1));
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ mod journald;
 mod sink;
 mod stamp;
 mod stream;
+mod vacuum;
 mod voice;
 
 use std::path::PathBuf;

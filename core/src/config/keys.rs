@@ -215,6 +215,13 @@ pub const KEYS: &[Key] = &[
         |c, v| Level::parse(v).map(|v| c.isolation = v),
     ),
     key(
+        "job.summary",
+        ValueKind::Boolean,
+        "false",
+        "Whether the start-up's times and the machine's peaks are written to the job's summary page, by the job-completed hook.",
+        |c, v| boolean(v).map(|v| c.job_summary = v),
+    ),
+    key(
         "logs.sink",
         ValueKind::Word(Sink::WORDS),
         "cloudwatch",

@@ -54,6 +54,8 @@ pub struct Config {
     pub isolation: Level,
     /// `[logs]`
     pub logs: Logs,
+    /// `job.summary`
+    pub job_summary: bool,
     /// `metrics.listen`
     pub metrics: Option<SocketAddr>,
     /// `[terminate]`

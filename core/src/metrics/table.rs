@@ -92,8 +92,8 @@ figures! {
         "Log lines that the sink has confirmed.";
     LINES_LOST "mayfly_log_lines_lost_total" Counter Count ["stream"] cloudwatch
         "Log lines that were lost, and counted.";
-    RUNNER_BUILT "mayfly_runner_build_timestamp_seconds" Gauge Timestamp []
-        "The date of the runner's program, which unpacking keeps from its release; an image that sets it anew hides its age.";
+    RUNNER_NEWEST "mayfly_runner_newest_timestamp_seconds" Gauge Timestamp ["version", "source"]
+        "When the installed runner was last known to be GitHub's newest: the day that its image tells (source image), or the date of its program (file-date), a guess.";
     AGENT_RESTARTED "mayfly_agent_restarted" Gauge Flag []
         "Whether an earlier agent process of this run ended before its time.";
     LOOP_LAG "mayfly_loop_lag_seconds" Gauge Seconds []

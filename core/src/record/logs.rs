@@ -39,6 +39,8 @@ impl StreamCounts {
 pub enum LossReason {
     /// journald dropped it ("Suppressed N messages"): it was never stored.
     Suppressed,
+    /// The journal was vacuumed before they were read. How many they were is not known; each time counts as one.
+    Vacuumed,
     /// It came faster than the sink took it, for longer than the buffer lasts.
     Overrun,
     /// `logs.max_bytes` was reached.
@@ -69,6 +71,7 @@ impl LossReason {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Suppressed => "journald suppressed them",
+            Self::Vacuumed => "the journal was vacuumed before they were read, and their number is not known",
             Self::Overrun => "they came faster than the sink took them",
             Self::MaxBytes => "logs.max_bytes is reached",
             Self::TooOld => "the service found them too old",

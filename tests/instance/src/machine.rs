@@ -81,6 +81,12 @@ impl Machine {
         let overlay = directory.path().join("disk.qcow2");
         qemu::overlay(backing, &overlay)?;
         let restored = state.is_some();
+        let mut drives = Vec::new();
+        for (number, mib) in spec.drives.iter().enumerate() {
+            let path = directory.path().join(format!("drive-{number}"));
+            fs::File::create(&path)?.set_len(mib << 20)?;
+            drives.push(path);
+        }
         let mut emulator = Qemu::start(&Hardware {
             disk,
             overlay: &overlay,
@@ -90,6 +96,7 @@ impl Machine {
             state,
             console_here: spec.console_here,
             kernel: &spec.kernel,
+            drives: &drives,
         })?;
         if restored {
             emulator.go_on()?;

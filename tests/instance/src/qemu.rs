@@ -45,6 +45,8 @@ pub(crate) struct Hardware<'a> {
     pub(crate) console_here: bool,
     /// Appended to the kernel's command line.
     pub(crate) kernel: &'a str,
+    /// More disks, raw.
+    pub(crate) drives: &'a [PathBuf],
 }
 
 /// The running emulator; it is killed when dropped.
@@ -191,6 +193,11 @@ impl Hardware<'_> {
         command.args(["-device", "virtio-serial-pci"]);
         command.arg("-chardev").arg(format!("socket,id=shell,path={},server=on,wait=off", at("shell")));
         command.arg("-device").arg(format!("virtserialport,chardev=shell,name={PORT}"));
+        for (number, drive) in self.drives.iter().enumerate() {
+            let drive = drive.display();
+            command.arg("-drive").arg(format!("file={drive},if=none,id=drive{number},format=raw,cache=unsafe"));
+            command.arg("-device").arg(format!("virtio-blk-pci,drive=drive{number}"));
+        }
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", at("qmp")));
         command.arg("-serial").arg(console);
         if let Some(state) = &self.state {

@@ -13,6 +13,7 @@ pub struct Spec {
     pub(crate) agent: String,
     pub(crate) user_data: Option<String>,
     pub(crate) kernel: String,
+    pub(crate) drives: Vec<u64>,
     pub(crate) console_here: bool,
 }
 
@@ -27,6 +28,7 @@ impl Spec {
             agent: String::new(),
             user_data: None,
             kernel: String::new(),
+            drives: Vec::new(),
             console_here: false,
         }
     }
@@ -63,6 +65,13 @@ impl Spec {
     #[must_use]
     pub fn kernel(mut self, arguments: &str) -> Self {
         self.kernel = arguments.to_owned();
+        self
+    }
+
+    /// With one more disk of so many MiB, empty at first: `/dev/vdb` and so on. Only a cold boot has them.
+    #[must_use]
+    pub fn drive(mut self, mib: u64) -> Self {
+        self.drives.push(mib);
         self
     }
 

@@ -52,7 +52,7 @@ fn the_package_alone_enables_and_starts_nothing() {
     machine.put("/root/mayfly.deb", package);
     machine.guest("dpkg --purge mayfly; rm -rf /etc/systemd/system/*/mayfly.target /etc/systemd/system-preset; systemctl daemon-reload");
     machine.guest("dpkg --install /root/mayfly.deb");
-    let units = "mayfly.target 'mayfly-agent*' 'mayfly-runner*' 'mayfly-probe*' 'mayfly-deadline*' 'mayfly-failsafe*'";
+    let units = "mayfly.target 'mayfly-agent*' 'mayfly-runner*' 'mayfly-probe*' 'mayfly-deadline*' 'mayfly-failsafe*' 'mayfly-storage*'";
     let enabled = machine.try_guest(&format!("systemctl list-unit-files {units} --state=enabled --no-legend")).stdout;
     assert_eq!(enabled, "", "installing the package enables units");
     let active = format!("systemctl list-units {units} --state=active,activating,failed --no-legend");

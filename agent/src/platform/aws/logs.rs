@@ -3,6 +3,7 @@
 //! Every function makes one attempt; who calls repeats, since what is to be sent waits in a file or in the journal.
 
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
+use tokio::time::Instant;
 
 use super::Aws;
 use super::call::{AwsCall, CallError};
@@ -49,6 +50,39 @@ pub async fn put<'a>(
         Some("DataAlreadyAcceptedException") => Ok(Accepted::default()),
         _ => Err(call.failed()),
     })
+}
+
+/// The action of [`last`], for a person's role: the instance's own never reads.
+pub const READ: &str = "logs:GetLogEvents";
+
+/// So many events from the end of a stream have the record among them, with room for what other versions may log after it.
+const LAST: i32 = 50;
+
+/// The service may answer with an empty page before one that has events; so many are asked for.
+const PAGES: u32 = 4;
+
+/// The last events of a stream, oldest first.
+///
+/// # Errors
+/// What came back. `NotFound`: the group or the stream is not there.
+pub async fn last(aws: &Aws, group: &str, stream: &str) -> Result<Vec<String>, CallError> {
+    let (begun, mut token) = (Instant::now(), None);
+    for attempts in 1..=PAGES {
+        let asking = aws.logs().get_log_events().log_group_name(group).log_stream_name(stream);
+        let asking = asking.start_from_head(false).limit(LAST).set_next_token(token.clone());
+        let page = asking.send().await.map_err(|error| {
+            let Failure { class, code, detail, .. } = Failure::of(&error);
+            let subject = format!("{group}:{stream}");
+            CallError { action: READ, subject, class, code, detail, attempts, elapsed: begun.elapsed() }
+        })?;
+        let messages: Vec<String> = page.events.unwrap_or_default().into_iter().filter_map(|it| it.message).collect();
+        // Before the first event the token stays the same.
+        if !messages.is_empty() || page.next_backward_token == token {
+            return Ok(messages);
+        }
+        token = page.next_backward_token;
+    }
+    Ok(Vec::new())
 }
 
 /// Makes the stream, and the group if that is not there. That it is there already is as good.
