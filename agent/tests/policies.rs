@@ -82,6 +82,15 @@ fn every_printed_policy_allows_what_the_agent_does_and_no_more() {
 }
 
 #[test]
+fn the_role_that_the_tutorial_makes_is_the_one_of_the_documentation() {
+    let package = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let text = fs::read_to_string(Path::new(&package).join("../ami/examples/role.json")).unwrap();
+    let role: Value = serde_json::from_str(&text).unwrap();
+    let same = printed().into_iter().any(|(path, policy)| path.ends_with("docs/security.md") && policy == role);
+    assert!(same, "ami/examples/role.json and docs/security.md give instances different rights");
+}
+
+#[test]
 fn a_policy_that_is_wrong_is_seen() {
     let (_, good) = printed().remove(0);
     let mut without = good.clone();

@@ -49,7 +49,8 @@ mod tests {
     #[test]
     fn the_images_provision_masks_what_doctor_looks_for() {
         let table = include_str!("../../scripts/provision.d/quiet");
-        let masked: Vec<&str> = table.lines().filter_map(|line| line.split('#').next()?.split_whitespace().next()).collect();
+        let masked: Vec<&str> =
+            table.lines().filter_map(|line| line.split('#').next()?.split_whitespace().next()).collect();
         let looked_for: Vec<&str> = UNWANTED.iter().map(|unwanted| unwanted.unit).collect();
         assert_eq!(masked, looked_for, "an image is warned of, or refused for, what its own steps leave on");
     }

@@ -24,7 +24,7 @@ fn compare(name: &str, made: &str) {
     if std::env::var_os("MAYFLY_WRITE").is_some() {
         std::fs::write(path(name), made).unwrap();
     }
-    assert!(read(name) == made, "{name} is not what the list of figures says: MAYFLY_WRITE=1 writes it anew");
+    assert!(read(name) == made, "{name} is not what the code says: MAYFLY_WRITE=1 writes it anew");
 }
 
 fn row(figure: &Figure) -> String {
@@ -44,6 +44,13 @@ fn the_table_of_the_documentation_is_the_list() {
     let rows: String = ALL.iter().map(row).collect();
     let head = "| figure | kind | in | labels | CloudWatch | what it says |\n|---|---|---|---|---|---|\n";
     compare("docs/metrics.md", &format!("{before}{BEGIN}{head}{rows}{END}{after}"));
+}
+
+#[test]
+fn the_schema_of_the_configuration_is_published() {
+    // For editors and pipelines that check drop-ins without the program: what "mayfly config schema" prints.
+    let schema = serde_json::to_string_pretty(&mayfly_core::config::schema()).unwrap();
+    compare("docs/config.schema.json", &format!("{schema}\n"));
 }
 
 #[test]
