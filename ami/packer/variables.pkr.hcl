@@ -290,7 +290,7 @@ variable "qemu_disk_size" {
 variable "qemu_accelerator" {
   type        = string
   default     = "kvm"
-  description = "kvm, or tcg where the host has none."
+  description = "kvm, tcg where the host has none, or none where qemu_args say it."
 }
 
 variable "qemu_args" {

@@ -61,6 +61,14 @@ impl<T, E: std::fmt::Display> Trying<T> for std::result::Result<T, E> {
     }
 }
 
+/// QEMU's arguments for the processor, as they work with this disk on this host.
+///
+/// # Errors
+/// QEMU is not there.
+pub fn accelerator(disk: &Disk) -> Result<[&'static str; 4]> {
+    accelerator::Accelerator::of_this_host(disk)?.arguments()
+}
+
 /// Short for [`Duration::from_secs`]: scenarios are full of deadlines.
 #[must_use]
 pub fn seconds(count: u64) -> Duration {

@@ -3,6 +3,7 @@
 //! ```text
 //! mayfly-machine forward PORT          carries standard input and output to a port of this host; QEMU starts it
 //! mayfly-machine runner DIRECTORY      puts the double of GitHub's runner there
+//! mayfly-machine accelerator NAME      QEMU's arguments for the processor, as they work on this host
 //! mayfly-machine snapshot NAME...      makes the snapshots that scenarios go on from
 //! mayfly-machine run NAME [USER-DATA]  one machine for a person, its console in this terminal
 //! ```
@@ -24,11 +25,12 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["forward", port] => forward(port),
         ["runner", directory] => runner(directory),
+        ["accelerator", name] => accelerator(name),
         ["snapshot", names @ ..] => names.iter().try_for_each(|name| make_snapshot(name)),
         ["run", name] => run(name, None),
         ["run", name, user_data] => run(name, Some(user_data)),
         _ => {
-            Err(Error("say forward, runner, snapshot or run: scripts/test-instance and scripts/machine do".to_owned()))
+            Err(Error("say forward, runner, accelerator, snapshot or run: scripts/test-instance and scripts/machine do".to_owned()))
         }
     };
     match done {
@@ -68,6 +70,11 @@ fn pump(from: &mut impl std::io::Read, to: &mut impl std::io::Write) -> std::io:
 fn runner(directory: &str) -> Result<()> {
     let scenario = scenarios::named("success").ok_or_else(|| Error("the double has no such scenario".to_owned()))?;
     FakeRunner::install(directory, &scenario)?;
+    Ok(())
+}
+
+fn accelerator(name: &str) -> Result<()> {
+    println!("{}", mayfly_instance::accelerator(&Disk::named(name)?)?.join(" "));
     Ok(())
 }
 
