@@ -133,7 +133,8 @@ fn lines_that_were_vacuumed_while_nobody_read_are_told_as_lost() {
     let has = |cloud: &Cloud, line: &str| before_the_end(cloud, "system").iter().any(|found| found == line);
     agent.until("the first lines", |cloud| has(cloud, "docker line 99"));
     // What is confirmed is remembered a moment later.
-    let cursors = |cloud: &Cloud| fs::read_to_string(cloud.run.state().join("shipping/system.json")).unwrap_or_default();
+    let cursors =
+        |cloud: &Cloud| fs::read_to_string(cloud.run.state().join("shipping/system.json")).unwrap_or_default();
     agent.until("the cursor", |cloud| cursors(cloud).contains("i=64;"));
     agent.kill_dead();
     log(&cloud, "system", &numbered(100, 300));

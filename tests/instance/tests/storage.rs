@@ -72,6 +72,8 @@ fn where_no_disk_can_be_used_the_job_has_the_root_disk_and_the_reason_is_told() 
     let mut machine = Machine::restored("debian-13");
     machine.guest("truncate -s 64M /root/disk; mkswap -q /root/disk; losetup /dev/loop7 /root/disk");
     machine.guest("echo \"devices='/dev/loop7 /dev/nothing'\" >/etc/mayfly/storage.conf");
+    // It was there in the boot that the machine goes on from, with nothing to do.
+    machine.guest("systemctl stop mayfly-storage.service");
     machine.live(&job(&["touch here"]));
     machine.ends("job-succeeded", seconds(120));
     let said = machine.journal_of(UNIT);
