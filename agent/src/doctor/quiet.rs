@@ -130,7 +130,8 @@ mod tests {
         }
         assert_eq!(verdict(1, "", ""), Verdict::Holds, "what is not installed is called on");
         for on in ["enabled", "static", "masked-runtime", "enabled-runtime"] {
-            assert_eq!(verdict(0, &format!("apt-daily.timer {on} enabled\n"), ""), Verdict::Warning, "{on} passes");
+            let listed = format!("apt-daily.timer {on} enabled\n");
+            assert_eq!(judge(units(&said(0, &listed, ""))).verdict, Verdict::Warning, "{on} passes");
         }
         assert_eq!(verdict(1, "", "Failed to connect to bus"), Verdict::NotTried, "silence is taken for off");
         let mut found = units(&said(0, "apt-daily.timer enabled enabled\n", ""));
