@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mayfly_instance::{Machine, Spec, job, seconds};
+use mayfly_instance::{Machine, Spec, job_until_let_go, seconds};
 
 /// Boots again, in the middle of nothing: the agent, which would end the machine for that, is masked.
 fn reboot(machine: &mut Machine) {
@@ -74,17 +74,13 @@ fn disks_are_striped_and_formatted_once_and_hold_what_the_image_has_and_a_foreig
     assert_eq!(machine.get("/opt/actions-runner/_work/kept").trim(), "kept", "what was there is gone: {said}");
     assert_eq!(machine.guest(run).trim(), "works", "{said}");
 
-    // One of the two is another disk now: neither half is touched.
+    // One of the two is another disk now, and blank: neither half is touched.
     as_after_a_reboot(&mut machine);
-    machine.guest("losetup -d /dev/loop6; losetup /dev/loop6 /root/c; losetup -d /dev/loop7");
+    machine.guest("truncate -s 300M /root/d; losetup -d /dev/loop6; losetup /dev/loop6 /root/d");
     machine.try_guest("systemctl restart mayfly-storage.service");
     let said = machine.journal_of(UNIT);
     assert!(said.contains("/dev/loop5 is the first of 2 disks"), "half a file system was used: {said}");
-    assert_eq!(
-        machine.guest("blkid -p -o value -s LABEL /dev/loop6").trim(),
-        "customer",
-        "a disk was formatted: {said}"
-    );
+    assert_eq!(machine.try_guest("blkid -p /dev/loop6").stdout, "", "a disk was formatted beside half a set: {said}");
     assert_eq!(machine.guest("findmnt --noheadings --output TARGET --target /var/lib/docker").trim(), "/", "{said}");
 }
 
@@ -119,11 +115,13 @@ fn where_no_disk_can_be_used_the_job_has_the_root_disk_and_the_reason_is_told() 
     machine.guest("echo \"devices='/dev/loop7 /dev/nothing'\" >/etc/mayfly/storage.conf");
     // It was there in the boot that the machine goes on from, with nothing to do.
     machine.guest("systemctl stop mayfly-storage.service");
-    machine.live(&job(&["touch here"]));
-    machine.ends("job-succeeded", seconds(120));
+    machine.live(&job_until_let_go());
+    machine.until_state("Busy");
     let said = machine.journal_of(UNIT);
     for part in ["/dev/loop7 is left alone", "swap", "/dev/nothing is left alone: it is no block device", "root disk"] {
         assert!(said.contains(part), "{part:?} is not told: {said}");
     }
     assert_eq!(machine.guest("blkid -p -o value -s TYPE /dev/loop7").trim(), "swap", "somebody's disk was formatted");
+    machine.let_go();
+    machine.ends("job-succeeded", seconds(120));
 }
