@@ -191,7 +191,7 @@ fn a_machine_that_is_gone_is_drawn_from_its_log_group_and_what_is_not_there_is_t
     cloud.run().assert_outcome("job-succeeded");
     let (code, out, err) = from_logs(&cloud, &cloud.instance, "/mayfly/linux-x64");
     assert_eq!(code, Some(0), "{err}");
-    let drawn: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let drawn: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(drawn["outcome"], "job-succeeded", "another run is drawn: {drawn:#}");
     assert!(cloud.calls("GetLogEvents") <= 4, "a stream without end is read");
 

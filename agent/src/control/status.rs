@@ -86,7 +86,7 @@ impl From<&RunnerAge> for RunnerStatus {
 impl Status {
     /// The status of a state.
     #[must_use]
-    pub fn of(state: &State, record: &Record, policy: &Policy, doing: String, runner: Option<RunnerAge>) -> Self {
+    pub fn of(state: &State, record: &Record, policy: &Policy, doing: String, runner: Option<&RunnerAge>) -> Self {
         let now = clock::now();
         let evidence = state.phase.runner().map(|run| run.evidence.clone()).unwrap_or_default();
         let renewed = state.phase.runner().and_then(|run| run.lock_renewed(policy));
@@ -97,7 +97,7 @@ impl Status {
         Self {
             version: record.version.clone(),
             pid: std::process::id(),
-            runner: runner.as_ref().map(RunnerStatus::from),
+            runner: runner.map(RunnerStatus::from),
             instance: record.instance.clone(),
             state: state.phase.name().to_owned(),
             doing,

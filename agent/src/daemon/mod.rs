@@ -177,7 +177,13 @@ impl MainLoop {
                             self.performer.tell_record(&mut self.record);
                             let (doing, policy) = (progress::about(&self.state.phase), self.performer.policy());
                             let runner = self.performer.runner_age();
-                            Reply::Status(Box::new(Status::of(&self.state, &self.record, policy, doing, runner)))
+                            Reply::Status(Box::new(Status::of(
+                                &self.state,
+                                &self.record,
+                                policy,
+                                doing,
+                                runner.as_ref(),
+                            )))
                         }
                         Request::Metrics => {
                             self.performer.tell_record(&mut self.record);

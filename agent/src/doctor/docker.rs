@@ -33,6 +33,9 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
             "Install it in the image.",
         ),
         (Health::Absent, _) => Finding::holds(NAME, "Docker is not installed, and docker.mode does not require it"),
+        (Health::Slow, _) if machine.image => {
+            Finding::holds(NAME, "the daemon answers, slowly on the machine that builds")
+        }
         (Health::Slow, _) => Finding::warning(NAME, "the daemon answers, but slowly", advice),
         (Health::Failing(reason), _) if !machine.root => {
             Finding::not_tried(NAME, reason.clone(), "Run it as root, or as a member of the group docker.")

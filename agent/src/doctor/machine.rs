@@ -181,11 +181,18 @@ async fn clock(machine: &Machine) -> Finding {
     if !machine.systemd {
         return Finding::not_tried(NAME, "systemd does not run here, which would know", "Compare with: date -u");
     }
-    match run(&["timedatectl", "show", "--property=NTPSynchronized,NTP"], SHORT).await {
+    match run(&["timedatectl", "show", "--property=NTPSynchronized", "--property=NTP"], SHORT).await {
         Ok(ran) if ran.succeeded() => judge_synchronised(&properties(&ran.out), machine.image),
-        Ok(ran) => Finding::not_tried(NAME, format!("timedatectl: {}", ran.last_words()), "Compare with: date -u"),
-        Err(why) => Finding::not_tried(NAME, why, "Compare with: date -u"),
+        Ok(ran) => unknown_clock(format!("timedatectl: {}", ran.last_words()), machine.image),
+        Err(why) => unknown_clock(why.to_string(), machine.image),
     }
+}
+
+/// What nobody knows of a machine is not tried; an image must be known to have a time service.
+fn unknown_clock(why: String, image: bool) -> Finding {
+    const NAME: &str = "machine.clock";
+    let advice = "Compare with: date -u";
+    if image { Finding::warning(NAME, why, advice) } else { Finding::not_tried(NAME, why, advice) }
 }
 
 /// In a build only a time service must be there: it may reach no server.
@@ -202,7 +209,7 @@ fn judge_synchronised(of: &Properties, image: bool) -> Finding {
             "Install chrony or systemd-timesyncd; on EC2 the time service is at 169.254.169.123. Right after boot: try \
              again.",
         ),
-        _ => Finding::not_tried(NAME, "timedatectl does not say whether it is synchronised", "Compare with: date -u"),
+        _ => unknown_clock("timedatectl does not say whether it is synchronised".to_owned(), image),
     }
 }
 
@@ -250,6 +257,7 @@ mod tests {
         assert_eq!(verdict("NTP=yes\nNTPSynchronized=no\n", true), Verdict::NotTried);
         assert_eq!(verdict("NTP=no\nNTPSynchronized=no\n", true), Verdict::Warning, "an image without a clock passes");
         assert_eq!(verdict("", false), Verdict::NotTried);
+        assert_eq!(verdict("", true), Verdict::Warning, "an image passes of whose clock nothing is known");
     }
 
     #[test]

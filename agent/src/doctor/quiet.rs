@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Finding;
-use super::checks::{Ran, SHORT, run};
+use super::checks::{LONG, Ran, SHORT, run};
 use mayfly_core::machine_quiet::{NEEDRESTART_MODE, SNAP_HOLD, UNWANTED, Unwanted};
 
 const NAME: &str = "machine.quiet";
@@ -27,13 +27,12 @@ enum Found {
 }
 
 pub(super) async fn check() -> Finding {
-    let mut found = Vec::new();
-    for unwanted in UNWANTED {
-        found.push(match run(&["systemctl", "is-enabled", unwanted.unit], SHORT).await {
-            Ok(ran) => unit(unwanted, &ran),
-            Err(why) => Found::Unknown(why.to_string()),
-        });
-    }
+    let mut command = vec!["systemctl", "list-unit-files", "--no-legend", "--no-pager"];
+    command.extend(UNWANTED.iter().map(|unwanted| unwanted.unit));
+    let mut found = match run(&command, LONG).await {
+        Ok(ran) => units(&ran),
+        Err(why) => vec![Found::Unknown(why.to_string())],
+    };
     let (hold, forever) = SNAP_HOLD;
     if Path::new(SNAP).exists() {
         found.push(match run(&["snap", "get", "system", hold], SHORT).await {
@@ -55,15 +54,27 @@ pub(super) async fn check() -> Finding {
     judge(found)
 }
 
-/// What `systemctl is-enabled` says. Older versions say of a unit that is not there only that a file is missing.
-fn unit(Unwanted { unit, why }: &Unwanted, ran: &Ran) -> Found {
-    match ran.out.trim() {
-        // A mask of this boot only would be gone in the next.
-        "masked" | "disabled" | "not-found" => Found::Off,
-        "" if ran.err.contains("No such file") => Found::Off,
-        "" => Found::Unknown(format!("{unit}: {}", ran.last_words())),
-        state => Found::On { what: format!("{unit} is {state}: it {why}"), command: format!("systemctl mask {unit}") },
+/// What systemd has of the units: a line for each that is installed. With none, some versions say nothing and fail.
+fn units(ran: &Ran) -> Vec<Found> {
+    if !ran.succeeded() && !ran.err.trim().is_empty() {
+        return vec![Found::Unknown(format!("systemctl list-unit-files: {}", ran.last_words()))];
     }
+    let state = |unit: &str| {
+        ran.out
+            .lines()
+            .map(str::split_whitespace)
+            .find_map(|mut words| (words.next() == Some(unit)).then(|| words.next().unwrap_or_default()))
+    };
+    UNWANTED
+        .iter()
+        .map(|Unwanted { unit, why }| match state(unit) {
+            // A mask of this boot only would be gone in the next.
+            None | Some("masked" | "disabled") => Found::Off,
+            Some(state) => {
+                Found::On { what: format!("{unit} is {state}: it {why}"), command: format!("systemctl mask {unit}") }
+            }
+        })
+        .collect()
 }
 
 /// Where nothing is set, whether anything is restarted depends on the distribution.
@@ -113,18 +124,19 @@ mod tests {
 
     #[test]
     fn what_is_on_is_named_with_the_reason_and_what_nobody_knows_does_not_hold() {
-        let apt = &UNWANTED[0];
-        let verdict = |code, out, err| judge(vec![unit(apt, &said(code, out, err))]).verdict;
-        for off in ["masked\n", "disabled\n", "not-found\n"] {
-            assert_eq!(verdict(1, off, ""), Verdict::Holds, "{off}");
+        let verdict = |code, out, err| judge(units(&said(code, out, err))).verdict;
+        for off in ["apt-daily.timer masked enabled\n", "apt-daily.timer disabled enabled\n", ""] {
+            assert_eq!(verdict(0, off, ""), Verdict::Holds, "what is off is called on: {off}");
         }
-        let missing = "Failed to get unit file state for apt-daily.timer: No such file or directory";
-        assert_eq!(verdict(1, "", missing), Verdict::Holds, "what is not installed is called on");
-        for on in ["enabled\n", "static\n", "masked-runtime\n", "enabled-runtime\n"] {
-            assert_eq!(verdict(0, on, ""), Verdict::Warning, "{on} passes");
+        assert_eq!(verdict(1, "", ""), Verdict::Holds, "what is not installed is called on");
+        for on in ["enabled", "static", "masked-runtime", "enabled-runtime"] {
+            let listed = format!("apt-daily.timer {on} enabled\n");
+            assert_eq!(judge(units(&said(0, &listed, ""))).verdict, Verdict::Warning, "{on} passes");
         }
         assert_eq!(verdict(1, "", "Failed to connect to bus"), Verdict::NotTried, "silence is taken for off");
-        let found = judge(vec![unit(apt, &said(0, "enabled", "")), mode("")]);
+        let mut found = units(&said(0, "apt-daily.timer enabled enabled\n", ""));
+        found.push(mode(""));
+        let found = judge(found);
         for part in ["apt-daily.timer is enabled", "lock", "needrestart's mode is \"\""] {
             assert!(found.what.contains(part), "{part:?} is missing: {found:?}");
         }
