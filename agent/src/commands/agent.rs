@@ -71,18 +71,28 @@ pub(super) enum NoSettings {
 }
 
 async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Settings, NoSettings> {
-    let (binding, platform) = match config.platform {
-        Platform::Local => (Binding::local(), settings::Platform::Local(JitSource::Dropped(config.jit.file.clone()))),
-        Platform::Ec2 => discover(config).await?,
-    };
-    let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
     let manager = (config.runner.supervisor == Supervisor::Systemd).then(Manager::default);
+    let mut policy = config.policy();
+    let lifetime = async {
+        match &manager {
+            Some(manager) => agreed_lifetime(manager, policy.limits.lifetime).await,
+            None => policy.limits.lifetime,
+        }
+    };
+    let machine = async {
+        Ok::<_, NoSettings>(match config.platform {
+            Platform::Local => {
+                (Binding::local(), settings::Platform::Local(JitSource::Dropped(config.jit.file.clone())))
+            }
+            Platform::Ec2 => discover(config).await?,
+        })
+    };
+    let (lifetime, machine) = tokio::join!(lifetime, machine);
+    let (binding, platform) = machine?;
+    policy.limits.lifetime = lifetime;
+    let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
     let user = Some(config.runner.user.clone()).filter(|user| !user.is_empty() && own.as_ref() != Some(user));
     let paths = paths(config, user.is_some());
-    let mut policy = config.policy();
-    if let Some(manager) = &manager {
-        policy.limits.lifetime = agreed_lifetime(manager, policy.limits.lifetime).await;
-    }
     let binding = binding.map_err(NoSettings::Machine)?;
     Ok(Settings {
         policy,
