@@ -19,7 +19,9 @@ use crate::notices::Notices;
 use crate::platform::ec2::{Ec2, Ec2Settings};
 use crate::platform::imds::ImdsError;
 use crate::runner::process::RunnerProcess;
+use crate::runner::read_ahead::ReadAhead;
 use crate::runner::supervisor as runner;
+use crate::runner::traces::Traces;
 use crate::runner::unit::RunnerUnit;
 use crate::shipping::{AGENT_LOG, ShippingSettings, SinkSettings};
 use crate::systemd::{DEADLINE, Manager, notify};
@@ -50,8 +52,18 @@ pub(super) fn run(args: &AgentArgs) -> u8 {
     }
     // Before anybody is asked who this machine is: whatever waits for this unit at boot need not wait for that.
     notify::ready();
+    read_ahead(&config);
     let operators = beside(Some(&args.config));
     run_blocking(settings(&config, operators)).map_or_else(|code| code, |_| 0)
+}
+
+/// Before a runner was started; after that what it needs is in memory, or a job needs the memory more.
+fn read_ahead(config: &Config) {
+    if !Traces::new(&config.state_directory).is_marked() {
+        let runner = &config.runner;
+        let (list, directory) = (runner.read_ahead_list.clone(), runner.directory.clone());
+        ReadAhead { list, directory, most: runner.read_ahead }.begin();
+    }
 }
 
 /// The directory of the configuration: the operators' own hooks are below it too.
