@@ -36,7 +36,7 @@ fn there_at_once_a_whole_run_of_an_instance() {
     let deleted = &cloud.aws.requests_of(DELETE)[0];
     let before = cloud.aws.requests().iter().take_while(|request| request.at < deleted.at).count();
     assert!(started > 0 && before == 1, "{before} requests to AWS before the delete, which comes after the spawn");
-    // The budget (docs/design/figures.md): eight requests, of which one is to SSM; the last of the others is for the role's
+    // The budget (docs/performance.md): eight requests, of which one is to SSM; the last of the others is for the role's
     // credentials. The watch over notices comes later.
     let requests = cloud.imds.requests();
     let last = requests.iter().rposition(|request| request.path.contains("security-credentials/")).unwrap();

@@ -21,6 +21,7 @@ mod job_lock;
 mod metrics;
 mod operators;
 mod power_cut;
+mod read_ahead;
 mod records;
 mod results;
 mod runner;

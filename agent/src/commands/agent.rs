@@ -19,7 +19,9 @@ use crate::notices::Notices;
 use crate::platform::ec2::{Ec2, Ec2Settings};
 use crate::platform::imds::ImdsError;
 use crate::runner::process::RunnerProcess;
+use crate::runner::read_ahead::ReadAhead;
 use crate::runner::supervisor as runner;
+use crate::runner::traces::Traces;
 use crate::runner::unit::RunnerUnit;
 use crate::shipping::{AGENT_LOG, ShippingSettings, SinkSettings};
 use crate::systemd::{DEADLINE, Manager, notify};
@@ -50,8 +52,18 @@ pub(super) fn run(args: &AgentArgs) -> u8 {
     }
     // Before anybody is asked who this machine is: whatever waits for this unit at boot need not wait for that.
     notify::ready();
+    read_ahead(&config);
     let operators = beside(Some(&args.config));
     run_blocking(settings(&config, operators)).map_or_else(|code| code, |_| 0)
+}
+
+/// Before a runner was started; after that what it needs is in memory, or a job needs the memory more.
+fn read_ahead(config: &Config) {
+    if !Traces::new(&config.state_directory).is_marked() {
+        let runner = &config.runner;
+        let (list, directory) = (runner.read_ahead_list.clone(), runner.directory.clone());
+        ReadAhead { list, directory, most: runner.read_ahead }.begin();
+    }
 }
 
 /// The directory of the configuration: the operators' own hooks are below it too.
@@ -71,18 +83,28 @@ pub(super) enum NoSettings {
 }
 
 async fn settings(config: &Config, operators: Option<PathBuf>) -> Result<Settings, NoSettings> {
-    let (binding, platform) = match config.platform {
-        Platform::Local => (Binding::local(), settings::Platform::Local(JitSource::Dropped(config.jit.file.clone()))),
-        Platform::Ec2 => discover(config).await?,
-    };
-    let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
     let manager = (config.runner.supervisor == Supervisor::Systemd).then(Manager::default);
+    let mut policy = config.policy();
+    let lifetime = async {
+        match &manager {
+            Some(manager) => agreed_lifetime(manager, policy.limits.lifetime).await,
+            None => policy.limits.lifetime,
+        }
+    };
+    let machine = async {
+        Ok::<_, NoSettings>(match config.platform {
+            Platform::Local => {
+                (Binding::local(), settings::Platform::Local(JitSource::Dropped(config.jit.file.clone())))
+            }
+            Platform::Ec2 => discover(config).await?,
+        })
+    };
+    let (lifetime, machine) = tokio::join!(lifetime, machine);
+    let (binding, platform) = machine?;
+    policy.limits.lifetime = lifetime;
+    let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
     let user = Some(config.runner.user.clone()).filter(|user| !user.is_empty() && own.as_ref() != Some(user));
     let paths = paths(config, user.is_some());
-    let mut policy = config.policy();
-    if let Some(manager) = &manager {
-        policy.limits.lifetime = agreed_lifetime(manager, policy.limits.lifetime).await;
-    }
     let binding = binding.map_err(NoSettings::Machine)?;
     Ok(Settings {
         policy,

@@ -4,10 +4,11 @@
 //! The agent has no capability to look at rules, so systemd runs two units for it: one checks the way as the job's user, the
 //! other compares the rules with what was loaded, and puts them back.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use super::host::HostWatch;
@@ -21,6 +22,10 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often the rules are looked at while there is a runner: two short processes.
 const INTERVAL: Duration = Duration::from_secs(30);
+
+/// A check that found everything in order so long ago need not be made again: on a machine whose JIT configuration is there already,
+/// the one before its fetch is the one right before the start.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What `isolate check` exits with when the rules were gone and are in force again.
 const PUT_BACK: i32 = 3;
@@ -61,21 +66,53 @@ impl From<NotIsolated> for NotStarted {
     }
 }
 
-/// Tries, as the job's user, to get what no job may have.
-///
-/// # Errors
-/// It can be got, or that it cannot could not be tried.
-pub(super) async fn blocked(manager: Option<&Manager>) -> Result<(), NotIsolated> {
-    let Some(manager) = manager else { return Ok(()) };
-    manager.start(PROBE, TIMEOUT).await.map_err(NotIsolated::Probe)
+/// Who checks, and when everything was last in order. Clones share it.
+#[derive(Clone)]
+pub(super) struct Isolation {
+    manager: Manager,
+    host: HostWatch,
+    held: Arc<Mutex<Option<Instant>>>,
 }
 
-/// The last check before the one start: the way is checked once more, and the rules must be in force.
+impl Isolation {
+    pub(super) fn new(manager: Manager, host: HostWatch) -> Self {
+        Self { manager, host, held: Arc::default() }
+    }
+
+    pub(super) fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
+    /// Checks before anything is fetched.
+    ///
+    /// # Errors
+    /// Then nothing may be.
+    pub(super) async fn before_fetch(&self) -> Result<(), NotIsolated> {
+        holds(&self.manager, &self.host).await?;
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Checks right before the one start, unless that was done a moment ago.
+    ///
+    /// # Errors
+    /// Then nothing may be started.
+    pub(super) async fn before_start(&self) -> Result<(), NotIsolated> {
+        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some_and(|held| held.elapsed() < FRESH) {
+            return Ok(());
+        }
+        holds(&self.manager, &self.host).await
+    }
+}
+
+/// Tries, as the job's user, to get what no job may have, and looks whether the rules are in force.
 ///
 /// # Errors
-/// Then nothing may start.
-pub(super) async fn before_start(manager: &Manager, host: &HostWatch) -> Result<(), NotIsolated> {
-    let (blocked, rules) = tokio::join!(blocked(Some(manager)), rules(manager));
+/// It can be got, the rules are not there, or nobody can tell. Then nothing may be fetched or started.
+async fn holds(manager: &Manager, host: &HostWatch) -> Result<(), NotIsolated> {
+    let probe = async { manager.start(PROBE, TIMEOUT).await.map_err(NotIsolated::Probe) };
+    let (blocked, rules) = tokio::join!(probe, rules(manager));
     match rules {
         Rules::InForce => {}
         Rules::PutBack => told_back(host),
@@ -86,7 +123,7 @@ pub(super) async fn before_start(manager: &Manager, host: &HostWatch) -> Result<
 }
 
 /// Looks again and again while there is a runner, and says what is wrong; a job is not stopped for it.
-pub(super) async fn watch(manager: Manager, host: HostWatch) {
+pub(super) async fn watch(Isolation { manager, host, .. }: Isolation) {
     let (mut gone_told, mut unknown_told) = (false, false);
     loop {
         sleep(INTERVAL).await;

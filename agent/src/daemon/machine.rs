@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 use tracing::warn;
 
-use super::isolation;
+use super::isolation::Isolation;
 use super::performer::Budget;
 use super::settings::Platform;
 use crate::base::clock;
@@ -17,7 +17,6 @@ use crate::jit_source::{self, JitSource, JitSourceError};
 use crate::notices::Notices;
 use crate::platform::ec2::Ec2;
 use crate::platform::tags::{Tags, tagger};
-use crate::systemd::Manager;
 use mayfly_core::contract::TagKey;
 use mayfly_core::lifecycle::{End, Event, Identity, JobInfo, Outcome, Phase, Stop, Target, TerminationMethod, Time};
 use mayfly_core::metrics::Registry;
@@ -71,7 +70,7 @@ impl InstanceTasks {
     }
 
     /// Tells who the machine is; at a shutdown patiently, and without a probe, which nobody starts any more.
-    pub(super) fn identify(&mut self, probe: Option<Manager>, shutdown: bool, events: mpsc::Sender<Seen>) {
+    pub(super) fn identify(&mut self, isolation: Option<Isolation>, shutdown: bool, events: mpsc::Sender<Seen>) {
         let notices = match self {
             Self::Local(_) => None,
             Self::Ec2(on) => Some(Arc::clone(&on.notices)),
@@ -85,12 +84,20 @@ impl InstanceTasks {
                     None => Event::Identified(Identity { target: Target::Absent, launched: None, notice: None }),
                 }
             };
-            let probe = probe.filter(|_| !shutdown);
-            let (who, isolated) = tokio::join!(who, isolation::blocked(probe.as_ref()));
-            let event = match (isolated, probe) {
+            let isolation = isolation.filter(|_| !shutdown);
+            let isolated = async {
+                match &isolation {
+                    Some(isolation) => isolation.before_fetch().await,
+                    None => Ok(()),
+                }
+            };
+            let (who, isolated) = tokio::join!(who, isolated);
+            let event = match (isolated, isolation) {
                 (Ok(()), _) => who,
                 // Then it proves nothing: nothing is started any more.
-                (Err(_), Some(manager)) if manager.is_stopping().await.unwrap_or(false) => Event::Stop(Stop::Shutdown),
+                (Err(_), Some(isolation)) if isolation.manager().is_stopping().await.unwrap_or(false) => {
+                    Event::Stop(Stop::Shutdown)
+                }
                 (Err(error), _) => Event::NotIsolated { detail: error.to_string() },
             };
             let _ = events.send(Seen::Event(event)).await;

@@ -19,7 +19,7 @@ use super::console;
 use super::deadline;
 use super::docker::DockerWatch;
 use super::host::{HostSettings, HostWatch};
-use super::isolation;
+use super::isolation::{self, Isolation};
 use super::journal::Binding;
 use super::machine::InstanceTasks;
 use super::progress::Progress;
@@ -42,7 +42,6 @@ use crate::runner::steps::Steps;
 use crate::runner::supervisor::Supervisor;
 use crate::runner::traces::Traces;
 use crate::runner::watch::RunnerWatch;
-use crate::systemd::Manager;
 use mayfly_core::runner::jit::JitConfig;
 
 mod closing;
@@ -85,7 +84,8 @@ pub(super) struct Performer {
     decoded_inbox: mpsc::Receiver<JitConfig>,
     fetch: Option<JoinHandle<()>>,
     watch: Option<JoinHandle<()>>,
-    isolation: Option<JoinHandle<()>>,
+    isolation: Option<Isolation>,
+    isolation_watch: Option<JoinHandle<()>>,
     renewal: Option<JoinHandle<()>>,
     polls: Option<mpsc::Sender<()>>,
     steps: Steps,
@@ -113,6 +113,10 @@ impl Performer {
         let host = HostWatch::new(host_settings(&settings, annotations.clone()));
         let startup = StartupWatch::new(startup_settings(&settings, start));
         let logs = Logs::begin(settings.shipping, &settings.platform);
+        let machine = InstanceTasks::new(settings.platform);
+        // On a machine where jobs are blocked from the metadata, and something is there that can try it.
+        let manager = settings.supervisor.manager().filter(|_| machine.has_metadata());
+        let isolation = manager.map(|manager| Isolation::new(manager.clone(), host.clone()));
         Self {
             traces: start.traces.clone(),
             policy: settings.policy,
@@ -128,7 +132,7 @@ impl Performer {
             startup,
             docker: None,
             binding: settings.binding,
-            machine: InstanceTasks::new(settings.platform),
+            machine,
             progress: settings.progress,
             events,
             jit_config: None,
@@ -136,7 +140,8 @@ impl Performer {
             decoded_inbox,
             fetch: None,
             watch: None,
-            isolation: None,
+            isolation,
+            isolation_watch: None,
             renewal: None,
             polls: None,
             steps: Steps::new(start.traces.clone()),
@@ -159,7 +164,9 @@ impl Performer {
 
     pub(super) fn perform(&mut self, effect: &Effect, state: &State) {
         match effect {
-            Effect::Identify => self.machine.identify(self.isolation_probe(), state.shutdown, self.events.clone()),
+            Effect::Identify => {
+                self.machine.identify(self.isolation.clone(), state.shutdown, self.events.clone());
+            }
             Effect::RenewDeadline => self.renew_deadline(),
             Effect::FetchJitConfig => {
                 self.watch_docker();
@@ -264,11 +271,6 @@ impl Performer {
         while self.decoded_inbox.try_recv().is_ok() {}
     }
 
-    /// What must fail before a JIT configuration is fetched, on a machine where jobs are blocked from the metadata.
-    fn isolation_probe(&self) -> Option<Manager> {
-        self.supervisor.manager().filter(|_| self.machine.has_metadata()).cloned()
-    }
-
     fn watch_docker(&mut self) {
         if self.docker.is_none() {
             let manager = self.supervisor.manager().cloned();
@@ -277,9 +279,8 @@ impl Performer {
     }
 
     fn watch_isolation(&mut self) {
-        if let Some(manager) = self.isolation_probe() {
-            let host = self.host.clone();
-            self.isolation.get_or_insert_with(|| tokio::spawn(isolation::watch(manager, host)));
+        if let Some(isolation) = &self.isolation {
+            self.isolation_watch.get_or_insert_with(|| tokio::spawn(isolation::watch(isolation.clone())));
         }
     }
 

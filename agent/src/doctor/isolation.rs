@@ -10,8 +10,8 @@ use mayfly_core::config::{Level, Platform};
 const SUDO_WORKS: i32 = 40;
 const SUDO_REFUSES: i32 = 41;
 
-/// Where the agent's unit has its cgroup, as the rules name it.
-const AGENT_CGROUP: &str = "system.slice/mayfly-agent.service";
+/// The slice that the rules let through, and with nothing but the agent in it.
+const LET_THROUGH: &str = "system.slice/system-mayfly.slice";
 
 pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     let not = |why: &str, advice: &str| vec![Finding::not_tried("isolation", why, advice)];
@@ -29,7 +29,7 @@ pub(super) async fn check(machine: &Machine) -> Vec<Finding> {
     }
     if machine.building {
         return not(
-            "an image is being built: the rules are loaded when the agent starts",
+            "an image is being built: the rules are loaded where a machine boots from it",
             "Boot the image and run mayfly doctor there. (The agent checks it too, before it fetches a JIT configuration.)",
         );
     }
@@ -96,8 +96,8 @@ async fn table() -> Finding {
         Ok(ran) if !ran.succeeded() => Finding::broken(
             NAME,
             format!("the table inet mayfly is not loaded ({})", ran.last_words()),
-            "systemctl restart mayfly-agent loads it. A firewall that starts later and flushes all rules takes it away: \
-             order it before the agent.",
+            "systemctl restart mayfly-isolation-load loads it. A firewall that starts later and flushes all rules takes it away: \
+             order it before that unit.",
         ),
         Ok(ran) => judge_table(&ran.out, agent.trim_start_matches('/')),
     }
@@ -107,7 +107,7 @@ async fn table() -> Finding {
 /// has this path now; of a rule that is bound to a cgroup of yesterday it prints the number.
 fn judge_table(listing: &str, agent: &str) -> Finding {
     const NAME: &str = "isolation.rules";
-    let reload = "systemctl restart mayfly-agent loads them anew; a job that runs goes on.";
+    let reload = "systemctl restart mayfly-isolation-load loads them anew; a job that runs goes on.";
     let chain = |name: &str| {
         let start = listing.find(&format!("chain {name} {{"))?;
         Some(listing[start..].split('}').next().unwrap_or_default())
@@ -121,18 +121,18 @@ fn judge_table(listing: &str, agent: &str) -> Finding {
         }
     }
     let accepts = chain("imds").unwrap_or_default();
-    if !accepts.contains(&format!("\"{AGENT_CGROUP}\" accept")) {
-        let what = "the rules let another cgroup through than the one the agent has now: the agent is blocked";
+    if !accepts.contains(&format!("\"{LET_THROUGH}\" accept")) {
+        let what = "the rules let another cgroup through than the one the agent's slice has now: the agent is blocked";
         return Finding::broken(NAME, what, reload);
     }
-    if !agent.is_empty() && agent != AGENT_CGROUP {
-        let what = format!("the agent's cgroup is {agent}, and the rules let {AGENT_CGROUP} through");
+    if !agent.is_empty() && !agent.strip_prefix(LET_THROUGH).is_some_and(|below| below.starts_with('/')) {
+        let what = format!("the agent's cgroup is {agent}, and the rules let {LET_THROUGH} through");
         return Finding::broken(NAME, what, "Remove Slice= from the drop-ins of mayfly-agent.service.");
     }
     let more: Vec<&str> =
         chain("more").unwrap_or_default().lines().filter(|line| line.contains("accept")).map(str::trim).collect();
     let also = if more.is_empty() { String::new() } else { format!("; also let through: {}", more.join("; ")) };
-    Finding::holds(NAME, format!("loaded, and bound to the agent's present cgroup{also}"))
+    Finding::holds(NAME, format!("loaded, and bound to the present cgroup of the agent's slice{also}"))
 }
 
 /// Restricted: sudo does not work at all. Compatible: it does, and its child is still in the job's cgroup.
@@ -174,6 +174,8 @@ mod tests {
     use super::super::Verdict;
     use super::*;
 
+    const AGENT_CGROUP: &str = "system.slice/system-mayfly.slice/mayfly-agent.service";
+
     const LISTING: &str = r#"table inet mayfly {
 	chain more {
 	}
@@ -184,7 +186,7 @@ mod tests {
 	}
 
 	chain imds {
-		socket cgroupv2 level 2 "system.slice/mayfly-agent.service" accept
+		socket cgroupv2 level 2 "system.slice/system-mayfly.slice" accept
 		jump more
 		goto refuse
 	}
@@ -208,7 +210,7 @@ mod tests {
         assert_eq!(judge_table(LISTING, AGENT_CGROUP).verdict, Verdict::Holds);
         assert_eq!(judge_table(LISTING, "").verdict, Verdict::Holds, "an agent that is not running has no cgroup");
         let cases = [
-            ("\"system.slice/mayfly-agent.service\"", "4711", "a rule bound to a cgroup that is gone passes"),
+            ("\"system.slice/system-mayfly.slice\"", "4711", "a rule bound to a cgroup that is gone passes"),
             ("ip6 daddr fd00:ec2::254 goto imds", "", "IPv6 is open, and it passes"),
             ("ip daddr 169.254.169.254 goto refuse", "", "containers get through, and it passes"),
             ("hook forward", "hook input", "a chain at another hook passes"),
@@ -221,7 +223,11 @@ mod tests {
             );
         }
         assert_eq!(judge_table("", AGENT_CGROUP).verdict, Verdict::Broken);
-        assert_eq!(judge_table(LISTING, "other.slice/mayfly-agent.service").verdict, Verdict::Broken);
+        for elsewhere in
+            ["system.slice/mayfly-agent.service", "system.slice/system-mayfly.slice.d/mayfly-agent.service"]
+        {
+            assert_eq!(judge_table(LISTING, elsewhere).verdict, Verdict::Broken, "an agent in {elsewhere} is blocked");
+        }
     }
 
     #[test]

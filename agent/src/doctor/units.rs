@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::checks::{SHORT, run};
 use super::properties::{Properties, show, value};
 use super::{Finding, Machine};
-use crate::systemd::{AGENT, DEADLINE, FAILSAFE, JOBS, PROBE, RUNNER, TARGET};
+use crate::systemd::{AGENT, AGENT_SLICE, DEADLINE, FAILSAFE, JOBS, PROBE, RUNNER, TARGET};
 use mayfly_core::config::Supervisor;
 
 /// A shutdown that hangs is forced after this at the latest; systemd's own default is 30 minutes.
@@ -34,6 +34,7 @@ const RULES: &[(&str, &str, Must, &str)] = &[
     (AGENT, "MemorySwapMax", Must::Be("0"), "the JIT configuration can reach the disk"),
     (AGENT, "LimitCORE", Must::Be("1"), "the JIT configuration can get into a core dump"),
     (AGENT, "RuntimeDirectoryPreserve", Must::Be("yes"), "a restart of the agent takes the job's hooks away"),
+    (AGENT, "Slice", Must::Be(AGENT_SLICE), "the rules that block jobs block the agent too"),
     (RUNNER, "Restart", Must::Be("no"), "a runner could start twice"),
     (RUNNER, "KillMode", Must::Be("mixed"), "a stop kills the worker before it can report"),
     (RUNNER, "OOMPolicy", Must::Be("continue"), "one process out of memory ends the whole job"),

@@ -13,6 +13,7 @@ mod intake;
 mod listener_log;
 pub mod prepare;
 pub mod process;
+pub mod read_ahead;
 pub mod request;
 pub mod spent;
 pub mod start_error;

@@ -32,5 +32,8 @@ pub const TARGET: &str = "mayfly.target";
 /// The agent's own unit.
 pub const AGENT: &str = "mayfly-agent.service";
 
+/// Where nothing but the agent is, and what the rules that block jobs let through.
+pub const AGENT_SLICE: &str = "system-mayfly.slice";
+
 /// Looks whether the agent does not recover.
 pub const FAILSAFE: &str = "mayfly-failsafe.timer";

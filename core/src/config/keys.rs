@@ -104,6 +104,20 @@ pub const KEYS: &[Key] = &[
         "Who supervises the runner: systemd as a unit of its own, or the agent as a child process.",
         |c, v| Supervisor::parse(v).map(|v| c.runner.supervisor = v),
     ),
+    key(
+        "runner.read_ahead",
+        ValueKind::Size,
+        "128MiB",
+        "The most that is read of the files in runner.read_ahead_list when the agent starts; 0 for nothing.",
+        |c, v| size(v).map(|v| c.runner.read_ahead = v),
+    ),
+    key(
+        "runner.read_ahead_list",
+        ValueKind::Path,
+        "/usr/share/mayfly/read-ahead.list",
+        "The files that a start of the runner touches, which the image's builder has listed; read only if it is root's.",
+        |c, v| path(v).map(|v| c.runner.read_ahead_list = v),
+    ),
     key("limits.booting", ValueKind::Duration, "60s", "Learning who the machine is.", |c, v| {
         positive(v).map(|v| c.limits.booting = v)
     }),

@@ -82,6 +82,10 @@ pub struct RunnerSettings {
     pub user: String,
     /// Who supervises it.
     pub supervisor: Supervisor,
+    /// The most that is read ahead of its start.
+    pub read_ahead: u64,
+    /// What is read ahead.
+    pub read_ahead_list: PathBuf,
 }
 
 /// `[limits]`, but for `jit.wait`.

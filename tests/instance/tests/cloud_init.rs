@@ -27,7 +27,18 @@ fn shows(example: &str, settings: &[&str]) -> Machine {
 
 #[test]
 fn minimal_names_the_class() {
-    shows("minimal", &["class = \"linux-small\""]);
+    let mut machine = shows("minimal", &["class = \"linux-small\""]);
+    // In between, and so in nobody's way: cloud-init asks for metadata too.
+    let moments = machine.guest(
+        "systemctl show --value -p ActiveEnterTimestampMonotonic cloud-init-network mayfly-isolation-load; \
+         systemctl show --value -p InactiveExitTimestampMonotonic mayfly-agent",
+    );
+    let moments: Vec<u64> = moments.split_whitespace().map(|moment| moment.parse().unwrap()).collect();
+    assert!(
+        moments.is_sorted() && moments[0] > 0,
+        "the rules shut out cloud-init, or come after the agent: {moments:?}"
+    );
+    eprintln!("{}", machine.guest("systemd-analyze critical-chain --no-pager mayfly-agent.service; systemctl list-dependencies --no-pager --plain --after mayfly-agent.service"));
 }
 
 #[test]

@@ -24,6 +24,11 @@ const PLACES: &[(&str, &str)] = &[
         "docker run --rm --privileged --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt",
     ),
     (
+        // Where the rules let through whoever is there: the one place in it is the agent's.
+        "docker-beside-the-agent",
+        "docker run --rm --cgroup-parent system-mayfly.slice --network host -v /tmp/attempt:/attempt mayfly-test sh /attempt",
+    ),
+    (
         "build-classic",
         "DOCKER_BUILDKIT=0 docker build --no-cache -q --iidfile /tmp/iid /tmp/build >/dev/null; docker run --rm $(cat /tmp/iid) cat /told",
     ),
@@ -192,7 +197,7 @@ fn a_restart_of_nftables_in_the_middle_of_a_job_leaves_the_way_to_the_metadata_s
             "systemctl {verb} nftables flushes nothing, and this proves nothing:\n{rules}"
         );
         assert!(
-            rules.contains("\"system.slice/mayfly-agent.service\" accept"),
+            rules.contains("\"system.slice/system-mayfly.slice\" accept"),
             "after systemctl {verb} nftables the first layer is gone, or shuts the agent out:\n{rules}"
         );
         // From outside the jobs' slice: its second layer would hide that the first one is gone.
@@ -211,6 +216,53 @@ fn a_restart_of_nftables_in_the_middle_of_a_job_leaves_the_way_to_the_metadata_s
     let record = machine.ends("job-succeeded", seconds(120));
     let warnings = record["host"]["warnings"].to_string();
     assert!(warnings.contains("isolation"), "the record hides that a job could have got the role: {warnings}");
+}
+
+#[test]
+fn rules_that_were_flushed_before_the_agent_started_are_back_before_anything_is_fetched() {
+    let mut machine = Machine::restored("debian-13");
+    // As in a boot: loaded early. Then something flushes them, such as a line of user data.
+    machine.guest("systemctl start mayfly-isolation-load; nft list table inet mayfly; nft flush ruleset");
+    machine.play(&named("success"));
+    machine.start_mayfly();
+    machine.until_state("WaitingForJitConfig");
+    let listed = machine.guest("nft list table inet mayfly");
+    assert!(listed.contains("system-mayfly.slice"), "the JIT configuration is fetched with one layer of two: {listed}");
+    machine.launch();
+    let record = machine.ends("job-succeeded", seconds(120));
+    let warnings = record["host"]["warnings"].to_string();
+    assert!(warnings.contains("isolation"), "the record hides that the rules were gone: {warnings}");
+}
+
+#[test]
+fn where_the_rules_cannot_be_loaded_at_boot_no_jit_configuration_is_fetched() {
+    let mut machine = Machine::restored("debian-13");
+    machine.guest("echo nonsense >/usr/lib/mayfly/isolation.nft");
+    machine.live(&named("success"));
+    machine.ends("isolation-broken", seconds(120));
+    let asked = machine.clouds.aws.requests_of("GetParameter").len();
+    assert_eq!(asked, 0, "a JIT configuration was fetched where only the second layer keeps jobs from the role");
+}
+
+#[test]
+fn a_unit_that_user_data_lets_through_is_let_through_and_rules_follow_a_slice_that_was_made_anew() {
+    let mut machine = Machine::restored("debian-13");
+    machine.put("/tmp/attempt", ATTEMPT);
+    machine.guest("systemctl start mayfly-isolation-load; systemd-run --quiet --unit=own sleep infinity");
+    machine.put(
+        "/etc/mayfly/isolation.d/own.nft",
+        "add rule inet mayfly more socket cgroupv2 level 2 \"system.slice/own.service\" accept\n",
+    );
+    machine.live(&job_until_let_go());
+    machine.until_state("Busy");
+    let rules = machine.guest("nft list chain inet mayfly more");
+    assert_eq!(rules.matches("own.service").count(), 1, "what the operator lets through is not, or twice: {rules}");
+    let before = machine.clouds.imds.requests().len();
+    machine.guest("systemctl stop system-mayfly.slice; systemctl start mayfly-agent");
+    machine.until_state("Busy");
+    assert!(machine.clouds.imds.requests().len() > before, "the rules are bound to a cgroup that is gone");
+    machine.let_go();
+    machine.ends("job-succeeded", seconds(120));
 }
 
 #[test]

@@ -60,8 +60,8 @@ impl Performer {
     /// Clears the runner away, writes the record, tells the platform, and then reports.
     pub(in crate::daemon) fn close(&mut self, end: &End, until: Time, record: &Record) {
         self.forget_jit_config();
-        if let Some(isolation) = self.isolation.take() {
-            isolation.abort();
+        if let Some(watch) = self.isolation_watch.take() {
+            watch.abort();
         }
         self.host.end();
         self.stop_is_over();

@@ -9,7 +9,6 @@ use tracing::warn;
 use super::{Performer, follow};
 use crate::base::seen::Seen;
 use crate::base::users::User;
-use crate::daemon::isolation;
 use crate::jit_source::JitSourceError;
 use crate::runner::environment;
 use crate::runner::request::{NotStarted, StartRequest};
@@ -29,11 +28,11 @@ impl Performer {
         };
         self.jit_config = None; // handed on; this wipes it from memory
         let (supervisor, traces) = (self.supervisor.clone(), self.traces.clone());
-        let (probe, host) = (self.isolation_probe(), self.host.clone());
+        let isolation = self.isolation.clone();
         let starting = async move {
             // A start that was made already is attached to, whatever the rules are.
-            if let Some(manager) = probe.filter(|_| !traces.is_marked()) {
-                isolation::before_start(&manager, &host).await?;
+            if let Some(isolation) = isolation.filter(|_| !traces.is_marked()) {
+                isolation.before_start().await?;
             }
             supervisor.start(&request).await.map_err(NotStarted::from)
         };
