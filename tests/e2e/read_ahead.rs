@@ -1,7 +1,13 @@
 //! The files of a start of the runner are read before it needs them: only those, only so much, and whatever happens to it, the
 //! run is not disturbed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail there")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may fail there, and says what it could not see"
+)]
 
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;

@@ -4,19 +4,18 @@
 //! Beside the run: nothing waits for it, and whatever goes wrong is a line in the log. The list is the image's; what it names is
 //! opened only below the runner's directory, so a list that is wrong costs time and memory, and nothing else.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use bytesize::ByteSize;
-use nix::fcntl::{OFlag, OpenHow, PosixFadviseAdvice, ResolveFlag, openat2, posix_fadvise};
-use nix::sys::stat::{SFlag, fstat};
+use nix::fcntl::{OFlag, PosixFadviseAdvice, openat, posix_fadvise};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::geteuid;
 use thiserror::Error;
 use tracing::{info, warn};
@@ -141,30 +140,27 @@ impl ReadAhead {
     }
 
     /// The paths from the runner's directory on, and how many lines are none, or too many.
-    fn paths(&self, list: &str) -> (Vec<CString>, usize) {
+    fn paths(&self, list: &str) -> (Vec<PathBuf>, usize) {
         let lines = list.lines().filter(|line| !line.is_empty());
         let below = |line: &str| {
             let path = Path::new(line);
             let path = if path.is_absolute() { path.strip_prefix(&self.directory).ok()? } else { path };
-            CString::new(path.as_os_str().as_encoded_bytes()).ok().filter(|path| !path.is_empty())
+            let below = path.components().all(|part| matches!(part, Component::Normal(_)));
+            (below && !path.as_os_str().is_empty()).then(|| path.to_owned())
         };
-        let paths: Vec<CString> = lines.clone().filter_map(below).take(MOST_FILES).collect();
+        let paths: Vec<PathBuf> = lines.clone().filter_map(below).take(MOST_FILES).collect();
         let left_out = lines.count() - paths.len();
         (paths, left_out)
     }
 
     /// Asks the kernel for a file's content, as far as the bound allows.
-    fn ask_for(&self, directory: &File, path: &CString, done: &Done) {
-        // No way out of the directory, also by a link in it, and no wait for a pipe that is in a file's place.
-        let how = OpenHow::new()
-            .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let regular = |file| {
+    fn ask_for(&self, directory: &File, path: &Path, done: &Done) {
+        let regular = |file: OwnedFd| {
             let stat = fstat(&file).ok()?;
             let is_file = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
             is_file.then(|| (file, u64::try_from(stat.st_size).unwrap_or(0)))
         };
-        let Some((file, size)) = openat2(directory.as_fd(), path.as_c_str(), how).ok().and_then(regular) else {
+        let Some((file, size)) = open_below(directory, path).ok().and_then(regular) else {
             done.refused.fetch_add(1, Ordering::Relaxed);
             return;
         };
@@ -185,4 +181,22 @@ impl ReadAhead {
             at += WINDOW;
         }
     }
+}
+
+/// Opens what is below a directory, step by step: no link leads out of it, and a pipe in a file's place is not waited for. (Not by
+/// `openat2`, which the sandbox of the agent's unit takes away with `RestrictSUIDSGID=`.)
+fn open_below(directory: &File, path: &Path) -> nix::Result<OwnedFd> {
+    let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut at: Option<OwnedFd> = None;
+    let mut parts = path.iter().peekable();
+    while let Some(part) = parts.next() {
+        let flags = if parts.peek().is_some() { step } else { file };
+        let opened = match &at {
+            Some(at) => openat(at, part, flags, Mode::empty()),
+            None => openat(directory, part, flags, Mode::empty()),
+        };
+        at = Some(opened?);
+    }
+    at.ok_or(nix::errno::Errno::ENOENT)
 }

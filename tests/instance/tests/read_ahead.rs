@@ -8,7 +8,7 @@
     reason = "a test may fail there, and tells its figures"
 )]
 
-use mayfly_instance::{Machine, named, seconds};
+use mayfly_instance::{Machine, Spec, named, seconds};
 
 /// The runner's directory on a disk of which each read takes 25 ms, and 91 files of 63 MiB in it, as many as a start of GitHub's
 /// runner touches. Its double touches none, so they are read one after the other right before it.
@@ -30,6 +30,12 @@ printf '[Service]\nExecStartPre=/bin/sh -c "cat /opt/actions-runner/externals/to
 systemctl daemon-reload
 "#;
 
+fn with_a_slow_disk() -> Machine {
+    let mut machine = Spec::new("debian-13").agent("[host]\nmin_disk = \"10MiB\"\n").restore().unwrap();
+    machine.guest(SLOW_DISK);
+    machine
+}
+
 /// From the start of the agent to the runner's, in milliseconds.
 fn starts_within(machine: &mut Machine) -> u64 {
     machine.guest("sync; echo 3 >/proc/sys/vm/drop_caches");
@@ -45,8 +51,7 @@ fn starts_within(machine: &mut Machine) -> u64 {
 
 #[test]
 fn on_a_disk_of_which_each_read_takes_25_ms_a_runner_whose_files_are_read_ahead_starts_sooner() {
-    let mut machine = Machine::restored("debian-13");
-    machine.guest(SLOW_DISK);
+    let mut machine = with_a_slow_disk();
     let without = starts_within(&mut machine);
     let script = std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/../../scripts/read-ahead-list";
     machine.put("/root/read-ahead-list", std::fs::read(script).unwrap());
@@ -57,8 +62,7 @@ fn on_a_disk_of_which_each_read_takes_25_ms_a_runner_whose_files_are_read_ahead_
     );
     drop(machine);
 
-    let mut machine = Machine::restored("debian-13");
-    machine.guest(SLOW_DISK);
+    let mut machine = with_a_slow_disk();
     machine.guest("mkdir -p /usr/share/mayfly");
     machine.put("/usr/share/mayfly/read-ahead.list", &list);
     let with = starts_within(&mut machine);
