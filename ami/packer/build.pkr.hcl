@@ -132,7 +132,14 @@ build {
 
   provisioner "shell" {
     execute_command = local.as_root
-    inline          = ["rm -rf ${local.place}", "/usr/lib/mayfly/generalise"]
+    inline          = ["rm -rf ${local.place}"]
+  }
+
+  # QEMU's builds do it with their shutdown: see sources.pkr.hcl.
+  provisioner "shell" {
+    only            = ["amazon-ebs.x86_64", "amazon-ebs.arm64"]
+    execute_command = local.as_root
+    inline          = ["/usr/lib/mayfly/generalise"]
   }
 
   post-processor "shell-local" {

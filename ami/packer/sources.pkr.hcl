@@ -83,7 +83,8 @@ source "qemu" "mayfly" {
   output_directory = "${var.output_directory}/qemu"
   vm_name          = "${var.image_name}.qcow2"
   boot_wait        = "1s"
-  shutdown_command = "sudo systemctl poweroff"
+  # At once: generalise takes the right to sudo away too. If it fails the machine stays on, and so the build fails.
+  shutdown_command = "sudo sh -c '/usr/lib/mayfly/generalise && systemctl poweroff'"
   shutdown_timeout = "5m"
 
   ssh_username              = var.ssh_username

@@ -47,12 +47,16 @@ impl Upstream {
 
     /// Passes a request on and reads the whole answer.
     pub(crate) async fn pass(&self, head: &request::Parts, body: Bytes) -> (Response<Body>, Bytes) {
+        // The emulator has never heard of it, and nothing of the image depends on it.
+        if body.starts_with(b"Action=EnableImageDeprecation&") {
+            return answered("<EnableImageDeprecationResponse><return>true</return></EnableImageDeprecationResponse>");
+        }
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let uri = format!("http://{}{path}", self.target(&head.uri));
-        let mut onward = Request::new(Full::new(body));
+        let mut onward = Request::new(Full::new(understood(body)));
         *onward.method_mut() = head.method.clone();
         *onward.headers_mut() = head.headers.clone();
-        for name in OF_THE_HOP {
+        for name in OF_THE_HOP.into_iter().chain([CONTENT_LENGTH]) {
             onward.headers_mut().remove(name);
         }
         match uri.parse() {
@@ -71,6 +75,21 @@ impl Upstream {
         let body = Full::new(bytes.clone()).map_err(|never| match never {});
         (Response::from_parts(head, body.boxed_unsync()), bytes)
     }
+}
+
+/// An answer in the emulator's place.
+fn answered(xml: &'static str) -> (Response<Body>, Bytes) {
+    (full(200, "text/xml", xml), Bytes::from_static(xml.as_bytes()))
+}
+
+/// The emulator fails on tags in `CreateImage` (it has none for snapshots), which Packer sends and sets again by `CreateTags`.
+fn understood(body: Bytes) -> Bytes {
+    if !body.starts_with(b"Action=CreateImage&") {
+        return body;
+    }
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let fields: Vec<&str> = text.split('&').filter(|field| !field.starts_with("TagSpecification.")).collect();
+    Bytes::from(fields.join("&"))
 }
 
 fn clean(head: &mut response::Parts) {
