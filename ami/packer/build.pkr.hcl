@@ -82,7 +82,7 @@ build {
   }
 
   provisioner "file" {
-    sources     = compact([var.package, "${local.top}/scripts/provision", local.lock, var.runner_archive])
+    sources     = compact([var.package, "${local.top}/scripts/provision", local.lock, var.runner_archive, var.read_ahead_list])
     destination = "${local.place}/"
   }
 
@@ -107,6 +107,7 @@ build {
       "DEB=${basename(var.package)}",
       "LOCK=${basename(local.lock)}",
       "ARCHIVE=${var.runner_archive == "" ? "" : basename(var.runner_archive)}",
+      "AHEAD=${var.read_ahead_list == "" ? "" : basename(var.read_ahead_list)}",
       "LEVEL=${var.level}",
       "IMAGES=${join(" ", var.container_images)}",
     ]

@@ -18,4 +18,5 @@ MAYFLY_SOURCE_IMAGE=$(cat "$PLACE/source-image" 2>/dev/null || :)
 export MAYFLY_SOURCE_IMAGE
 set -- --deb "$PLACE/$DEB" --level "$LEVEL" --runner-lock "$PLACE/$LOCK"
 [ ! -s "$PLACE/images" ] || [ -z "$IMAGES" ] || set -- "$@" --images "$PLACE/images"
+[ -z "$AHEAD" ] || set -- "$@" --read-ahead "$PLACE/$AHEAD"
 sh "$PLACE/provision" "$@"

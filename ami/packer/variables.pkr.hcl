@@ -29,6 +29,12 @@ variable "runner_archive" {
   description = "A copy of the runner's archive on this host, for machines that reach no GitHub; the lock's checksum holds for it too."
 }
 
+variable "read_ahead_list" {
+  type        = string
+  default     = ""
+  description = "What scripts/read-ahead-list made on a machine of the image before: files that the agent has read ahead of the runner's start."
+}
+
 variable "own_steps" {
   type        = string
   default     = ""

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# What every step of provision starts with. Sourced; the driver sets STEP, LEVEL, RUNNER, LOCK, IMAGES and STEPS.
+# What every step of provision starts with. Sourced; the driver sets STEP, LEVEL, RUNNER, LOCK, IMAGES, AHEAD and STEPS.
 set -eu
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin

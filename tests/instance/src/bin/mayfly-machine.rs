@@ -29,9 +29,10 @@ fn main() -> ExitCode {
         ["snapshot", names @ ..] => names.iter().try_for_each(|name| make_snapshot(name)),
         ["run", name] => run(name, None),
         ["run", name, user_data] => run(name, Some(user_data)),
-        _ => {
-            Err(Error("say forward, runner, accelerator, snapshot or run: scripts/test-instance and scripts/machine do".to_owned()))
-        }
+        _ => Err(Error(
+            "say forward, runner, accelerator, snapshot or run: scripts/test-instance and scripts/machine do"
+                .to_owned(),
+        )),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
