@@ -4,11 +4,10 @@
 //! The agent has no capability to look at rules, so systemd runs two units for it: one checks the way as the job's user, the
 //! other compares the rules with what was loaded, and puts them back.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::{error, warn};
 
 use super::host::HostWatch;
@@ -22,10 +21,6 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often the rules are looked at while there is a runner: two short processes.
 const INTERVAL: Duration = Duration::from_secs(30);
-
-/// A check that found everything in order so long ago need not be made again: on a machine whose JIT configuration is there already,
-/// the one before its fetch is the one right before the start.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// What `isolate check` exits with when the rules were gone and are in force again.
 const PUT_BACK: i32 = 3;
@@ -66,42 +61,27 @@ impl From<NotIsolated> for NotStarted {
     }
 }
 
-/// Who checks, and when everything was last in order. Clones share it.
+/// Who checks. Clones share what they know.
 #[derive(Clone)]
 pub(super) struct Isolation {
     manager: Manager,
     host: HostWatch,
-    held: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Isolation {
     pub(super) fn new(manager: Manager, host: HostWatch) -> Self {
-        Self { manager, host, held: Arc::default() }
+        Self { manager, host }
     }
 
     pub(super) fn manager(&self) -> &Manager {
         &self.manager
     }
 
-    /// Checks before anything is fetched.
+    /// Checks, before anything is fetched and once more right before the one start: rules that hold now may be gone in a second.
     ///
     /// # Errors
-    /// Then nothing may be.
-    pub(super) async fn before_fetch(&self) -> Result<(), NotIsolated> {
-        holds(&self.manager, &self.host).await?;
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        Ok(())
-    }
-
-    /// Checks right before the one start, unless that was done a moment ago.
-    ///
-    /// # Errors
-    /// Then nothing may be started.
-    pub(super) async fn before_start(&self) -> Result<(), NotIsolated> {
-        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.is_some_and(|held| held.elapsed() < FRESH) {
-            return Ok(());
-        }
+    /// Then nothing may be fetched or started.
+    pub(super) async fn check(&self) -> Result<(), NotIsolated> {
         holds(&self.manager, &self.host).await
     }
 }
@@ -123,7 +103,7 @@ async fn holds(manager: &Manager, host: &HostWatch) -> Result<(), NotIsolated> {
 }
 
 /// Looks again and again while there is a runner, and says what is wrong; a job is not stopped for it.
-pub(super) async fn watch(Isolation { manager, host, .. }: Isolation) {
+pub(super) async fn watch(Isolation { manager, host }: Isolation) {
     let (mut gone_told, mut unknown_told) = (false, false);
     loop {
         sleep(INTERVAL).await;

@@ -87,7 +87,7 @@ impl InstanceTasks {
             let isolation = isolation.filter(|_| !shutdown);
             let isolated = async {
                 match &isolation {
-                    Some(isolation) => isolation.before_fetch().await,
+                    Some(isolation) => isolation.check().await,
                     None => Ok(()),
                 }
             };

@@ -32,7 +32,7 @@ impl Performer {
         let starting = async move {
             // A start that was made already is attached to, whatever the rules are.
             if let Some(isolation) = isolation.filter(|_| !traces.is_marked()) {
-                isolation.before_start().await?;
+                isolation.check().await?;
             }
             supervisor.start(&request).await.map_err(NotStarted::from)
         };
