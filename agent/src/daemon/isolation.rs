@@ -61,7 +61,7 @@ impl From<NotIsolated> for NotStarted {
     }
 }
 
-/// Who checks. Clones share what they know.
+/// Who checks, and whom it is told.
 #[derive(Clone)]
 pub(super) struct Isolation {
     manager: Manager,
@@ -77,29 +77,22 @@ impl Isolation {
         &self.manager
     }
 
-    /// Checks, before anything is fetched and once more right before the one start: rules that hold now may be gone in a second.
+    /// Tries, as the job's user, to get what no job may have, and looks whether the rules are in force: before anything is fetched,
+    /// and once more right before the one start, for rules that hold now may be gone in a second.
     ///
     /// # Errors
-    /// Then nothing may be fetched or started.
+    /// It can be got, the rules are not there, or nobody can tell. Then nothing may be fetched or started.
     pub(super) async fn check(&self) -> Result<(), NotIsolated> {
-        holds(&self.manager, &self.host).await
+        let probe = async { self.manager.start(PROBE, TIMEOUT).await.map_err(NotIsolated::Probe) };
+        let (blocked, rules) = tokio::join!(probe, rules(&self.manager));
+        match rules {
+            Rules::InForce => {}
+            Rules::PutBack => told_back(&self.host),
+            Rules::Gone => return Err(NotIsolated::RulesGone),
+            Rules::Unknown(why) => return Err(NotIsolated::RulesUnknown(why)),
+        }
+        blocked
     }
-}
-
-/// Tries, as the job's user, to get what no job may have, and looks whether the rules are in force.
-///
-/// # Errors
-/// It can be got, the rules are not there, or nobody can tell. Then nothing may be fetched or started.
-async fn holds(manager: &Manager, host: &HostWatch) -> Result<(), NotIsolated> {
-    let probe = async { manager.start(PROBE, TIMEOUT).await.map_err(NotIsolated::Probe) };
-    let (blocked, rules) = tokio::join!(probe, rules(manager));
-    match rules {
-        Rules::InForce => {}
-        Rules::PutBack => told_back(host),
-        Rules::Gone => return Err(NotIsolated::RulesGone),
-        Rules::Unknown(why) => return Err(NotIsolated::RulesUnknown(why)),
-    }
-    blocked
 }
 
 /// Looks again and again while there is a runner, and says what is wrong; a job is not stopped for it.
