@@ -1,6 +1,7 @@
 //! What Mayfly decides, and what its parts agree on. Everything stands on this crate, and it stands on none of them: it has
 //! no tokio, no AWS, and reads nothing but configuration files.
 //!
+//! - [`launcher`] decides which jobs get an instance, and what is ended or removed;
 //! - [`lifecycle`] decides: a pure core of states, events and effects;
 //! - [`config`] is the table of keys, and its reader;
 //! - [`contract`] is what the agent asks of AWS and what others read from it: actions, tags;
@@ -17,6 +18,7 @@ pub mod config;
 pub mod contract;
 pub mod host;
 pub mod image;
+pub mod launcher;
 pub mod lifecycle;
 pub mod machine_quiet;
 pub mod metrics;
