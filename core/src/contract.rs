@@ -68,3 +68,21 @@ names! {
         HeldUntil = "mayfly:held-until",
     }
 }
+
+names! {
+    /// The key of a tag that the launcher puts on an instance when it launches it.
+    LaunchTag {
+        /// Its runner class.
+        Class = "mayfly:class",
+        /// Which launcher it belongs to.
+        Launcher = "mayfly:launcher",
+        /// The jobs that its launch was for: ids, separated by spaces.
+        Jobs = "mayfly:jobs",
+        /// Their repository.
+        Repository = "mayfly:repository",
+        /// The labels of its runner, in order, separated by commas; a digest where they are longer than a tag.
+        Labels = "mayfly:labels",
+        /// The part of its parameter's name that nobody can guess.
+        Ticket = "mayfly:ticket",
+    }
+}

@@ -50,7 +50,8 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    pub(super) fn add(&mut self, origin: Origin, message: impl Into<String>) {
+    /// One more.
+    pub fn add(&mut self, origin: Origin, message: impl Into<String>) {
         self.0.push(Problem { origin, message: message.into() });
     }
 }

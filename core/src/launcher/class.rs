@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::JobSignal;
 
+/// The longest text of all labels of a job: a tag of its instance holds it.
+pub const LONGEST_LABELS: usize = 256;
+
 /// Whose runners a class's runners are on GitHub.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
@@ -115,6 +118,9 @@ impl Class {
         }
         if let Some(label) = valued.iter().find(|label| !self.allows(label)) {
             return Err(Some(format!("the label {label:?} is not among the values that it allows")));
+        }
+        if label_key(&signal.labels).len() > LONGEST_LABELS {
+            return Err(Some(format!("its labels are longer than {LONGEST_LABELS} characters together")));
         }
         if !self.scope.holds(&signal.repository) {
             return Err(Some(format!("{} is not in its scope", signal.repository)));

@@ -220,8 +220,6 @@ pub enum Event {
     },
     /// The instances for which there are parameters.
     Parameters {
-        /// When it was asked for.
-        asked_at: Moment,
         /// All pages.
         instances: Vec<String>,
     },

@@ -18,7 +18,7 @@ pub const PROVIDE_WITHIN: Duration = Duration::from_secs(240);
 const MOST_MINTS: u8 = 3;
 
 /// From this length on, the advanced tier of SSM's parameters: standard ones hold 4,096 characters.
-const ADVANCED_FROM: usize = 4_000;
+pub const ADVANCED_FROM: usize = 4_000;
 
 /// SSM's advanced tier holds no more.
 const LONGEST: usize = 8_192;

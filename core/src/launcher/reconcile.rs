@@ -80,7 +80,10 @@ fn sweep(settings: &Settings, world: &mut World, now: Moment, asked_at: Moment) 
             continue;
         }
         let age = asked_at.since(instance.launched_at);
-        let silent = instance.phase.is_none() && !instance.seen_online && !instance.used;
+        // Two sources: its tags, and GitHub's list. While GitHub does not answer, nobody knows.
+        let heard = instance.launched_at.plus(class.phone_in);
+        let asked_both = world.runners_at.get(&class.scope).is_some_and(|at| *at >= heard);
+        let silent = asked_both && instance.phase.is_none() && !instance.seen_online && !instance.used;
         if age >= class.lifetime {
             ends.push((
                 id.clone(),
@@ -154,6 +157,8 @@ pub(super) fn runners(
     views: Vec<RunnerView>,
     actions: &mut Vec<Action>,
 ) {
+    let newest = world.runners_at.entry(scope.clone()).or_default();
+    *newest = asked_at.max(*newest);
     for view in views {
         let Some(id) = instance_of_runner(&view.name).map(str::to_owned) else { continue };
         let Some(instance) = world.instances.get_mut(&id) else { continue };
@@ -181,7 +186,7 @@ pub(super) fn runners(
 }
 
 /// The instances for which there are parameters. One whose instance is gone is nobody's.
-pub(super) fn parameters(world: &mut World, asked_at: Moment, ids: &[String], actions: &mut Vec<Action>) {
+pub(super) fn parameters(world: &mut World, ids: &[String], actions: &mut Vec<Action>) {
     for id in ids {
         match world.instances.get_mut(id) {
             Some(instance) => {
@@ -195,7 +200,6 @@ pub(super) fn parameters(world: &mut World, asked_at: Moment, ids: &[String], ac
             None if world.listed_at.is_some_and(|at| at.since(world.started_at) > STALE * 2) => {}
             None => continue,
         }
-        let _ = asked_at;
         if world.removing.insert((id.clone(), Left::Parameter)) {
             world.mended.parameters += 1;
             actions.push(Action::DeleteParameter { instance: id.clone() });

@@ -62,7 +62,7 @@ fn take_in(settings: &Settings, world: &mut World, now: Moment, event: Event, ac
         Event::Runners { asked_at, scope, runners } => {
             reconcile::runners(settings, world, asked_at, &scope, runners, actions);
         }
-        Event::Parameters { asked_at, instances } => reconcile::parameters(world, asked_at, &instances, actions),
+        Event::Parameters { instances } => reconcile::parameters(world, &instances, actions),
         Event::JitRoom { app, remaining, reset_at } => {
             if remaining == 0
                 && let Some(budget) = world.jit.get_mut(app)

@@ -7,7 +7,7 @@ use super::breaker::Breaker;
 use super::budget::Budget;
 use super::event::InstanceState;
 use super::signal::{JobId, JobStatus, RunId};
-use super::{Class, Moment};
+use super::{Class, Moment, Scope};
 
 /// What the operator has set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -257,6 +257,8 @@ pub struct World {
     pub removing: BTreeSet<(String, Left)>,
     /// How much was mended that should not have been.
     pub mended: Mended,
+    /// When the newest complete list of a scope's runner records was asked for.
+    pub runners_at: BTreeMap<Scope, Moment>,
     /// When this process began.
     pub started_at: Moment,
     /// When the newest complete list of instances was asked for; nothing is launched before there is one.
@@ -301,6 +303,7 @@ impl World {
             looking: BTreeSet::new(),
             removing: BTreeSet::new(),
             mended: Mended::default(),
+            runners_at: BTreeMap::new(),
             started_at: now,
             listed_at: None,
         }

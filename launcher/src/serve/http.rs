@@ -1,0 +1,139 @@
+//! What comes in: webhooks, and who asks whether all is well. A stranger's request costs a hash of its body and changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use mayfly_core::launcher::World;
+use ring::hmac;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::engine::{Engine, Told};
+use crate::github::webhook::{self, WebhookError};
+
+/// The longest body. GitHub sends up to 25 MB, of events that nobody asked for; a `workflow_job` is some 20 KB.
+const LONGEST_BODY: usize = 1 << 20;
+
+/// The most connections at once.
+const CONNECTIONS: usize = 512;
+
+/// What a client may take for its headers, and for its body: GitHub itself gives up after 10 seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the endpoint needs.
+#[derive(Clone)]
+pub struct Front {
+    secrets: Arc<Vec<hmac::Key>>,
+    told: mpsc::Sender<Told>,
+    world: watch::Receiver<Arc<World>>,
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front").finish_non_exhaustive()
+    }
+}
+
+impl Front {
+    /// An endpoint for this loop that takes what these secrets have signed.
+    #[must_use]
+    pub fn new(engine: &Engine, secrets: Vec<hmac::Key>) -> Self {
+        Self { secrets: Arc::new(secrets), told: engine.sender(), world: engine.shared() }
+    }
+}
+
+/// Serves until the future is dropped.
+pub async fn serve(listener: TcpListener, front: Front) {
+    let app = Router::new()
+        .route("/webhook", post(taken))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(front);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(app.clone());
+        tokio::spawn(async move {
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .max_buf_size(64 * 1024)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!("a connection ended: {error}");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn ready(State(front): State<Front>) -> Response {
+    if front.world.borrow().listed_at.is_some() {
+        (StatusCode::OK, "ready\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "no list of the instances yet: nothing is launched before there is one\n")
+            .into_response()
+    }
+}
+
+/// The signature comes first, on the raw body; the answer comes before anything is launched.
+async fn taken(State(front): State<Front>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = match read(body, &parts.headers).await {
+        Ok(body) => body,
+        Err(status) => return status.into_response(),
+    };
+    let signature = parts.headers.get("x-hub-signature-256").map(|value| value.as_bytes());
+    let checked = front.secrets.iter().map(|secret| webhook::check(secret, signature, &body));
+    if !checked.into_iter().any(|checked| checked.is_ok()) {
+        return (StatusCode::UNAUTHORIZED, "the signature is missing or not the secret's\n").into_response();
+    }
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if header("x-github-event") != "workflow_job" {
+        return (StatusCode::ACCEPTED, "not a workflow_job: nothing to do\n").into_response();
+    }
+    match webhook::parse(&body) {
+        Ok(Some(signal)) => {
+            let told = Told { guid: header("x-github-delivery").to_owned(), signal };
+            match front.told.try_send(told) {
+                Ok(()) => (StatusCode::ACCEPTED, "taken\n").into_response(),
+                // GitHub notes a failed delivery, which the next look reads again.
+                Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "too many messages wait\n").into_response(),
+            }
+        }
+        Ok(None) => (StatusCode::ACCEPTED, "nothing about a job\n").into_response(),
+        Err(WebhookError::NotJson | WebhookError::Forged | WebhookError::NoSignature) => {
+            (StatusCode::BAD_REQUEST, "the body is no JSON\n").into_response()
+        }
+    }
+}
+
+/// Reads a bounded body. What says that it is longer is not read at all.
+async fn read(body: Body, headers: &HeaderMap) -> Result<axum::body::Bytes, StatusCode> {
+    let length = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > LONGEST_BODY as u64) {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    match tokio::time::timeout(PATIENCE, to_bytes(body, LONGEST_BODY)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}
