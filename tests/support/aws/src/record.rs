@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 /// Takes a lock whether or not a holder panicked: a test that failed elsewhere
 /// must still be able to read what the double saw.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An append-only list; entries are completed in place once answered.
 #[derive(Debug)]
-pub(crate) struct Log<R> {
+pub struct Log<R> {
     entries: Mutex<Vec<R>>,
     changed: Condvar,
 }
@@ -25,7 +25,7 @@ impl<R> Default for Log<R> {
 
 impl<R: Clone + Debug> Log<R> {
     /// Appends an entry and returns its place, for [`Log::update`].
-    pub(crate) fn push(&self, entry: R) -> usize {
+    pub fn push(&self, entry: R) -> usize {
         let mut entries = lock(&self.entries);
         entries.push(entry);
         let place = entries.len() - 1;
@@ -33,23 +33,26 @@ impl<R: Clone + Debug> Log<R> {
         place
     }
 
-    pub(crate) fn update(&self, place: usize, change: impl FnOnce(&mut R)) {
+    /// Changes the entry at a place.
+    pub fn update(&self, place: usize, change: impl FnOnce(&mut R)) {
         if let Some(entry) = lock(&self.entries).get_mut(place) {
             change(entry);
         }
         self.changed.notify_all();
     }
 
-    pub(crate) fn since(&self, mark: usize) -> Vec<R> {
+    /// The entries from a mark on.
+    pub fn since(&self, mark: usize) -> Vec<R> {
         lock(&self.entries).get(mark..).unwrap_or_default().to_vec()
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
         lock(&self.entries).len()
     }
 
     /// Blocks until the condition holds for the whole list or time is up.
-    pub(crate) fn wait(&self, limit: Duration, mut done: impl FnMut(&[R]) -> bool) -> bool {
+    pub fn wait(&self, limit: Duration, mut done: impl FnMut(&[R]) -> bool) -> bool {
         let end = Instant::now() + limit;
         let mut entries = lock(&self.entries);
         loop {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Names an installed fault, so that it can be counted and removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RuleId(pub(crate) u64);
+pub struct RuleId(pub u64);
 
 /// Bounds of a fault. The default has none: it applies until cleared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,26 +38,23 @@ impl Limit {
 
 /// A [`Limit`] that is being used up.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub struct Live {
     skip: u32,
     left: Option<u32>,
     until: Option<Instant>,
-    pub(crate) hits: u64,
+    /// How many requests it has hit.
+    pub hits: u64,
 }
 
 impl Live {
-    pub(crate) fn new(limit: Limit) -> Self {
-        Self {
-            skip: limit.skip,
-            left: limit.times,
-            until: limit.lasting.map(|period| Instant::now() + period),
-            hits: 0,
-        }
+    /// Begins to use it up; periods count from `now`.
+    pub fn new(limit: Limit, now: Instant) -> Self {
+        Self { skip: limit.skip, left: limit.times, until: limit.lasting.map(|period| now + period), hits: 0 }
     }
 
     /// Counts one matching request; true if the fault hits it.
-    pub(crate) fn hit(&mut self) -> bool {
-        if self.until.is_some_and(|end| Instant::now() >= end) || self.left == Some(0) {
+    pub fn hit(&mut self, now: Instant) -> bool {
+        if self.until.is_some_and(|end| now >= end) || self.left == Some(0) {
             return false;
         }
         if self.skip > 0 {
@@ -73,7 +70,7 @@ impl Live {
 }
 
 /// Reads `after`, `times` and `seconds` of a command.
-pub(crate) fn limit_of(command: &serde_json::Value) -> Limit {
+pub fn limit_of(command: &serde_json::Value) -> Limit {
     let count = |key: &str| command[key].as_u64().map(|n| u32::try_from(n).unwrap_or(u32::MAX));
     Limit {
         skip: count("after").unwrap_or(0),
@@ -88,8 +85,8 @@ mod tests {
 
     #[test]
     fn skips_hits_and_is_spent() {
-        let mut live = Live::new(Limit::times(2).after(1));
-        let hits: Vec<bool> = (0..5).map(|_| live.hit()).collect();
+        let mut live = Live::new(Limit::times(2).after(1), Instant::now());
+        let hits: Vec<bool> = (0..5).map(|_| live.hit(Instant::now())).collect();
         assert_eq!(hits, [false, true, true, false, false]);
         assert_eq!(live.hits, 2);
     }

@@ -1,9 +1,10 @@
 //! What can go wrong with a request to the metadata service.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::when::{Limit, Live, RuleId};
+use crate::rules::{Befalls, Fate, Rules};
+use crate::when::{Limit, RuleId};
 
 /// A fault of one request. (Faults of the whole port are methods of the double.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,51 +44,35 @@ impl FromStr for Fault {
     }
 }
 
-/// The faults in force, oldest first.
-#[derive(Debug, Default)]
-pub(crate) struct Faults {
-    rules: Vec<(RuleId, String, Fault, Live)>,
-    made: u64,
+impl Befalls for Fault {
+    fn delay(&self) -> Option<Duration> {
+        match self {
+            Self::Delay(delay) => Some(*delay),
+            _ => None,
+        }
+    }
 }
 
-/// What befalls one request: every delay, and the first other fault.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fate {
-    pub(crate) delay: Duration,
-    pub(crate) fault: Option<Fault>,
-}
+/// The faults in force, by the beginning of the path.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Rules<String, Fault>);
 
 impl Faults {
     pub(crate) fn add(&mut self, prefix: &str, limit: Limit, fault: Fault) -> RuleId {
-        self.made += 1;
-        let id = RuleId(self.made);
         let prefix = format!("/{}", prefix.trim_start_matches('/'));
-        self.rules.push((id, prefix, fault, Live::new(limit)));
-        id
+        self.0.add(prefix, limit, fault, Instant::now())
     }
 
     pub(crate) fn clear(&mut self, id: Option<RuleId>) {
-        self.rules.retain(|rule| id.is_some_and(|id| rule.0 != id));
+        self.0.clear(id);
     }
 
     pub(crate) fn hits(&self, id: RuleId) -> u64 {
-        let rule = self.rules.iter().find(|rule| rule.0 == id);
-        rule.map_or(0, |rule| rule.3.hits)
+        self.0.hits(id)
     }
 
-    pub(crate) fn fate(&mut self, path: &str) -> Fate {
-        let mut fate = Fate::default();
-        for (_, prefix, fault, live) in &mut self.rules {
-            let decided = fate.fault.is_some() && !matches!(fault, Fault::Delay(_));
-            if decided || !path.starts_with(prefix.as_str()) || !live.hit() {
-                continue;
-            }
-            match fault {
-                Fault::Delay(delay) => fate.delay += *delay,
-                fault => fate.fault = Some(*fault),
-            }
-        }
-        fate
+    pub(crate) fn fate(&mut self, path: &str) -> Fate<Fault> {
+        self.0.fate(Instant::now(), |prefix| path.starts_with(prefix.as_str()))
     }
 }
 

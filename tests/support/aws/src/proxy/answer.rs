@@ -1,6 +1,7 @@
 //! One request to the proxy and its answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -11,11 +12,12 @@ use hyper::{Method, Request, Response};
 use super::call::Call;
 use super::error::{REQUEST_ID, Rendered, empty_success};
 use super::lifecycle::termination;
-use super::rule::{Fate, Fault};
+use super::rule::Fault;
 use super::upstream::Upstream;
 use super::{AwsRequest, Shared};
 use crate::dates::skewed_date;
 use crate::record::lock;
+use crate::rules::Fate;
 use crate::serve::{Body, Conn, full, half};
 
 /// Records the call, lets faults befall it, and answers or passes it on.
@@ -40,9 +42,9 @@ pub(crate) async fn answer(
     }
     let (fate, decided, latency, skew, key_matched) = {
         let mut state = lock(&shared.state);
-        let mut fate = state.rules.fate(&call, &body);
+        let mut fate = state.rules.fate(Instant::now(), |matching| matching.fits(&call, &body));
         if fate.fault.is_none() {
-            let canned = state.canned.fate(&call, &body);
+            let canned = state.canned.fate(Instant::now(), |matching| matching.fits(&call, &body));
             fate.fault = canned.fault;
             fate.delay += canned.delay;
         }

@@ -39,10 +39,10 @@ pub use rule::{Fault, Match};
 
 use crate::ConnectionCounts;
 use crate::record::{Log, lock};
+use crate::rules::Rules;
 use crate::serve::Server;
 use crate::when::{Limit, RuleId};
 use lifecycle::Lifecycle;
-use rule::Rules;
 use upstream::Upstream;
 
 /// One request that the proxy has seen.
@@ -92,8 +92,8 @@ impl AwsRequest {
 
 #[derive(Debug)]
 struct State {
-    rules: Rules,
-    canned: Rules,
+    rules: Rules<Match, Fault>,
+    canned: Rules<Match, Fault>,
     lifecycle: Lifecycle,
     latency: Duration,
     clock_skew: i64,
@@ -169,12 +169,12 @@ impl AwsProxy {
     /// Installs a fault. Faults are tried in the order of their installation;
     /// delays add up, of the others the first that hits decides.
     pub fn fault(&self, matching: Match, limit: Limit, fault: Fault) -> RuleId {
-        lock(&self.shared.state).rules.add(matching, limit, fault)
+        lock(&self.shared.state).rules.add(matching, limit, fault, Instant::now())
     }
 
     /// Installs an answer for what the emulator cannot do; faults come before.
     pub fn canned(&self, matching: Match, answer: Fault) -> RuleId {
-        lock(&self.shared.state).canned.add(matching, Limit::default(), answer)
+        lock(&self.shared.state).canned.add(matching, Limit::default(), answer, Instant::now())
     }
 
     /// From now on the group waits for this hook of the instance, for so long

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::call::Call;
 use super::error::AwsError;
-use crate::when::{Limit, Live, RuleId};
+use crate::rules::Befalls;
 
 /// What befalls a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,15 @@ pub enum Fault {
         /// The body.
         body: Bytes,
     },
+}
+
+impl Befalls for Fault {
+    fn delay(&self) -> Option<Duration> {
+        match self {
+            Self::Delay(delay) => Some(*delay),
+            _ => None,
+        }
+    }
 }
 
 /// Reads `throttled`, `access-denied`, `kms-denied`, `validation:REASON`,
@@ -113,66 +122,11 @@ impl Match {
         self
     }
 
-    fn fits(&self, call: &Call, body: &[u8]) -> bool {
+    pub(crate) fn fits(&self, call: &Call, body: &[u8]) -> bool {
         let same = |wanted: &Option<String>, found: &String| wanted.as_ref().is_none_or(|wanted| wanted == found);
         let contains = |text: &String| String::from_utf8_lossy(body).contains(text.as_str());
         same(&self.action, &call.action)
             && same(&self.service, &call.service)
             && self.containing.as_ref().is_none_or(contains)
-    }
-}
-
-#[derive(Debug)]
-struct Rule {
-    id: RuleId,
-    matching: Match,
-    fault: Fault,
-    live: Live,
-}
-
-/// The faults in force, oldest first, and the answers for what the emulator lacks.
-#[derive(Debug, Default)]
-pub(crate) struct Rules {
-    rules: Vec<Rule>,
-    made: u64,
-}
-
-/// What befalls one call: every delay, and the first other fault.
-#[derive(Debug, Default)]
-pub(crate) struct Fate {
-    pub(crate) delay: Duration,
-    pub(crate) fault: Option<Fault>,
-}
-
-impl Rules {
-    pub(crate) fn add(&mut self, matching: Match, limit: Limit, fault: Fault) -> RuleId {
-        self.made += 1;
-        let id = RuleId(self.made);
-        self.rules.push(Rule { id, matching, fault, live: Live::new(limit) });
-        id
-    }
-
-    pub(crate) fn clear(&mut self, id: Option<RuleId>) {
-        self.rules.retain(|rule| id.is_some_and(|id| rule.id != id));
-    }
-
-    pub(crate) fn hits(&self, id: RuleId) -> u64 {
-        let rule = self.rules.iter().find(|rule| rule.id == id);
-        rule.map_or(0, |rule| rule.live.hits)
-    }
-
-    pub(crate) fn fate(&mut self, call: &Call, body: &[u8]) -> Fate {
-        let mut fate = Fate::default();
-        for rule in &mut self.rules {
-            let decided = fate.fault.is_some() && !matches!(rule.fault, Fault::Delay(_));
-            if decided || !rule.matching.fits(call, body) || !rule.live.hit() {
-                continue;
-            }
-            match &rule.fault {
-                Fault::Delay(delay) => fate.delay += *delay,
-                fault => fate.fault = Some(fault.clone()),
-            }
-        }
-        fate
     }
 }

@@ -15,10 +15,10 @@ use tokio::time::Sleep;
 use super::Conn;
 
 /// What every handler answers with.
-pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A plain answer.
-pub(crate) fn full(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+pub fn full(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let body = Full::new(body.into()).map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -27,7 +27,7 @@ pub(crate) fn full(status: u16, content_type: &'static str, body: impl Into<Byte
 }
 
 /// Announces the whole length, sends the first half and closes the connection.
-pub(crate) fn half(response: Response<Body>, whole: &Bytes, conn: &Conn) -> Response<Body> {
+pub fn half(response: Response<Body>, whole: &Bytes, conn: &Conn) -> Response<Body> {
     let (head, _) = response.into_parts();
     let body = HalfBody {
         first: Some(whole.slice(..whole.len() / 2)),

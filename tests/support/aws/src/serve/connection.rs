@@ -19,10 +19,10 @@ use super::{Body, ConnectionCounts};
 use crate::record::lock;
 
 /// An answer in the making.
-type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+pub type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// Turns a request on a connection into an answer.
-pub(crate) type Handler = Arc<dyn Fn(Request<Incoming>, Conn) -> Answering + Send + Sync>;
+pub type Handler = Arc<dyn Fn(Request<Incoming>, Conn) -> Answering + Send + Sync>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -33,19 +33,20 @@ enum End {
 
 /// A handler's grip on the connection that its request came in on.
 #[derive(Clone, Debug)]
-pub(crate) struct Conn {
-    pub(crate) id: u64,
+pub struct Conn {
+    /// Its number, from 1.
+    pub id: u64,
     end: Arc<watch::Sender<End>>,
 }
 
 impl Conn {
     /// Ends the connection without waiting for an answer to be complete.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.end.send_replace(End::Close);
     }
 
     /// Ends the connection with a TCP reset and never answers.
-    pub(crate) async fn reset(&self) -> Response<Body> {
+    pub async fn reset(&self) -> Response<Body> {
         self.end.send_replace(End::Reset);
         std::future::pending().await
     }

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-pub(crate) use body::{Body, full, half};
+pub use body::{Body, full, half};
 use connection::Connections;
-pub(crate) use connection::{Conn, Handler};
+pub use connection::{Answering, Conn, Handler};
 use gate::{Order, Stance};
 
 /// How many connections a double has seen.
@@ -29,7 +29,7 @@ pub struct ConnectionCounts {
 
 /// A running server; dropping it closes everything.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     address: SocketAddr,
     orders: Option<UnboundedSender<Order>>,
     connections: Connections,
@@ -39,7 +39,7 @@ pub(crate) struct Server {
 impl Server {
     /// Listens on the loopback address (port 0 picks one). The handler is made
     /// on the server's own thread, inside its runtime.
-    pub(crate) fn start(name: &str, port: u16, handler: impl FnOnce() -> Handler + Send + 'static) -> io::Result<Self> {
+    pub fn start(name: &str, port: u16, handler: impl FnOnce() -> Handler + Send + 'static) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _inside = runtime.enter();
@@ -57,26 +57,28 @@ impl Server {
         Ok(Self { address, orders: Some(orders), connections, thread: Some(thread) })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn counts(&self) -> ConnectionCounts {
+    /// Connections so far.
+    pub fn counts(&self) -> ConnectionCounts {
         self.connections.counts()
     }
 
     /// Refuses connections and closes the open ones.
-    pub(crate) fn refuse(&self, period: Option<Duration>) -> io::Result<()> {
+    pub fn refuse(&self, period: Option<Duration>) -> io::Result<()> {
         self.order(Stance::Refusing, period)
     }
 
     /// Drops connection attempts and leaves open connections without answers.
-    pub(crate) fn black_hole(&self, period: Option<Duration>) -> io::Result<()> {
+    pub fn black_hole(&self, period: Option<Duration>) -> io::Result<()> {
         self.order(Stance::Silent, period)
     }
 
     /// Serves again.
-    pub(crate) fn serve(&self) -> io::Result<()> {
+    pub fn serve(&self) -> io::Result<()> {
         self.order(Stance::Serving, None)
     }
 
