@@ -3,6 +3,7 @@
 //! * [`imds`]: a scripted, strict instance metadata service (session tokens only).
 //! * [`proxy`]: a fault-injecting proxy in front of an AWS emulator.
 //! * [`moto`]: that emulator, started from a private Python environment.
+//! * [`ec2`]: EC2 and Parameter Store in this process, behind the same proxy, for bursts.
 //!
 //! Every double owns a thread with a small runtime of its own, so it serves
 //! plain tests and asynchronous ones alike, and stops when it is dropped. They
@@ -10,6 +11,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may fail there"))]
 
+pub mod ec2;
 pub mod imds;
 pub mod moto;
 pub mod proxy;
