@@ -3,6 +3,7 @@
 //! * [`imds`]: a scripted, strict instance metadata service (session tokens only).
 //! * [`proxy`]: a fault-injecting proxy in front of an AWS emulator.
 //! * [`moto`]: that emulator, started from a private Python environment.
+//! * [`ec2`]: EC2 and Parameter Store in this process, behind the same proxy, for bursts.
 //!
 //! What every double needs is here for others as well: the HTTP server ([`serve`]), the list of requests ([`record`]),
 //! faults with bounds ([`rules`], [`when`]) and the conversation with a script ([`script`]).
@@ -13,6 +14,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may fail there"))]
 
+pub mod ec2;
 pub mod http;
 pub mod imds;
 pub mod moto;

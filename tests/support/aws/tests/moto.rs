@@ -57,3 +57,21 @@ fn seeding_and_the_errors_as_botocore_reads_them() {
     moto.reset().unwrap();
     assert!(!moto.parameter_exists("/mayfly/a").unwrap());
 }
+
+/// The same launcher's calls to the emulator: its fleets lack errors and its launches ignore client tokens, and with the
+/// proxy before it botocore sees both as of EC2.
+#[test]
+fn launches_and_their_errors_as_botocore_reads_them() {
+    let moto = Moto::start().unwrap();
+    let aws = AwsProxy::start(moto.address()).unwrap();
+    let short = |launched| Fault::FleetErrors { code: "InsufficientInstanceCapacity".to_owned(), launched };
+    // The first fleet and its repetition, then the second.
+    aws.fault(Match::action("CreateFleet"), Limit::times(2), short(7));
+    aws.fault(Match::action("CreateFleet"), Limit::times(1), short(0));
+    let python = mayfly_fake_aws::moto::environment().unwrap();
+    let output = Command::new(python.join("bin/python"))
+        .args(["-I", "-c", include_str!("botocore_launcher.py"), &aws.url(), "moto"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{DATE, HOST, HeaderName, HeaderValue};
+use hyper::header::{DATE, HOST};
 use hyper::{Method, Request, Response};
 
 use super::call::Call;
-use super::error::{REQUEST_ID, Rendered, empty_success};
-use super::lifecycle::termination;
+use super::carry_out::{Asked, carry_out};
+use super::error::{AwsError, empty_success};
 use super::rule::Fault;
-use super::upstream::Upstream;
+use super::service::Service;
+use super::whole::Whole;
 use super::{AwsRequest, Shared};
 use crate::dates::skewed_date;
 use crate::record::lock;
@@ -23,7 +23,7 @@ use crate::serve::{Body, Conn, full, half};
 /// Records the call, lets faults befall it, and answers or passes it on.
 pub(crate) async fn answer(
     shared: Arc<Shared>,
-    upstream: Upstream,
+    service: Service,
     request: Request<Incoming>,
     conn: Conn,
 ) -> Response<Body> {
@@ -43,13 +43,17 @@ pub(crate) async fn answer(
     let (fate, decided, latency, skew, key_matched) = {
         let mut state = lock(&shared.state);
         let mut fate = state.rules.fate(Instant::now(), |matching| matching.fits(&call, &body));
+        let repeated = shared.tokens.answered(&call, &body);
+        if Fault::lets_arrive(fate.fault.as_ref()) && !state.quotas.take(&call, &body, repeated) {
+            fate.fault = Some(Fault::Error(AwsError::Throttled));
+        }
         if fate.fault.is_none() {
             let canned = state.canned.fate(Instant::now(), |matching| matching.fits(&call, &body));
             fate.fault = canned.fault;
             fate.delay += canned.delay;
         }
         // A call that does not arrive decides nothing; one whose answer is lost does.
-        let arrives = matches!(fate.fault, None | Some(Fault::HalfBody | Fault::LoseAnswer));
+        let arrives = Fault::lets_arrive(fate.fault.as_ref());
         let decided = if arrives { state.lifecycle.decide(&call, &body) } else { None };
         let expected = state.expected_key.as_ref();
         let key_matched = expected.map(|key| *key == call.access_key);
@@ -74,26 +78,23 @@ pub(crate) async fn answer(
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
     }
-    let (decided, ended) = decided.map_or((None, None), |(rendered, ended)| (Some(rendered), ended));
-    if let Some(instance) = ended {
-        let (head, body) = termination(&head, &instance);
-        upstream.pass(&head, body).await;
-    }
-    let mut response = match &fault {
+    let mut response = match fault {
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reset) => return conn.reset().await,
-        Some(fault @ (Fault::HalfBody | Fault::LoseAnswer)) => {
-            let (response, whole) = upstream.pass(&head, body).await;
-            if *fault == Fault::LoseAnswer {
-                return conn.reset().await;
+        Some(fault) if !Fault::lets_arrive(Some(&fault)) => made_up(&fault, &call, &body).response(),
+        fault => {
+            let asked = Asked { head, call, body, fault: fault.clone(), decided };
+            // A task of its own: a caller who hangs up does not undo what the service does.
+            let carried = tokio::spawn(carry_out(shared.clone(), service, asked));
+            let Ok(whole) = carried.await else {
+                return full(500, "text/plain", "fake-aws: the double failed\n");
+            };
+            match fault {
+                Some(Fault::LoseAnswer) => return conn.reset().await,
+                Some(Fault::HalfBody) => half(whole.response(), &whole.body, &conn),
+                _ => whole.response(),
             }
-            half(response, &whole, &conn)
         }
-        Some(fault) => made_up(fault, &call, &body),
-        None => match decided {
-            Some(rendered) => dressed(rendered),
-            None => upstream.pass(&head, body).await.0,
-        },
     };
     if let Some(date) = skewed_date(skew) {
         response.headers_mut().insert(DATE, date);
@@ -104,22 +105,14 @@ pub(crate) async fn answer(
 }
 
 /// An answer that no service has given.
-fn made_up(fault: &Fault, call: &Call, body: &[u8]) -> Response<Body> {
-    let rendered: Rendered = match fault {
-        Fault::Error(error) => error.render(call, body),
+fn made_up(fault: &Fault, call: &Call, body: &[u8]) -> Arc<Whole> {
+    match fault {
+        Fault::Error(error) => Whole::of(error.render(call, body)),
         Fault::Html(status) => {
             let page = format!("<html><body><h1>{status}</h1></body></html>\n");
-            return full(*status, "text/html", page);
+            Arc::new(Whole::plain(*status, "text/html", page))
         }
-        Fault::Answer { status, content_type, body } => return full(*status, content_type, body.clone()),
-        _ => empty_success(call),
-    };
-    dressed(rendered)
-}
-
-fn dressed((status, content_type, text): Rendered) -> Response<Body> {
-    let mut response = full(status, content_type, Bytes::from(text));
-    // SDKs take the request id of JSON services from here.
-    response.headers_mut().insert(HeaderName::from_static("x-amzn-requestid"), HeaderValue::from_static(REQUEST_ID));
-    response
+        Fault::Answer { status, content_type, body } => Arc::new(Whole::plain(*status, content_type, body.clone())),
+        _ => Whole::of(empty_success(call)),
+    }
 }

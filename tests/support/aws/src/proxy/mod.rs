@@ -18,11 +18,20 @@
 
 mod answer;
 mod call;
+mod carry_out;
 mod command;
-mod error;
+pub(crate) mod error;
+pub(crate) mod fields;
+pub(crate) mod fleet;
+mod history;
 mod lifecycle;
+mod parameters;
+mod quota;
 mod rule;
+pub(crate) mod service;
+mod token;
 mod upstream;
+mod whole;
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +44,7 @@ use serde_json::Value;
 pub use call::{Call, Protocol};
 pub use error::AwsError;
 pub use lifecycle::Transition;
+pub use quota::{Bucket, Counts, OF_A_NEW_ACCOUNT};
 pub use rule::{Fault, Match};
 
 use crate::ConnectionCounts;
@@ -42,7 +52,12 @@ use crate::record::{Log, lock};
 use crate::rules::Rules;
 use crate::serve::Server;
 use crate::when::{Limit, RuleId};
+use history::History;
 use lifecycle::Lifecycle;
+use parameters::Parameters;
+use quota::Quotas;
+use service::Service;
+use token::Tokens;
 use upstream::Upstream;
 
 /// One request that the proxy has seen.
@@ -90,14 +105,26 @@ impl AwsRequest {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     rules: Rules<Match, Fault>,
     canned: Rules<Match, Fault>,
     lifecycle: Lifecycle,
+    quotas: Quotas,
+    parameters: Parameters,
+    history: History,
+    fleets: u32,
     latency: Duration,
     clock_skew: i64,
     expected_key: Option<String>,
+}
+
+impl State {
+    /// The number of a fleet that was made here.
+    fn next_fleet(&mut self) -> u32 {
+        self.fleets += 1;
+        self.fleets
+    }
 }
 
 /// Is shown every call the moment it arrives.
@@ -106,6 +133,7 @@ type Witness = Box<dyn Fn(&Call) + Send + Sync>;
 struct Shared {
     started: Instant,
     state: Mutex<State>,
+    tokens: Tokens,
     log: Log<AwsRequest>,
     witness: OnceLock<Witness>,
 }
@@ -132,26 +160,22 @@ impl AwsProxy {
 
     /// Starts on a given port of the loopback address.
     pub fn start_on(port: u16, upstream: SocketAddr) -> io::Result<Self> {
+        Self::start_before(port, move || Service::Emulator(Upstream::new(upstream)))
+    }
+
+    /// Starts before whatever service; it is made on the server's own thread.
+    pub(crate) fn start_before(port: u16, service: impl FnOnce() -> Service + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             started: Instant::now(),
-            state: Mutex::new(State {
-                rules: Rules::default(),
-                canned: Rules::default(),
-                lifecycle: Lifecycle::default(),
-                latency: Duration::ZERO,
-                clock_skew: 0,
-                expected_key: None,
-            }),
+            state: Mutex::default(),
+            tokens: Tokens::default(),
             log: Log::default(),
             witness: OnceLock::new(),
         });
         let answering = shared.clone();
         let server = Server::start("aws-proxy", port, move || {
-            let upstream = Upstream::new(upstream);
-            Arc::new(move |request, conn| {
-                let (shared, upstream) = (answering.clone(), upstream.clone());
-                Box::pin(answer::answer(shared, upstream, request, conn))
-            })
+            let service = service();
+            Arc::new(move |request, conn| Box::pin(answer::answer(answering.clone(), service.clone(), request, conn)))
         })?;
         Ok(Self { server, shared })
     }
@@ -175,6 +199,28 @@ impl AwsProxy {
     /// Installs an answer for what the emulator cannot do; faults come before.
     pub fn canned(&self, matching: Match, answer: Fault) -> RuleId {
         lock(&self.shared.state).canned.add(matching, Limit::default(), answer, Instant::now())
+    }
+
+    /// From now on calls are throttled by this bucket too. All that fit a call must have tokens for it.
+    pub fn quota(&self, matching: Match, counts: Counts, bucket: Bucket) {
+        lock(&self.shared.state).quotas.add(matching, counts, bucket);
+    }
+
+    /// From now on calls are throttled as in a new account: see [`OF_A_NEW_ACCOUNT`].
+    pub fn quotas_of_a_new_account(&self) {
+        for (action, counts, bucket) in OF_A_NEW_ACCOUNT {
+            self.quota(Match::action(action), counts, bucket);
+        }
+    }
+
+    /// Throttles nothing any more.
+    pub fn clear_quotas(&self) {
+        lock(&self.shared.state).quotas.clear();
+    }
+
+    /// How many parameters there may be, of those that were put by way of this proxy.
+    pub fn parameter_limit(&self, limit: Option<usize>) {
+        lock(&self.shared.state).parameters.limit = limit;
     }
 
     /// From now on the group waits for this hook of the instance, for so long

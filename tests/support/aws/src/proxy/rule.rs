@@ -26,6 +26,17 @@ pub enum Fault {
     HalfBody,
     /// Is carried out, but a TCP reset comes instead of the answer.
     LoseAnswer,
+    /// Is carried out and answered, but a list is as it was so long ago. The instances of the double in this process
+    /// are exactly so; any other list is as the same question was answered then, or the first time if it was not asked
+    /// by then.
+    Stale(Duration),
+    /// `CreateFleet` launches at most so many instances and says of the rest, inside a 200, why not.
+    FleetErrors {
+        /// Such as `InsufficientInstanceCapacity`.
+        code: String,
+        /// How many are launched nevertheless.
+        launched: u32,
+    },
     /// Is answered with an empty success without reaching the service.
     EmptySuccess,
     /// Is answered with exactly this without reaching the service.
@@ -48,10 +59,20 @@ impl Befalls for Fault {
     }
 }
 
+impl Fault {
+    /// Whether a call that this befalls reaches the service.
+    pub(crate) fn lets_arrive(fault: Option<&Self>) -> bool {
+        let arriving = |fault: &Self| {
+            matches!(fault, Self::HalfBody | Self::LoseAnswer | Self::Stale(_) | Self::FleetErrors { .. })
+        };
+        fault.is_none_or(arriving)
+    }
+}
+
 /// Reads `throttled`, `access-denied`, `kms-denied`, `validation:REASON`,
 /// `expired`, `internal`, `min-size`, `scaling-in-progress`, `contention`,
 /// `code:STATUS:CODE:MESSAGE`, `html:STATUS`, `delay:MILLISECONDS`, `reset`,
-/// `hang`, `half`, `lose-answer` or `ok`.
+/// `hang`, `half`, `lose-answer`, `stale:MILLISECONDS`, `fleet-errors:CODE`, `fleet-errors:CODE:LAUNCHED` or `ok`.
 impl FromStr for Fault {
     type Err = String;
 
@@ -87,6 +108,11 @@ impl FromStr for Fault {
             "hang" => Self::Hang,
             "half" => Self::HalfBody,
             "lose-answer" => Self::LoseAnswer,
+            "stale" => Self::Stale(Duration::from_millis(argument.parse().map_err(|_| unknown())?)),
+            "fleet-errors" => {
+                let (code, launched) = argument.split_once(':').unwrap_or((argument, "0"));
+                Self::FleetErrors { code: code.to_owned(), launched: launched.parse().map_err(|_| unknown())? }
+            }
             "ok" => Self::EmptySuccess,
             _ => return Err(unknown()),
         })

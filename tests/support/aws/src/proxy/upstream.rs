@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING};
 use hyper::http::{request, response};
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Uri};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
-use crate::serve::{Body, full};
+use super::whole::Whole;
 
 /// A pool of connections to the emulator.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Upstream {
     }
 
     /// Passes a request on and reads the whole answer.
-    pub(crate) async fn pass(&self, head: &request::Parts, body: Bytes) -> (Response<Body>, Bytes) {
+    pub(crate) async fn pass(&self, head: &request::Parts, body: Bytes) -> Whole {
         // The emulator has never heard of it, and nothing of the image depends on it.
         if body.starts_with(b"Action=EnableImageDeprecation&") {
             return answered("<EnableImageDeprecationResponse><return>true</return></EnableImageDeprecationResponse>");
@@ -72,14 +72,13 @@ impl Upstream {
             Err(error) => return failed(&format!("the emulator broke off: {error}")),
         };
         clean(&mut head);
-        let body = Full::new(bytes.clone()).map_err(|never| match never {});
-        (Response::from_parts(head, body.boxed_unsync()), bytes)
+        Whole { status: head.status, headers: head.headers, body: bytes }
     }
 }
 
 /// An answer in the emulator's place.
-fn answered(xml: &'static str) -> (Response<Body>, Bytes) {
-    (full(200, "text/xml", xml), Bytes::from_static(xml.as_bytes()))
+fn answered(xml: &'static str) -> Whole {
+    Whole::plain(200, "text/xml", xml)
 }
 
 /// The emulator fails on tags in `CreateImage` (it has none for snapshots), which Packer sends and sets again by `CreateTags`.
@@ -99,7 +98,6 @@ fn clean(head: &mut response::Parts) {
     }
 }
 
-fn failed(reason: &str) -> (Response<Body>, Bytes) {
-    let body = Bytes::from(format!("fake-aws: {reason}\n"));
-    (full(502, "text/plain", body.clone()), body)
+fn failed(reason: &str) -> Whole {
+    Whole::plain(502, "text/plain", format!("fake-aws: {reason}\n"))
 }
