@@ -10,15 +10,12 @@ use std::time::Duration;
 use super::event::{InstanceState, Problem, ProblemKind};
 use super::names::{MOST_JOBS, client_token};
 use super::signal::JobStatus;
-use super::step::{AGAIN, FRESH, STALE};
+use super::step::{AGAIN, FRESH};
 use super::world::{Instance, Job, Launch, Provision, Settings, Spent};
 use super::{Action, JobId, Moment, World};
 
 /// How far launches may be ahead of the JIT configurations that can be made for them.
 const AHEAD: Duration = Duration::from_secs(10);
-
-/// How long an instance that another process launched counts for its jobs without any sign that it was provided for.
-const PROVIDED_BY: Duration = Duration::from_secs(90);
 
 /// How long a way to launch without capacity is left out.
 const NO_CAPACITY: Duration = Duration::from_secs(180);
@@ -74,11 +71,16 @@ fn ask_again(world: &mut World, now: Moment, actions: &mut Vec<Action>) {
 
 /// Jobs for which every launch was in vain, or nothing could be launched for too long: a visible end.
 fn give_up(settings: &Settings, world: &mut World, now: Moment, actions: &mut Vec<Action>) {
+    let lag = settings.list_lag;
     let World { jobs, instances, launches, .. } = world;
     for (id, job) in jobs.iter_mut().filter(|(_, job)| job.status == JobStatus::Queued) {
         let Some(class) = settings.classes.get(job.class) else { continue };
         let hopeful = job.launch.as_ref().is_some_and(|token| launches.contains_key(token))
-            || job.instance.as_ref().and_then(|id| instances.get(id)).is_some_and(|instance| instance.may_serve(now));
+            || job
+                .instance
+                .as_ref()
+                .and_then(|id| instances.get(id))
+                .is_some_and(|instance| instance.may_serve(now, lag));
         let tired = job.launches >= class.launches;
         let late = job.launches == 0 && now.since(job.queued_at) >= class.patience;
         if job.spent == Spent::No && !hopeful && (tired || late) {
@@ -139,13 +141,14 @@ fn pick(
     actions: &mut Vec<Action>,
 ) -> Vec<JobId> {
     let Some(class) = settings.classes.get(index) else { return Vec::new() };
+    let lag = settings.list_lag;
     if wanted == 0 {
         return Vec::new();
     }
-    let mut missing = missing(world, index, now);
+    let mut missing = missing(world, index, now, lag);
     let mut queues: BTreeMap<&str, VecDeque<(&JobId, &Job)>> = BTreeMap::new();
     let mut oldest: Vec<(&JobId, &Job)> =
-        world.jobs.iter().filter(|(_, job)| needs_one(world, job, index, now)).collect();
+        world.jobs.iter().filter(|(_, job)| needs_one(world, job, index, now, lag)).collect();
     oldest.sort_by_key(|(id, job)| (job.queued_at, **id));
     for (id, job) in oldest {
         queues.entry(&job.repository).or_default().push_back((id, job));
@@ -193,14 +196,15 @@ fn pick(
 }
 
 /// For each label set of a class: jobs that wait, less instances that can still take one.
-fn missing(world: &World, class: usize, now: Moment) -> BTreeMap<String, i64> {
+fn missing(world: &World, class: usize, now: Moment, lag: Duration) -> BTreeMap<String, i64> {
     let mut missing: BTreeMap<String, i64> = BTreeMap::new();
     for job in world.jobs.values().filter(|job| job.class == class && job.status == JobStatus::Queued) {
         if job.spent == Spent::No {
             *missing.entry(job.labels.clone()).or_default() += 1;
         }
     }
-    for instance in world.instances.values().filter(|instance| instance.class == class && instance.may_serve(now)) {
+    for instance in world.instances.values().filter(|instance| instance.class == class && instance.may_serve(now, lag))
+    {
         *missing.entry(instance.labels.clone()).or_default() -= 1;
     }
     for launch in world.launches.values().filter(|launch| launch.class == class) {
@@ -210,22 +214,22 @@ fn missing(world: &World, class: usize, now: Moment) -> BTreeMap<String, i64> {
 }
 
 /// Whether an instance should be launched for this job, were there none for others.
-fn needs_one(world: &World, job: &Job, class: usize, now: Moment) -> bool {
+fn needs_one(world: &World, job: &Job, class: usize, now: Moment, lag: Duration) -> bool {
     let own = job.instance.as_ref().and_then(|id| world.instances.get(id));
     job.class == class
         && job.status == JobStatus::Queued
         && job.spent == Spent::No
         && job.launch.is_none()
         && now >= job.next_try
-        && own.is_none_or(|instance| !instance.may_serve(now))
-        && is_ours(world, job)
+        && own.is_none_or(|instance| !instance.may_serve(now, lag))
+        && is_ours(world, job, lag)
 }
 
 /// A job that was told of as it happened is this process's. Of any other, a list must show first that no instance was launched for
 /// it: by this process before its restart, or by another one.
-fn is_ours(world: &World, job: &Job) -> bool {
+fn is_ours(world: &World, job: &Job, lag: Duration) -> bool {
     let since = world.started_at.max(job.queued_at);
-    (job.live && job.queued_at >= world.started_at) || world.listed_at.is_some_and(|at| at >= since.plus(STALE))
+    (job.live && job.queued_at >= world.started_at) || world.listed_at.is_some_and(|at| at >= since.plus(lag))
 }
 
 fn launch(
@@ -401,19 +405,17 @@ impl Instance {
         }
     }
 
-    /// Whether it can still take a job that waits.
+    /// Whether it can still take a job that waits. One that another process launched counts for a while (`lag`) without any sign that
+    /// it was provided for.
     #[must_use]
-    pub fn may_serve(&self, now: Moment) -> bool {
+    pub fn may_serve(&self, now: Moment, lag: Duration) -> bool {
         let by_phase = match self.phase.as_deref() {
             None | Some("idle") => true,
             Some(_) => false,
         };
         let provided = match self.provision {
             Provision::Adopted => {
-                self.phase.is_some()
-                    || self.has_parameter
-                    || self.seen_online
-                    || now.since(self.launched_at) < PROVIDED_BY
+                self.phase.is_some() || self.has_parameter || self.seen_online || now.since(self.launched_at) < lag
             }
             _ => true,
         };

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use super::event::{InstanceState, InstanceView, RunnerView};
 use super::names::instance_of_runner;
 use super::signal::JobStatus;
-use super::step::STALE;
 use super::world::{Instance, Left, Provision, Runner, Settings};
 use super::{Action, Moment, Scope, World, ending};
 
@@ -44,7 +43,7 @@ pub(super) fn instances(
         count(world, view);
     }
     for (id, instance) in &mut world.instances {
-        if !listed.contains_key(id) && asked_at >= instance.launched_at.plus(STALE) {
+        if !listed.contains_key(id) && asked_at >= instance.launched_at.plus(settings.list_lag) {
             instance.absent = instance.absent.saturating_add(1);
             if instance.absent >= 2 {
                 instance.state = Some(InstanceState::Terminated);
@@ -53,7 +52,7 @@ pub(super) fn instances(
     }
     world.listed_at = world.listed_at.max(Some(asked_at));
     sweep(settings, world, now, asked_at);
-    gone(world, now, asked_at, actions);
+    gone(world, now, asked_at, settings.list_lag, actions);
 }
 
 /// Launches of earlier processes count for their jobs: the cap holds over restarts.
@@ -90,7 +89,7 @@ fn sweep(settings: &Settings, world: &mut World, now: Moment, asked_at: Moment) 
                 format!("it is past its lifetime of {} minutes", class.lifetime.as_secs() / 60),
                 true,
             ));
-        } else if silent && age >= class.phone_in + STALE {
+        } else if silent && age >= class.phone_in + settings.list_lag {
             let why = format!("it gave no sign within {} minutes of its launch", class.phone_in.as_secs() / 60);
             ends.push((id.clone(), why, false));
         }
@@ -117,13 +116,13 @@ fn sweep(settings: &Settings, world: &mut World, now: Moment, asked_at: Moment) 
 }
 
 /// Instances that are over: the job that one had is asked for, and after an hour it is forgotten.
-fn gone(world: &mut World, now: Moment, asked_at: Moment, actions: &mut Vec<Action>) {
+fn gone(world: &mut World, now: Moment, asked_at: Moment, lag: std::time::Duration, actions: &mut Vec<Action>) {
     let World { jobs, instances, looking, .. } = world;
     for (id, instance) in instances.iter().filter(|(_, instance)| instance.is_gone()) {
         let had = jobs.values().find(|job| {
             job.status == JobStatus::InProgress
                 && job.runner.as_deref().and_then(instance_of_runner) == Some(id.as_str())
-                && now.since(job.known_at) > STALE
+                && now.since(job.known_at) > lag
         });
         if let Some(job) = had
             && looking.insert(job.run)
@@ -177,7 +176,9 @@ pub(super) fn runners(
         }
         instance.left.insert(Left::Runner(view.id));
         // A record that lost its answer: nobody has its JIT configuration.
-        let lost = !own && instance.provision == Provision::Provided && asked_at.since(instance.launched_at) > STALE;
+        let lost = !own
+            && instance.provision == Provision::Provided
+            && asked_at.since(instance.launched_at) > settings.list_lag;
         if (instance.is_gone() || lost) && world.removing.insert((id, Left::Runner(view.id))) {
             world.mended.runners += 1;
             actions.push(Action::DeleteRunner { class: instance.class, runner: view.id });
@@ -186,7 +187,7 @@ pub(super) fn runners(
 }
 
 /// The instances for which there are parameters. One whose instance is gone is nobody's.
-pub(super) fn parameters(world: &mut World, ids: &[String], actions: &mut Vec<Action>) {
+pub(super) fn parameters(settings: &Settings, world: &mut World, ids: &[String], actions: &mut Vec<Action>) {
     for id in ids {
         match world.instances.get_mut(id) {
             Some(instance) => {
@@ -197,7 +198,7 @@ pub(super) fn parameters(world: &mut World, ids: &[String], actions: &mut Vec<Ac
                 }
             }
             // Of an instance that no list of two hours had.
-            None if world.listed_at.is_some_and(|at| at.since(world.started_at) > STALE * 2) => {}
+            None if world.listed_at.is_some_and(|at| at.since(world.started_at) > settings.list_lag * 2) => {}
             None => continue,
         }
         if world.removing.insert((id.clone(), Left::Parameter)) {

@@ -9,9 +9,6 @@ use super::{Action, JobId, Moment, RunId, World, demand, ending, provide, reconc
 /// How fresh the knowledge must be that a job is still queued, when an instance is launched for it.
 pub const FRESH: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// How long AWS's lists may lag behind; what was found later than it happened is acted on only after a list that is newer by this.
-pub const STALE: std::time::Duration = std::time::Duration::from_secs(90);
-
 /// After an answer that tells nothing: not before.
 pub(super) const AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -62,7 +59,7 @@ fn take_in(settings: &Settings, world: &mut World, now: Moment, event: Event, ac
         Event::Runners { asked_at, scope, runners } => {
             reconcile::runners(settings, world, asked_at, &scope, runners, actions);
         }
-        Event::Parameters { instances } => reconcile::parameters(world, &instances, actions),
+        Event::Parameters { instances } => reconcile::parameters(settings, world, &instances, actions),
         Event::JitRoom { app, remaining, reset_at } => {
             if remaining == 0
                 && let Some(budget) = world.jit.get_mut(app)

@@ -24,6 +24,8 @@ pub struct Settings {
     pub stores_per_minute: u32,
     /// Launch requests, a minute.
     pub launches_per_minute: u32,
+    /// How long AWS's lists may lag behind.
+    pub list_lag: Duration,
 }
 
 impl Settings {
@@ -31,7 +33,15 @@ impl Settings {
     /// hour; `ssm:PutParameter` 3 a second; `ec2:CreateFleet` is kept at 2 a second.
     #[must_use]
     pub const fn new(classes: Vec<Class>, apps: usize, max: u32) -> Self {
-        Self { classes, apps, max, jit_per_minute: 166, stores_per_minute: 180, launches_per_minute: 120 }
+        Self {
+            classes,
+            apps,
+            max,
+            jit_per_minute: 166,
+            stores_per_minute: 180,
+            launches_per_minute: 120,
+            list_lag: LIST_LAG,
+        }
     }
 }
 
@@ -277,6 +287,10 @@ pub struct Mended {
     /// Parameters of nobody.
     pub parameters: u64,
 }
+
+/// How long AWS's lists may lag behind, unless the operator knows better. What was found later than it happened is acted on only
+/// after a list that is newer by this.
+pub const LIST_LAG: Duration = Duration::from_secs(90);
 
 /// How long a job that is over is remembered, so that a late message does not bring it back.
 pub const REMEMBERED: Duration = Duration::from_secs(3600);

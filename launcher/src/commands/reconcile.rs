@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use mayfly_core::launcher::JobStatus;
-use mayfly_core::launcher::step::STALE;
 
 use super::{connect, print};
 use crate::config::Config;
@@ -16,7 +15,7 @@ pub(super) async fn run(config: Config, within: Duration) -> ExitCode {
         Err(code) => return code,
     };
     let mut engine = Engine::new(config, github, providers);
-    engine.pass(within.min(STALE + Duration::from_secs(3600))).await;
+    engine.pass(within.min(Duration::from_secs(3600))).await;
     let world = engine.world();
     let waiting = world.jobs.values().filter(|job| job.status == JobStatus::Queued).count();
     let mended = &world.mended;

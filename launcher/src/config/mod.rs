@@ -5,6 +5,7 @@ mod reader;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mayfly_core::config::{Origin, Problems};
 use mayfly_core::launcher::class::contained;
@@ -56,6 +57,8 @@ pub struct Config {
     pub apps: Vec<App>,
     /// What is decided on.
     pub settings: Settings,
+    /// How often AWS and GitHub are asked for lists.
+    pub reconcile: Duration,
     /// One for each class of the settings.
     pub launching: Vec<Launching>,
 }
@@ -108,15 +111,18 @@ fn read<'a>(path: &Path, root: &Section<'a>, reader: &'a Reader<'a>) -> Config {
     let read: Vec<(Class, Launching)> = sections.into_iter().map(|section| class::read(section, &apps)).collect();
     let (classes, launching): (Vec<Class>, Vec<Launching>) = read.into_iter().unzip();
     together(&classes, &lines, reader);
+    let mut reconcile = Duration::from_secs(60);
     let mut settings = Settings::new(classes, apps.len(), max);
     if let Some(limits) = root.section("limits") {
         settings.jit_per_minute = limits.number("jit_per_minute", settings.jit_per_minute, 1..=10_000);
         settings.stores_per_minute = limits.number("parameters_per_minute", settings.stores_per_minute, 1..=10_000);
         settings.launches_per_minute = limits.number("launches_per_minute", settings.launches_per_minute, 1..=10_000);
+        settings.list_lag = limits.duration("list_lag", settings.list_lag);
+        reconcile = limits.duration("reconcile", reconcile);
         limits.finish();
     }
     root.unknown();
-    Config { path: path.to_owned(), listen, name, apps, settings, launching }
+    Config { path: path.to_owned(), listen, name, apps, settings, reconcile, launching }
 }
 
 fn app(section: Section<'_>) -> App {

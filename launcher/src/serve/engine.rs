@@ -16,9 +16,6 @@ use crate::config::Config;
 use crate::github::Github;
 use crate::provider::Providers;
 
-/// How often lists are asked for.
-const RECONCILE: Duration = Duration::from_secs(60);
-
 /// How often GitHub is asked what waits, where there is no webhook.
 const POLL: Duration = Duration::from_secs(15);
 
@@ -81,10 +78,10 @@ impl Engine {
 
     /// Runs until it is told to stop.
     pub async fn run(&mut self, mut stop: mpsc::Receiver<Stop>) {
-        let mut reconcile = interval(RECONCILE);
+        let mut reconcile = interval(self.config.reconcile);
         reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let polls = self.config.apps.iter().any(|app| app.webhook_secret.is_none());
-        let mut poll = interval(if polls { POLL } else { RECONCILE });
+        let mut poll = interval(if polls { POLL.min(self.config.reconcile) } else { self.config.reconcile });
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut publish = interval(Duration::from_secs(1));
         publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -100,7 +97,8 @@ impl Engine {
                 }
                 Some(told) = self.told.1.recv() => {
                     if let Ok(mut discovery) = self.discovery.try_lock() {
-                        discovery.taken(&told.guid);
+                        let class = self.config.settings.classes.iter().find(|class| class.scope.holds(&told.signal.repository));
+                        discovery.taken(&told.guid, class.map_or(0, |class| class.app), &told.signal.repository);
                     }
                     self.take(Event::Signal { signal: told.signal, live: true });
                 }
@@ -117,7 +115,7 @@ impl Engine {
     /// One pass: lists, what was missed, and everything that follows from it, within this time.
     pub async fn pass(&mut self, within: Duration) {
         let end = Instant::now() + within;
-        let mut again = interval(Duration::from_secs(30));
+        let mut again = interval(self.config.reconcile / 2);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wake = self.wake();

@@ -197,6 +197,23 @@ impl FakeEc2 {
         lock(&self.world.state).capacity.insert(pool, instances);
     }
 
+    /// Puts tags on an instance, as its agent does; false if there is none of this name.
+    pub fn tag(&self, id: &str, tags: &[(&str, &str)]) -> bool {
+        let mut state = lock(&self.world.state);
+        let place = state.places.get(id).copied();
+        let Some(held) = place.and_then(|place| state.instances.get_mut(place)) else { return false };
+        let now = Instant::now();
+        let mut all = held.tags(now).cloned().unwrap_or_default();
+        all.extend(tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        held.tags.push((now, all));
+        true
+    }
+
+    /// Reads a parameter and removes it, as an agent does.
+    pub fn take_parameter(&self, name: &str) -> Option<Parameter> {
+        lock(&self.world.state).store.take(name)
+    }
+
     /// Ends an instance as its own power-off, or EC2 itself, does; false if there is none of this name alive.
     pub fn end(&self, id: &str) -> bool {
         lock(&self.world.state).end(id, Instant::now())

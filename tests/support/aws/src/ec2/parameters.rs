@@ -53,6 +53,11 @@ impl Store {
         self.parameters.clone()
     }
 
+    pub(super) fn take(&mut self, name: &str) -> Option<Parameter> {
+        self.expire();
+        self.parameters.remove(name)
+    }
+
     fn expire(&mut self) {
         let now = SystemTime::now();
         self.parameters.retain(|_, parameter| parameter.expires.is_none_or(|expires| now < expires));
