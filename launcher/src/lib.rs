@@ -8,3 +8,4 @@ pub mod github;
 mod log;
 pub mod provider;
 pub mod serve;
+pub mod simulate;

@@ -37,27 +37,6 @@ pub(super) fn proceed(settings: &Settings, world: &mut World, now: Moment, actio
     }
 }
 
-/// When something here is due.
-pub(super) fn wake_at(settings: &Settings, world: &World, now: Moment) -> Option<Moment> {
-    let again = world.launches.values().filter_map(|launch| launch.again_at);
-    let waiting = world.jobs.values().filter(|job| job.status == JobStatus::Queued && job.spent == Spent::No);
-    let jobs = waiting.filter(|job| job.launch.is_none()).filter_map(|job| {
-        let class = world.classes.get(job.class)?;
-        let breaker = class.breaker.open().map_or(Moment(0), |(until, _)| until);
-        let due = job.next_try.max(breaker).max(world.fleets.next(Moment(0)));
-        // What is not waiting for a moment waits for an event.
-        if due > now {
-            Some(due)
-        } else {
-            settings.classes.get(job.class).map(|class| job.queued_at.plus(class.patience))
-        }
-    });
-    again.chain(jobs).filter(|at| *at > now).min().or_else(|| {
-        let busy = world.jit.iter().map(|budget| budget.next(now)).filter(|at| *at > now).min();
-        busy.filter(|_| !world.jobs.is_empty())
-    })
-}
-
 /// An unanswered launch is asked for again under its token: EC2 answers with what the first request made.
 fn ask_again(world: &mut World, now: Moment, actions: &mut Vec<Action>) {
     for (token, launch) in &mut world.launches {

@@ -3,7 +3,7 @@
 
 use super::event::{InstanceState, Problem, ProblemKind};
 use super::step::AGAIN;
-use super::world::{Ending, EndingStage, Left, Provision, Spent};
+use super::world::{Ending, EndingStage, Instance, Left, Provision};
 use super::{Action, Moment, World};
 
 /// Ends an instance. Where it has a runner record, that goes first: GitHub refuses to remove one that has a job, and then there was
@@ -56,18 +56,10 @@ pub(super) fn proceed(world: &mut World, now: Moment, actions: &mut Vec<Action>)
     }
 }
 
-/// When something here is due.
-pub(super) fn wake_at(world: &World) -> Option<Moment> {
-    let due = |stage: EndingStage| match stage {
-        EndingStage::RemoveRunner(at) | EndingStage::Terminate(at) => Some(at),
-        EndingStage::RemovingRunner | EndingStage::Terminating => None,
-    };
-    let endings = world.instances.values().filter_map(|instance| instance.ending.as_ref());
-    let tells = world.jobs.values().filter_map(|job| match job.spent {
-        Spent::ToTell(at) => Some(at),
-        _ => None,
-    });
-    endings.filter_map(|ending| due(ending.stage)).chain(tells).min()
+/// Whether an instance waits for its moment here.
+pub(super) fn waits(instance: &Instance) -> bool {
+    let stage = instance.ending.as_ref().map(|ending| ending.stage);
+    matches!(stage, Some(EndingStage::RemoveRunner(_) | EndingStage::Terminate(_)))
 }
 
 /// EC2 has taken it. The list says when it is over; until then it counts as there.

@@ -7,7 +7,7 @@ use super::ending::end;
 use super::event::{Problem, ProblemKind};
 use super::names::runner_name;
 use super::step::AGAIN;
-use super::world::{Left, Provision, Runner, Settings};
+use super::world::{Instance, Left, Provision, Runner, Settings};
 use super::{Action, Moment, World};
 
 /// How long after the launch an instance may still be given a JIT configuration. The agent waits longer (`jit.wait`, 10 minutes),
@@ -28,8 +28,7 @@ pub(super) fn proceed(settings: &Settings, world: &mut World, now: Moment, actio
     let mut waiting: Vec<(Moment, String)> = world
         .instances
         .iter()
-        .filter(|(_, instance)| !instance.is_over())
-        .filter(|(_, instance)| matches!(instance.provision, Provision::Wanted { .. } | Provision::Minted { .. }))
+        .filter(|(_, instance)| waits(instance))
         .map(|(id, instance)| (instance.launched_at, id.clone()))
         .collect();
     waiting.sort();
@@ -65,23 +64,9 @@ pub(super) fn proceed(settings: &Settings, world: &mut World, now: Moment, actio
     }
 }
 
-/// When something here is due.
-pub(super) fn wake_at(world: &World) -> Option<Moment> {
-    let due = |id: &String| {
-        let instance = world.instances.get(id)?;
-        match instance.provision {
-            _ if instance.is_over() => None,
-            Provision::Wanted { not_before } => {
-                let budget = world.jit.iter().map(|budget| budget.next(Moment(0))).min().unwrap_or_default();
-                Some(not_before.max(budget).min(instance.launched_at.plus(PROVIDE_WITHIN)))
-            }
-            Provision::Minted { not_before, .. } => {
-                Some(not_before.max(world.stores.next(Moment(0))).min(instance.launched_at.plus(PROVIDE_WITHIN)))
-            }
-            _ => None,
-        }
-    };
-    world.instances.keys().filter_map(due).min()
+/// Whether an instance waits for its moment here.
+pub(super) fn waits(instance: &Instance) -> bool {
+    !instance.is_over() && matches!(instance.provision, Provision::Wanted { .. } | Provision::Minted { .. })
 }
 
 pub(super) fn minted(settings: &Settings, world: &mut World, now: Moment, id: &str, runner: u64, length: usize) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::event::{InstanceState, InstanceView, RunnerView};
 use super::names::instance_of_runner;
-use super::signal::JobStatus;
+use super::signal::{JobId, JobStatus};
 use super::world::{Instance, Left, Provision, Runner, Settings};
 use super::{Action, Moment, Scope, World, ending};
 
@@ -40,8 +40,8 @@ pub(super) fn instances(
         {
             state.breaker.succeeded();
         }
-        count(world, view);
     }
+    count(world);
     for (id, instance) in &mut world.instances {
         if !listed.contains_key(id) && asked_at >= instance.launched_at.plus(settings.list_lag) {
             instance.absent = instance.absent.saturating_add(1);
@@ -56,16 +56,18 @@ pub(super) fn instances(
 }
 
 /// Launches of earlier processes count for their jobs: the cap holds over restarts.
-fn count(world: &mut World, view: &InstanceView) {
-    for id in &view.jobs {
-        let made = world.instances.values().filter(|instance| instance.jobs.contains(id)).count();
-        let made = u32::try_from(made).unwrap_or(u32::MAX);
-        if let Some(job) = world.jobs.get_mut(id) {
+fn count(world: &mut World) {
+    let World { jobs, instances, .. } = world;
+    let mut made: BTreeMap<JobId, (u32, &String)> = BTreeMap::new();
+    for (id, instance) in instances.iter() {
+        for job in &instance.jobs {
+            made.entry(*job).or_insert((0, id)).0 += 1;
+        }
+    }
+    for (id, (made, instance)) in made {
+        if let Some(job) = jobs.get_mut(&id) {
             job.launches = job.launches.max(made);
-            let newest = job.instance.is_none() && view.jobs.len() == 1;
-            if newest {
-                job.instance = Some(view.id.clone());
-            }
+            job.instance.get_or_insert_with(|| instance.clone());
         }
     }
 }

@@ -9,23 +9,46 @@ use super::{Action, JobId, Moment, RunId, World, demand, ending, provide, reconc
 /// How fresh the knowledge must be that a job is still queued, when an instance is launched for it.
 pub const FRESH: std::time::Duration = std::time::Duration::from_secs(20);
 
+/// How often what waits is looked at.
+const TICK: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// After an answer that tells nothing: not before.
 pub(super) const AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Takes an event in and says what is to be done.
 pub fn step(settings: &Settings, world: &mut World, now: Moment, event: Event) -> Vec<Action> {
     let mut actions = Vec::new();
+    let matters = matters(&event);
     take_in(settings, world, now, event, &mut actions);
     ending::proceed(world, now, &mut actions);
     provide::proceed(settings, world, now, &mut actions);
-    demand::proceed(settings, world, now, &mut actions);
+    if matters {
+        demand::proceed(settings, world, now, &mut actions);
+    }
     actions
 }
 
-/// When [`Event::Tick`] is due if nothing else happens. The lists come on their own schedule.
+/// Whether an event can change how many instances are needed, or allowed.
+const fn matters(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Signal { .. }
+            | Event::Tick
+            | Event::Launched { .. }
+            | Event::LaunchFailed { .. }
+            | Event::RunLooked { .. }
+            | Event::Instances { .. }
+    )
+}
+
+/// When [`Event::Tick`] is due if nothing else happens: twice a second while something waits for its moment. The lists come on
+/// their own schedule.
 #[must_use]
-pub fn wake_at(settings: &Settings, world: &World, now: Moment) -> Option<Moment> {
-    [ending::wake_at(world), provide::wake_at(world), demand::wake_at(settings, world, now)].into_iter().flatten().min()
+pub fn wake_at(world: &World, now: Moment) -> Option<Moment> {
+    let waits = !world.launches.is_empty()
+        || world.jobs.values().any(|job| job.status == JobStatus::Queued && job.spent != Spent::Told)
+        || world.instances.values().any(|instance| provide::waits(instance) || ending::waits(instance));
+    waits.then(|| now.plus(TICK))
 }
 
 fn take_in(settings: &Settings, world: &mut World, now: Moment, event: Event, actions: &mut Vec<Action>) {
@@ -74,6 +97,9 @@ fn take_in(settings: &Settings, world: &mut World, now: Moment, event: Event, ac
 /// A message of GitHub. Messages are doubled, late and out of order: a job only moves on, but for `queued` and `waiting`, which
 /// come in any order and are cleared up by asking.
 fn heard(settings: &Settings, world: &mut World, now: Moment, signal: &JobSignal, live: bool) {
+    if world.over.contains_key(&signal.job) {
+        return;
+    }
     if !world.jobs.contains_key(&signal.job) {
         let Verdict::Class(class) = class_of(&settings.classes, signal) else { return };
         if world.jobs.len() >= MOST_JOBS_KNOWN {
@@ -98,6 +124,15 @@ fn heard(settings: &Settings, world: &mut World, now: Moment, signal: &JobSignal
         job.known_at = job.known_at.max(if live { now } else { signal.created_at });
     }
     has_runner(world, signal.job, signal.runner.as_deref());
+    finished(world, signal.job, now);
+}
+
+/// A job that is over is not thought about any more.
+fn finished(world: &mut World, job: JobId, now: Moment) {
+    if world.jobs.get(&job).is_some_and(|job| job.status == JobStatus::Completed) {
+        world.jobs.remove(&job);
+        world.over.insert(job, now);
+    }
 }
 
 /// A job has this runner: the runner's instance is of no use for others, whomever it was launched for.
@@ -127,17 +162,15 @@ fn looked(world: &mut World, now: Moment, run: RunId, views: &[JobView]) {
     for view in views {
         if let Some(job) = world.jobs.get_mut(&view.job) {
             ours.retain(|id| *id != view.job);
-            if job.status != JobStatus::Completed {
-                (job.status, job.known_at) = (view.status, now);
-            }
+            (job.status, job.known_at) = (view.status, now);
         }
         has_runner(world, view.job, view.runner.as_deref());
+        finished(world, view.job, now);
     }
     // Of an earlier attempt, or deleted with its run.
     for id in ours {
-        if let Some(job) = world.jobs.get_mut(&id) {
-            (job.status, job.known_at) = (JobStatus::Completed, now);
-        }
+        world.jobs.remove(&id);
+        world.over.insert(id, now);
     }
 }
 
@@ -145,7 +178,7 @@ fn looked(world: &mut World, now: Moment, run: RunId, views: &[JobView]) {
 fn look_failed(world: &mut World, now: Moment, run: RunId, problem: &Problem) {
     world.looking.remove(&run);
     let again = problem.retry_at.unwrap_or(now).max(now.plus(AGAIN));
-    for job in world.jobs.values_mut().filter(|job| job.run == run && job.status < JobStatus::Completed) {
+    for job in world.jobs.values_mut().filter(|job| job.run == run) {
         job.next_try = job.next_try.max(again);
         job.problem = Some(format!("GitHub could not be asked whether it is still queued: {}", problem.message));
     }
@@ -160,10 +193,10 @@ fn told(world: &mut World, job: JobId, spent: Spent) {
 /// Jobs that are over, and jobs that GitHub has given up (24 hours in the queue, 5 days at work).
 fn forget(world: &mut World, now: Moment) {
     let day = REMEMBERED * 24;
+    world.over.retain(|_, since| now.since(*since) < REMEMBERED);
     world.jobs.retain(|_, job| match job.status {
-        JobStatus::Completed => now.since(job.known_at) < REMEMBERED,
         JobStatus::Queued | JobStatus::Waiting => now.since(job.queued_at) < day + REMEMBERED,
-        JobStatus::InProgress => now.since(job.queued_at) < day * 7,
+        JobStatus::InProgress | JobStatus::Completed => now.since(job.queued_at) < day * 7,
     });
 }
 

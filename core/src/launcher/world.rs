@@ -247,8 +247,10 @@ pub struct ClassState {
 /// Everything that is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
-    /// The jobs.
+    /// The jobs that are not over.
     pub jobs: BTreeMap<JobId, Job>,
+    /// Jobs that are over, since when: a late message does not bring them back.
+    pub over: BTreeMap<JobId, Moment>,
     /// The instances.
     pub instances: BTreeMap<String, Instance>,
     /// The launches that are not answered.
@@ -308,6 +310,7 @@ impl World {
         };
         Self {
             jobs: BTreeMap::new(),
+            over: BTreeMap::new(),
             instances: BTreeMap::new(),
             launches: BTreeMap::new(),
             classes: settings.classes.iter().map(class).collect(),

@@ -5,6 +5,7 @@ mod explain;
 mod launch;
 mod reconcile;
 mod serve;
+mod simulate;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -66,6 +67,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// See what would happen: the launcher's and the agent's own rules in a made-up world, in virtual time
+    Simulate(Simulate),
     /// Print the script that completes commands in a shell
     #[command(hide = true)]
     Completion {
@@ -75,6 +78,44 @@ enum Command {
     /// Print the manual page
     #[command(hide = true)]
     Man,
+}
+
+/// `simulate`
+#[derive(Debug, clap::Args)]
+struct Simulate {
+    /// How many jobs come
+    #[arg(long, default_value_t = 1000)]
+    jobs: usize,
+    /// How many jobs come in a second
+    #[arg(long, default_value_t = 1.0)]
+    rate: f64,
+    /// Of how many repositories they are
+    #[arg(long, default_value_t = 20)]
+    repositories: usize,
+    /// Jobs that came to your own repositories instead: CSV with created_at, started_at, completed_at and, if you like, repository
+    #[arg(long, value_name = "FILE")]
+    history: Option<std::path::PathBuf>,
+    /// How many Apps and accounts' worth of quotas there are
+    #[arg(long, default_value_t = 1)]
+    apps: u32,
+    /// The most instances at once
+    #[arg(long, default_value_t = 1000)]
+    max: u32,
+    /// Everything goes wrong now and then: lost webhooks and answers, outages, dead instances, interruptions, kills of the launcher
+    #[arg(long)]
+    storm: bool,
+    /// An instance's price for an hour, in dollars
+    #[arg(long, default_value_t = 0.1)]
+    price: f64,
+    /// The spot price, in percent of that
+    #[arg(long, default_value_t = 35)]
+    spot_percent: u32,
+    /// The same seed gives the same run
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The figures as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// The whole program.
@@ -94,6 +135,7 @@ pub fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(1, &error),
         },
+        Command::Simulate(arguments) => simulate::start(&arguments),
         Command::Serve { .. } => with(&arguments.config, |config| Box::pin(serve::run(config))),
         Command::Reconcile { within } => {
             with(&arguments.config, move |config| Box::pin(reconcile::run(config, within)))

@@ -141,7 +141,7 @@ impl Engine {
 
     fn wake(&self) -> Option<Duration> {
         let now = clock::now();
-        wake_at(&self.config.settings, &self.world, now).map(|at| at.since(now).max(Duration::from_millis(20)))
+        wake_at(&self.world, now).map(|at| at.since(now).max(Duration::from_millis(20)))
     }
 
     fn take(&mut self, event: Event) {
