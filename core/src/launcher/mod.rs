@@ -8,6 +8,7 @@
 //! - [`step`](mod@step) decides; [`demand`] which jobs need an instance, [`provide`] how an instance gets its JIT configuration,
 //!   [`reconcile`] what lists of AWS and GitHub mend, [`ending`] what is ended and why;
 //! - [`budget`] paces calls, [`breaker`] stops what fails again and again;
+//! - [`why`](mod@why) says why a job waits;
 //! - [`names`] are the names and tags by which everything is found again.
 //!
 //! What must survive the process is in the tags of instances and in GitHub; the world is a cache of it.
@@ -25,6 +26,7 @@ pub mod reconcile;
 pub mod signal;
 pub mod step;
 pub mod time;
+pub mod why;
 pub mod world;
 
 pub use action::Action;
@@ -33,4 +35,5 @@ pub use event::{Event, Problem, ProblemKind};
 pub use signal::{JobId, JobSignal, JobStatus, RunId};
 pub use step::step;
 pub use time::Moment;
+pub use why::why;
 pub use world::{Settings, World};

@@ -1,5 +1,6 @@
 //! `mayfly-launcher serve`
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use ring::hmac;
@@ -9,12 +10,19 @@ use tokio::sync::mpsc;
 
 use super::{connect, failed};
 use crate::config::Config;
-use crate::github::read_secret;
+use crate::github::{KeyError, read_secret};
 use crate::serve::{Engine, Front, Stop, serve};
+
+/// The shortest secret, in bytes.
+const SHORTEST: usize = 8;
 
 pub(super) async fn run(config: Config) -> ExitCode {
     let secrets = match secrets(&config) {
         Ok(secrets) => secrets,
+        Err(error) => return failed(78, &error),
+    };
+    let page = match config.page_token.as_deref().map(key).transpose() {
+        Ok(page) => page,
         Err(error) => return failed(78, &error),
     };
     let (github, providers) = match connect(&config).await {
@@ -29,10 +37,10 @@ pub(super) async fn run(config: Config) -> ExitCode {
         None => None,
     };
     let mut engine = Engine::new(config.clone(), github, providers);
-    let front = Front::new(&engine, secrets);
+    let front = Front::new(&engine, &config, secrets, page);
     if let Some(listener) = listener {
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, "serving /webhook, /healthz and /readyz");
+            tracing::info!(%address, "serving /webhook, /healthz, /readyz, /metrics and, with page_token, a page for people");
         }
         tokio::spawn(serve(listener, front));
     }
@@ -43,15 +51,19 @@ pub(super) async fn run(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn secrets(config: &Config) -> Result<Vec<hmac::Key>, crate::github::KeyError> {
-    let files = config.apps.iter().filter_map(|app| app.webhook_secret.as_deref());
-    files
-        .map(|path| {
-            let text = read_secret(path)?;
-            let secret = text.strip_suffix(b"\n").unwrap_or(&text);
-            Ok(hmac::Key::new(hmac::HMAC_SHA256, secret))
-        })
-        .collect()
+fn secrets(config: &Config) -> Result<Vec<hmac::Key>, KeyError> {
+    config.apps.iter().filter_map(|app| app.webhook_secret.as_deref()).map(key).collect()
+}
+
+/// A secret of a file as a key, without the line's end.
+fn key(path: &Path) -> Result<hmac::Key, KeyError> {
+    let text = read_secret(path)?;
+    let secret = text.strip_suffix(b"\n").unwrap_or(&text);
+    // With an empty one anybody could sign.
+    if secret.len() < SHORTEST {
+        return Err(KeyError::Short(path.display().to_string()));
+    }
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, secret))
 }
 
 /// SIGTERM, as from systemd or a container, and SIGINT, as from a terminal.

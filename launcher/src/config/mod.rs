@@ -51,6 +51,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Where webhooks, health and the page for people are served; `None` where nothing comes in.
     pub listen: Option<SocketAddr>,
+    /// The file with the password of the page for people; none for no page.
+    pub page_token: Option<PathBuf>,
     /// By what this launcher's instances are known: the value of the tag `mayfly:launcher`.
     pub name: String,
     /// The Apps.
@@ -98,6 +100,7 @@ fn read<'a>(path: &Path, root: &Section<'a>, reader: &'a Reader<'a>) -> Config {
             .ok()
     });
     let name = root.text("name").unwrap_or_else(|| "mayfly".to_owned());
+    let page_token = root.text("page_token").filter(|text| !text.is_empty()).map(PathBuf::from);
     let max = root.number("max", 100, 1..=10_000);
     let apps: Vec<App> = root.sections("app").into_iter().map(app).collect();
     if apps.is_empty() {
@@ -122,7 +125,7 @@ fn read<'a>(path: &Path, root: &Section<'a>, reader: &'a Reader<'a>) -> Config {
         limits.finish();
     }
     root.unknown();
-    Config { path: path.to_owned(), listen, name, apps, settings, reconcile, launching }
+    Config { path: path.to_owned(), listen, page_token, name, apps, settings, reconcile, launching }
 }
 
 fn app(section: Section<'_>) -> App {

@@ -34,6 +34,9 @@ pub enum KeyError {
     /// Its kind is not RSA, or it is damaged.
     #[error("{0}: is not an RSA key of 2048 bits or more")]
     NotRsa(String),
+    /// It is too short to be a secret.
+    #[error("{0}: has fewer than 8 characters: anybody could guess it")]
+    Short(String),
     /// Others can read it.
     #[error("{0}: others can read it: chmod 600")]
     Open(String),

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::discovery::Discovery;
+use super::figures::Counters;
 use super::perform::Performer;
 use crate::clock;
 use crate::config::Config;
@@ -38,6 +39,13 @@ pub(super) struct Told {
     pub(super) signal: JobSignal,
 }
 
+/// What others may look at.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) world: World,
+    pub(super) counters: Counters,
+}
+
 /// The loop.
 #[derive(Debug)]
 pub struct Engine {
@@ -46,7 +54,8 @@ pub struct Engine {
     performer: Arc<Performer>,
     discovery: Arc<Mutex<Discovery>>,
     told: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
-    shared: watch::Sender<Arc<World>>,
+    counters: Counters,
+    shared: watch::Sender<Arc<Known>>,
     running: JoinSet<Vec<Event>>,
 }
 
@@ -59,7 +68,8 @@ impl Engine {
             performer: Performer::new(config.clone(), github, providers),
             discovery: Arc::default(),
             told: mpsc::channel(QUEUE),
-            shared: watch::Sender::new(Arc::new(world.clone())),
+            shared: watch::Sender::new(Arc::new(Known { world: world.clone(), counters: Counters::default() })),
+            counters: Counters::default(),
             running: JoinSet::new(),
             world,
             config,
@@ -71,8 +81,8 @@ impl Engine {
         self.told.0.clone()
     }
 
-    /// What is known, as of the last list or second.
-    pub(super) fn shared(&self) -> watch::Receiver<Arc<World>> {
+    /// What is known, as of the last second.
+    pub(super) fn shared(&self) -> watch::Receiver<Arc<Known>> {
         self.shared.subscribe()
     }
 
@@ -105,7 +115,8 @@ impl Engine {
                 _ = reconcile.tick() => self.reconcile(),
                 _ = poll.tick() => self.discover(),
                 _ = publish.tick() => {
-                    self.shared.send_replace(Arc::new(self.world.clone()));
+                    let known = Known { world: self.world.clone(), counters: self.counters.clone() };
+                    self.shared.send_replace(Arc::new(known));
                 }
                 () = sleep_until(wake) => self.take(Event::Tick),
             }
@@ -146,7 +157,9 @@ impl Engine {
 
     fn take(&mut self, event: Event) {
         heard(&event);
-        let actions = step(&self.config.settings, &mut self.world, clock::now(), event);
+        let now = clock::now();
+        self.counters.count(&self.world, now, &event);
+        let actions = step(&self.config.settings, &mut self.world, now, event);
         for action in actions {
             self.act(action);
         }

@@ -9,14 +9,18 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use mayfly_core::launcher::World;
 use ring::hmac;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::engine::{Engine, Told};
+use super::engine::{Engine, Known, Told};
+use super::{figures, page as people};
+use crate::clock;
+use crate::config::Config;
 use crate::github::webhook::{self, WebhookError};
 
 /// The longest body. GitHub sends up to 25 MB, of events that nobody asked for; a `workflow_job` is some 20 KB.
@@ -33,7 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Front {
     secrets: Arc<Vec<hmac::Key>>,
     told: mpsc::Sender<Told>,
-    world: watch::Receiver<Arc<World>>,
+    known: watch::Receiver<Arc<Known>>,
+    config: Arc<Config>,
+    /// The page's token, as a key: comparing by it takes the same time whatever is wrong.
+    page: Option<hmac::Key>,
 }
 
 impl std::fmt::Debug for Front {
@@ -43,10 +50,16 @@ impl std::fmt::Debug for Front {
 }
 
 impl Front {
-    /// An endpoint for this loop that takes what these secrets have signed.
+    /// An endpoint for this loop that takes what these secrets have signed, and shows the page to who has its token.
     #[must_use]
-    pub fn new(engine: &Engine, secrets: Vec<hmac::Key>) -> Self {
-        Self { secrets: Arc::new(secrets), told: engine.sender(), world: engine.shared() }
+    pub fn new(engine: &Engine, config: &Config, secrets: Vec<hmac::Key>, page: Option<hmac::Key>) -> Self {
+        Self {
+            secrets: Arc::new(secrets),
+            told: engine.sender(),
+            known: engine.shared(),
+            config: Arc::new(config.clone()),
+            page,
+        }
     }
 }
 
@@ -56,6 +69,8 @@ pub async fn serve(listener: TcpListener, front: Front) {
         .route("/webhook", post(taken))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/", get(page))
         .with_state(front);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -85,12 +100,44 @@ pub async fn serve(listener: TcpListener, front: Front) {
 }
 
 async fn ready(State(front): State<Front>) -> Response {
-    if front.world.borrow().listed_at.is_some() {
+    if front.known.borrow().world.listed_at.is_some() {
         (StatusCode::OK, "ready\n").into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "no list of the instances yet: nothing is launched before there is one\n")
             .into_response()
     }
+}
+
+async fn metrics(State(front): State<Front>) -> Response {
+    let known = Arc::clone(&front.known.borrow());
+    let text = figures::text(&front.config, &known.world, &known.counters, clock::now());
+    ([("content-type", "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// For people, with any name and the token as the password.
+async fn page(State(front): State<Front>, headers: HeaderMap) -> Response {
+    let Some(key) = &front.page else {
+        return (StatusCode::NOT_FOUND, "there is no page: page_token is not set\n").into_response();
+    };
+    let given = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+    let given = given.and_then(|text| BASE64_STANDARD.decode(text).ok()).unwrap_or_default();
+    let password =
+        given.iter().position(|byte| *byte == b':').and_then(|place| given.get(place + 1..)).unwrap_or_default();
+    // Signed by itself with the token as the key: only the token gives the token's signature.
+    let own = hmac::sign(key, b"page");
+    let same = hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, password), b"page", own.as_ref()).is_ok();
+    if !same {
+        let ask = [("www-authenticate", "Basic realm=\"mayfly-launcher\"")];
+        return (StatusCode::UNAUTHORIZED, ask, "the password is the page's token\n").into_response();
+    }
+    let known = Arc::clone(&front.known.borrow());
+    let html = people::page(&front.config, &known.world, clock::now());
+    let policy = [
+        ("content-type", "text/html; charset=utf-8"),
+        ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'"),
+        ("cache-control", "no-store"),
+    ];
+    (policy, html).into_response()
 }
 
 /// The signature comes first, on the raw body; the answer comes before anything is launched.

@@ -2,7 +2,9 @@
 
 mod discovery;
 mod engine;
+mod figures;
 mod http;
+mod page;
 mod perform;
 
 pub use engine::{Engine, Stop};

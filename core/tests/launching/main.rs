@@ -1,0 +1,69 @@
+//! A model checker (stateright) over the launcher's real `step`: calls that take effect and are never answered, answers that come
+//! late or not at all, messages that are lost and doubled, lists that are old, a launcher that dies between any two calls, and two
+//! launchers at once. Every state that can be reached within the budgets of faults is visited.
+//!
+//! What must hold in each: never two readable JIT configurations for one instance, never more launches for a job than the cap, never
+//! more instances than the maximum, and no instance with a job is ended by the launcher.
+
+#![allow(clippy::panic, clippy::print_stderr, reason = "a test may fail, and tell its figures")]
+#![allow(missing_docs, reason = "a test")]
+
+mod reality;
+mod world;
+
+use std::time::Instant;
+
+use stateright::{Checker as _, HasDiscoveries, Model as _};
+use world::{Budgets, Launching, Planted};
+
+fn check(name: &str, model: Launching) -> Option<String> {
+    let began = Instant::now();
+    let checker = model.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    eprintln!(
+        "{name}: {} states, depth {}, {:.0} s",
+        checker.unique_state_count(),
+        checker.max_depth(),
+        began.elapsed().as_secs_f32()
+    );
+    let mut discoveries = checker.discoveries();
+    let served = discoveries.remove("every job is served").is_some();
+    let broken = discoveries.into_iter().next().map(|(name, path)| {
+        let story: Vec<String> = path.into_actions().iter().map(|action| format!("{action:?}")).collect();
+        format!("not kept: {name}\n{}", story.join("\n"))
+    });
+    assert!(broken.is_some() || served, "{name}: no job is ever served: the model has lost its way");
+    broken
+}
+
+fn holds(name: &str, model: Launching) {
+    if let Some(broken) = check(name, model) {
+        panic!("{broken}");
+    }
+}
+
+#[test]
+fn one_launcher_that_dies_twice_and_loses_answers() {
+    let budgets = Budgets { crashes: 2, lost_answers: 1, failures: 1, doubled: 1, ticks: 5 };
+    holds("one job, one launcher", Launching::new(1, 1, budgets));
+}
+
+#[test]
+fn two_jobs_of_which_each_may_get_the_others_runner() {
+    let budgets = Budgets { crashes: 1, lost_answers: 1, failures: 0, doubled: 0, ticks: 3 };
+    holds("two jobs, one launcher", Launching::new(2, 1, budgets));
+}
+
+#[test]
+fn two_launchers_at_once() {
+    let budgets = Budgets { crashes: 0, lost_answers: 1, failures: 0, doubled: 1, ticks: 4 };
+    holds("one job, two launchers", Launching::new(1, 2, budgets));
+}
+
+#[test]
+fn planted_mistakes_are_found() {
+    let budgets = Budgets { crashes: 1, lost_answers: 1, failures: 0, doubled: 1, ticks: 5 };
+    for planted in [Planted::StoresAgain, Planted::ForgetsTheCap, Planted::EndsTheBusy] {
+        let model = Launching { planted: Some(planted), ..Launching::new(1, 1, budgets) };
+        assert!(check(&format!("{planted:?}"), model).is_some(), "{planted:?} is not found: the model proves nothing");
+    }
+}
