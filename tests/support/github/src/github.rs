@@ -195,7 +195,7 @@ impl FakeGithub {
 
     /// How many requests there were, to be given to [`FakeGithub::requests_since`].
     pub fn mark(&self) -> usize {
-        self.shared.log.len()
+        self.shared.log.mark()
     }
 
     /// The requests after a mark.

@@ -151,6 +151,8 @@ pub struct Options {
     pub auto_assign: bool,
     /// After how long the record of an idle online runner is removed (actions/runner#4726).
     pub idle_removal: Option<Duration>,
+    /// After how long without a word a runner's process counts as not connected.
+    pub silence: Duration,
     /// After how long a job of a runner that vanished fails.
     pub lease: Duration,
     /// After how long an assigned job that no runner picks up is queued again.
@@ -176,6 +178,7 @@ impl Default for Options {
             jit_size: 4088,
             auto_assign: true,
             idle_removal: None,
+            silence: Duration::from_secs(30),
             lease: Duration::from_secs(600),
             pick_up: Duration::from_secs(60),
             long_poll: Duration::from_secs(50),

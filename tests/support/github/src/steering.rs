@@ -9,8 +9,8 @@ use crate::FakeGithub;
 use crate::options::WebhookTarget;
 use crate::shared::CheckRun;
 use crate::webhook::{WebhookFault, WebhookMatch, send_alone};
-use crate::world::Registration;
 use crate::world::model::{Conclusion, Job, JobId, JobSpec, Runner, Scope};
+use crate::world::{Registration, World};
 
 /// A webhook that was sent, or should have been.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl FakeGithub {
 
     /// Gives queued jobs to idle runners now, oldest first, also where [`crate::Options::auto_assign`] is off.
     pub fn auto_assign(&self) {
-        self.shared.world(|world| world.assign_all());
+        self.shared.world(World::assign_all);
     }
 
     /// Registers a runner of somebody else's, or a ghost: the record of one that never came.

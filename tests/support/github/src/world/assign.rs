@@ -17,6 +17,7 @@ const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 impl World {
     /// Does what is due by now.
     pub(crate) fn settle(&mut self) {
+        self.expire_silent();
         self.expire_jobs();
         self.expire_runners();
         if self.options.auto_assign {

@@ -99,6 +99,8 @@ pub(crate) struct World {
     /// Runners whose record exists.
     live: BTreeSet<u64>,
     pub(crate) served: BTreeMap<List, Served>,
+    /// When a runner's process was last heard of.
+    heard: BTreeMap<u64, Time>,
     next_id: u64,
     events: UnboundedSender<Event>,
 }
@@ -130,6 +132,7 @@ impl World {
             active: BTreeSet::new(),
             live: BTreeSet::new(),
             served: BTreeMap::new(),
+            heard: BTreeMap::new(),
             next_id: 0,
             events,
         }
