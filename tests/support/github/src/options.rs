@@ -131,7 +131,7 @@ pub struct Options {
     pub ghes: bool,
     /// Whose time it is.
     pub clock: ClockKind,
-    /// Whether the times inside a JWT are looked at (by the double's clock).
+    /// Whether the times inside a JWT are looked at (by the machine's clock, whatever the double's is).
     pub check_jwt_times: bool,
     /// Where webhooks go; see also [`crate::FakeGithub::webhook_to`].
     pub webhook: Option<WebhookTarget>,

@@ -1,5 +1,5 @@
 //! Webhooks: signed, in GitHub's shape, and what goes wrong with them.
-#![allow(clippy::unwrap_used, reason = "a test may fail there")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail there")]
 
 mod common;
 

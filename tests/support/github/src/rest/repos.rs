@@ -28,6 +28,7 @@ pub(super) fn described(world: &World, repo: &Repo, kind: &str) -> Value {
         shown["visibility"] = if repo.public { "public" } else { "private" }.into();
     }
     if kind == "full" {
+        shown["language"] = Value::Null;
         // The example tells of a fork.
         for name in ["parent", "source", "template_repository"] {
             if let Some(members) = shown.as_object_mut() {

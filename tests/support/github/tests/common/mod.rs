@@ -1,7 +1,7 @@
 //! A client that hides nothing, and a receiver of webhooks.
 
 #![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, reason = "a test may fail there")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail there")]
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
