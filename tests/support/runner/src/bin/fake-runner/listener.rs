@@ -296,7 +296,7 @@ impl Listener {
         let values = [("name", self.scenario.job_name.as_str()), ("result", text.as_str())];
         self.console.line(Stream::Out, strings::COMPLETED, &values);
         self.recorder.write(Event::Completed { result });
-        self.tell("completed", Some(text));
+        self.tell("completed", Some(&text));
         self.result = Some(result);
     }
 

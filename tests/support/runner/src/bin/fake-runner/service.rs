@@ -41,7 +41,7 @@ impl Service {
     }
 
     /// Tells what happened; whether the registration is still there.
-    pub(crate) fn tell(&self, what: &str, result: Option<String>) -> Told {
+    pub(crate) fn tell(&self, what: &str, result: Option<&str>) -> Told {
         let body = json!({ "name": self.runner, "result": result });
         match self.post(what, &body.to_string()) {
             Some((200, answer)) => read(&answer),

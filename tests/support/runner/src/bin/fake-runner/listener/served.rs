@@ -18,7 +18,7 @@ impl Listener {
     }
 
     /// Tells the double, if there is one.
-    pub(super) fn tell(&self, what: &str, result: Option<String>) {
+    pub(super) fn tell(&self, what: &str, result: Option<&str>) {
         if let Some(service) = self.service() {
             let _ = service.tell(what, result);
         }
