@@ -11,6 +11,7 @@ use mayfly_fake_aws::serve::Server;
 use mayfly_fake_aws::{ConnectionCounts, Limit, RuleId};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::watch;
 
 use crate::auth::key::app_key;
 use crate::clock::{Clock, Time};
@@ -62,6 +63,8 @@ impl FakeGithub {
             violations: Mutex::default(),
             log: Log::default(),
             changed: Condvar::new(),
+            changes: watch::Sender::new(()),
+            admins: Mutex::default(),
             url: OnceLock::new(),
             runtime: OnceLock::new(),
         });

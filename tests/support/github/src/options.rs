@@ -157,6 +157,10 @@ pub struct Options {
     pub lease: Duration,
     /// After how long an assigned job that no runner picks up is queued again.
     pub pick_up: Duration,
+    /// After how long without a poll the session of a scale set may be taken by another.
+    pub stale_session: Duration,
+    /// How long the token of a session's queue lives.
+    pub queue_token: Duration,
     /// How long a poll of a scale set's messages waits.
     pub long_poll: Duration,
 }
@@ -181,6 +185,8 @@ impl Default for Options {
             silence: Duration::from_secs(30),
             lease: Duration::from_secs(600),
             pick_up: Duration::from_secs(60),
+            stale_session: Duration::from_secs(120),
+            queue_token: Duration::from_secs(3600),
             long_poll: Duration::from_secs(50),
         }
     }

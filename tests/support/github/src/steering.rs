@@ -10,6 +10,7 @@ use crate::options::WebhookTarget;
 use crate::shared::CheckRun;
 use crate::webhook::{WebhookFault, WebhookMatch, send_alone};
 use crate::world::model::{Conclusion, Job, JobId, JobSpec, Runner, Scope};
+use crate::world::sets::JobForm;
 use crate::world::{Registration, World};
 
 /// A webhook that was sent, or should have been.
@@ -134,6 +135,34 @@ impl FakeGithub {
     /// The check runs that clients made.
     pub fn check_runs(&self) -> Vec<CheckRun> {
         lock(&self.shared.api).check_runs.values().cloned().collect()
+    }
+
+    /// How jobs come to scale sets from now on.
+    pub fn job_form(&self, form: JobForm) {
+        self.shared.world(|world| world.job_form = form);
+    }
+
+    /// Makes the statistics of all scale sets wrong by so many assigned jobs; 0 makes them right.
+    pub fn statistics_off(&self, jobs: i64) {
+        self.shared.world(|world| world.statistics_off = jobs);
+    }
+
+    /// Makes the queue tokens of all sessions invalid: each is answered with 401 until it is renewed.
+    pub fn expire_queue_tokens(&self) {
+        self.shared.world(|world| {
+            let now = world.now();
+            world.sets.values_mut().filter_map(|set| set.session.as_mut()).for_each(|held| held.token_until = now);
+        });
+    }
+
+    /// Forgets all sessions: renewing one is answered with 404.
+    pub fn drop_sessions(&self) {
+        self.shared.world(|world| world.sets.values_mut().for_each(|set| set.session = None));
+    }
+
+    /// Removes a scale set, as an administrator may.
+    pub fn remove_scale_set(&self, id: u64) {
+        self.shared.world(|world| world.sets.remove(&id));
     }
 
     /// Sends webhooks there from now on.

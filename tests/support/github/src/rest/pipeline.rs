@@ -19,6 +19,7 @@ use crate::auth::check_jwt;
 use crate::fault::Fault;
 use crate::rate::{Bucket, Spent};
 use crate::request::GithubRequest;
+use crate::scale_set;
 use crate::schema::Side;
 use crate::shared::{Api, Shared};
 
@@ -37,7 +38,8 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, conn
         return crate::runner_service::answer(&shared, rest, &body);
     }
     let found = find(&shared, &head);
-    let operation = found.as_ref().map(|(route, _)| route.operation()).unwrap_or_default();
+    let of_sets = scale_set::operation(head.method.as_str(), head.uri.path());
+    let operation = found.as_ref().map(|(route, _)| route.operation()).or(of_sets.clone()).unwrap_or_default();
     let (fate, latency) = {
         let mut api = lock(&shared.api);
         let fate = api.rules.fate(shared.clock.instant(), |matching| matching.fits(&operation, &path, &body));
@@ -68,7 +70,10 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, conn
         Some(Fault::Hang) => return std::future::pending().await,
         _ => {}
     }
-    let (reply, installation) = serve(&shared, &head, &body, found, fate.fault.as_ref());
+    let (reply, installation) = match (&of_sets, fate.fault.as_ref()) {
+        (Some(_), fault) => (of_scale_sets(&shared, &head, &body, fault).await, None),
+        (None, fault) => serve(&shared, &head, &body, found, fault),
+    };
     match &fate.fault {
         Some(Fault::LoseAnswer) => return conn.reset().await,
         Some(Fault::HangAfter) => return std::future::pending().await,
@@ -90,6 +95,34 @@ fn find(shared: &Shared, head: &Parts) -> Option<Found> {
     ROUTES.iter().find_map(|route| route.fits(head.method.as_str(), path).map(|values| (route, values)))
 }
 
+/// A call of the scale sets' service, with what befalls it.
+async fn of_scale_sets(shared: &Arc<Shared>, head: &Parts, body: &Bytes, fault: Option<&Fault>) -> Reply {
+    if let Some(reply) = instead(fault) {
+        return reply;
+    }
+    after(scale_set::serve(shared, head, body).await, fault)
+}
+
+/// The answer to a call that a fault keeps from its effect.
+fn instead(fault: Option<&Fault>) -> Option<Reply> {
+    Some(match fault? {
+        Fault::Status(status) => made_up(*status),
+        Fault::Secondary(after) => Reply::secondary(403, *after),
+        Fault::Forbidden => Reply::forbidden(),
+        _ => return None,
+    })
+}
+
+/// What a fault makes of an answer.
+fn after(mut reply: Reply, fault: Option<&Fault>) -> Reply {
+    match fault {
+        Some(Fault::StatusAfter(status)) => return made_up(*status),
+        Some(Fault::Replace(members)) => replace(&mut reply, members),
+        _ => {}
+    }
+    reply
+}
+
 fn serve(
     shared: &Arc<Shared>,
     head: &Parts,
@@ -98,11 +131,8 @@ fn serve(
     fault: Option<&Fault>,
 ) -> (Reply, Option<u64>) {
     let operation = found.as_ref().map(|(route, _)| route.operation()).unwrap_or_default();
-    match fault {
-        Some(Fault::Status(status)) => return (made_up(*status), None),
-        Some(Fault::Secondary(after)) => return (Reply::secondary(403, *after), None),
-        Some(Fault::Forbidden) => return (Reply::forbidden(), None),
-        _ => {}
+    if let Some(reply) = instead(fault) {
+        return (reply, None);
     }
     if !head.headers.contains_key("user-agent") {
         let text = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header";
@@ -114,7 +144,7 @@ fn serve(
         shared.violated(Side::Request, &asked, "it is not among the operations that are served".to_owned());
         return (Reply::not_found(), None);
     };
-    let (mut reply, installation) = shared.world(|world| {
+    let (reply, installation) = shared.world(|world| {
         let mut api = lock(&shared.api);
         let caller = match caller(shared, &api, head, route) {
             Ok(caller) => caller,
@@ -151,12 +181,7 @@ fn serve(
     if let Err(problem) = shared.judge.answer(&operation, reply.status, reply.body.as_ref()) {
         shared.violated(Side::Answer, &operation, problem);
     }
-    match fault {
-        Some(Fault::StatusAfter(status)) => reply = made_up(*status),
-        Some(Fault::Replace(members)) => replace(&mut reply, members),
-        _ => {}
-    }
-    (reply, installation)
+    (after(reply, fault), installation)
 }
 
 fn replace(reply: &mut Reply, members: &Value) {
@@ -266,7 +291,8 @@ fn rendered(reply: Reply, fault: Option<&Fault>, conn: &Conn) -> Response<Body> 
         (_, Some(body)) => body.to_string(),
         (_, None) => String::new(),
     };
-    let text = Bytes::from(text);
+    let mark = if fault == Some(&Fault::ByteOrderMark) { "\u{feff}" } else { "" };
+    let text = Bytes::from(format!("{mark}{text}"));
     let mut response = full(reply.status, JSON, text.clone());
     for (name, value) in reply.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {

@@ -5,6 +5,7 @@ mod jobs;
 pub(crate) mod model;
 mod runners;
 mod runs;
+pub(crate) mod sets;
 mod versioned;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use crate::webhook::Event;
 use model::{Job, Runner};
 pub(crate) use runners::Registration;
 pub(crate) use runs::{Refused, Run, latest, standing};
+use sets::{JobForm, ScaleSet};
 use versioned::Versioned;
 
 /// The id of the first owner's installation; the next owner's is one more.
@@ -101,6 +103,9 @@ pub(crate) struct World {
     pub(crate) served: BTreeMap<List, Served>,
     /// When a runner's process was last heard of.
     heard: BTreeMap<u64, Time>,
+    pub(crate) sets: BTreeMap<u64, ScaleSet>,
+    pub(crate) job_form: JobForm,
+    pub(crate) statistics_off: i64,
     next_id: u64,
     events: UnboundedSender<Event>,
 }
@@ -133,6 +138,9 @@ impl World {
             live: BTreeSet::new(),
             served: BTreeMap::new(),
             heard: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            job_form: JobForm::default(),
+            statistics_off: 0,
             next_id: 0,
             events,
         }

@@ -158,7 +158,7 @@ impl World {
             }
             Scope::Repo(full) => *full == job.repo && job.group.is_none() && runner.group_id == DEFAULT_GROUP,
         };
-        in_scope && runner.scale_set.is_none() && runner.has_all(&job.labels)
+        in_scope && runner.scale_set.is_none() && self.set_of(id).is_none() && runner.has_all(&job.labels)
     }
 }
 
