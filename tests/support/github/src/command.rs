@@ -47,12 +47,17 @@ impl FakeGithub {
                 "side": format!("{:?}", found.side), "operation": found.operation, "problem": found.problem,
             })).collect::<Vec<_>>() })),
             "webhooks" => Ok(json!({ "webhooks": self.webhooks().iter().map(|sent| json!({
-                "id": sent.id, "guid": sent.guid, "action": sent.action, "job": sent.job.0, "status": sent.status,
+                "id": sent.id, "guid": sent.guid, "event": sent.event, "action": sent.action, "job": sent.job.map(|job| job.0), "status": sent.status,
                 "redelivery": sent.redelivery,
             })).collect::<Vec<_>>() })),
             "check-runs" => Ok(json!({ "check_runs": self.check_runs().iter().map(|run| json!({
                 "id": run.id, "repo": run.repo, "sent": run.sent, "annotations": run.annotations,
             })).collect::<Vec<_>>() })),
+            "send-webhook" => {
+                let (event, body) = rest.split_once(' ').unwrap_or((rest, ""));
+                self.send_webhook(event, body);
+                Ok(json!({}))
+            }
             "webhook-to" => {
                 self.webhook_to(text(&argument, "url")?, text(&argument, "secret")?);
                 Ok(json!({}))

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -69,8 +70,10 @@ impl FakeGithub {
             runtime: OnceLock::new(),
         });
         let inside = shared.clone();
+        let (running, begun) = channel();
         let server = Server::start("fake-github", port, move || {
             let _ = inside.runtime.set(Handle::current());
+            let _ = running.send(());
             tokio::spawn(deliver(inside.clone(), events));
             let ticking = inside.clone();
             tokio::spawn(async move {
@@ -81,6 +84,8 @@ impl FakeGithub {
             });
             Arc::new(move |request, conn| Box::pin(rest::answer(inside.clone(), request, conn)))
         })?;
+        // What is sent before the runtime runs would be lost.
+        begun.recv().map_err(|_| io::Error::other("the double did not begin"))?;
         let _ = shared.url.set(format!("http://{}", server.address()));
         Ok(Self { server, shared })
     }

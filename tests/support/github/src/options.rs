@@ -10,6 +10,8 @@ use crate::clock::ClockKind;
 pub struct OwnerSpec {
     /// Its login.
     pub login: String,
+    /// A person, not an organisation: payloads name none, and there are no runners but a repository's.
+    pub user: bool,
     /// Its repositories.
     pub repos: Vec<RepoSpec>,
     /// Its runner groups beside the default one, which has id 1.
@@ -30,10 +32,18 @@ impl OwnerSpec {
         ];
         Self {
             login: login.to_owned(),
+            user: false,
             repos: Vec::new(),
             groups: Vec::new(),
             permissions: all.map(|(name, level)| (name.to_owned(), level.to_owned())).into(),
         }
+    }
+
+    /// As a person's account.
+    #[must_use]
+    pub fn user(mut self) -> Self {
+        self.user = true;
+        self
     }
 
     /// With a private repository.

@@ -8,7 +8,7 @@ use mayfly_fake_aws::{Limit, RuleId};
 use crate::FakeGithub;
 use crate::options::WebhookTarget;
 use crate::shared::CheckRun;
-use crate::webhook::{WebhookFault, WebhookMatch, send_alone};
+use crate::webhook::{WebhookFault, WebhookMatch, send_alone, send_any};
 use crate::world::model::{Conclusion, Job, JobId, JobSpec, Runner, Scope};
 use crate::world::sets::JobForm;
 use crate::world::{Registration, World};
@@ -20,10 +20,12 @@ pub struct SentWebhook {
     pub id: u64,
     /// `X-GitHub-Delivery`, the same for a redelivery.
     pub guid: String,
+    /// Such as `workflow_job`.
+    pub event: String,
     /// Such as `queued`.
-    pub action: String,
+    pub action: Option<String>,
     /// The job.
-    pub job: JobId,
+    pub job: Option<JobId>,
     /// Whether it was asked for again.
     pub redelivery: bool,
     /// `OK`, or what went wrong.
@@ -54,6 +56,11 @@ impl FakeGithub {
     /// Cancels a job: at once while it is queued, else by telling its runner.
     pub fn cancel(&self, job: JobId) {
         self.shared.world(|world| world.cancel(job));
+    }
+
+    /// Cancels all jobs of a run, as a person does it; an error if it is over.
+    pub fn cancel_run(&self, run: u64) -> Result<(), String> {
+        self.shared.world(|world| world.cancel_run(run)).map_err(|_| format!("run {run} is over"))
     }
 
     /// Lets a waiting job go: it is queued.
@@ -195,14 +202,20 @@ impl FakeGithub {
         send_alone(&self.shared, held, false);
     }
 
+    /// Sends any text as any event, signed: a `ping`, what is no JSON, what is too long.
+    pub fn send_webhook(&self, event: &str, body: &str) {
+        send_any(&self.shared, event, body);
+    }
+
     /// Every try to deliver a webhook, oldest first.
     pub fn webhooks(&self) -> Vec<SentWebhook> {
         let courier = lock(&self.shared.courier);
         let sent = courier.deliveries.iter().map(|delivery| SentWebhook {
             id: delivery.id,
             guid: delivery.parcel.guid.clone(),
-            action: delivery.parcel.action.to_owned(),
-            job: JobId(delivery.parcel.job),
+            event: delivery.parcel.event.clone(),
+            action: delivery.parcel.action.map(str::to_owned),
+            job: delivery.parcel.job.map(JobId),
             redelivery: delivery.redelivery,
             status: delivery.status.clone(),
             status_code: delivery.status_code,

@@ -53,11 +53,13 @@ fn every_call_needs_a_user_agent_and_a_credential() {
     assert!(refused.body.contains("User-Agent"), "{}", refused.body);
     assert_eq!(get(&[("user-agent", "x")]).status, 401);
     assert_eq!(get(&[("user-agent", "x"), ("authorization", "Bearer ghs_unknown")]).status, 401);
+    let other = [("user-agent", "x"), ("authorization", "Bearer x"), ("x-github-api-version", "2020-01-01")];
+    assert_eq!(get(&other).status, 400, "no such version");
     let jwt = format!("Bearer {}", good_jwt(&github));
     assert_eq!(get(&[("user-agent", "x"), ("authorization", &jwt)]).status, 401, "a JWT is no token");
     let broken = github.take_violations();
-    assert_eq!((broken.len(), broken[0].side), (1, Side::Request));
-    assert_eq!(github.requests().len(), 4);
+    assert_eq!((broken.len(), broken[0].side), (2, Side::Request));
+    assert_eq!(github.requests().len(), 5);
 }
 
 #[test]

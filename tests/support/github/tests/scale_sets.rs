@@ -9,7 +9,7 @@ use common::{Caller, ORG, SAMPLE, json_of};
 use mayfly_core::runner::jit::JitConfig;
 use mayfly_fake_aws::http::{Answer, send};
 use mayfly_fake_github::{
-    ClockKind, Conclusion, FakeGithub, Fault, JobForm, JobId, JobSpec, JobStatus, Limit, Match, Options,
+    ClockKind, Conclusion, FakeGithub, Fault, JobForm, JobId, JobSpec, JobStatus, Limit, Match, Options, Scope,
 };
 use serde_json::{Value, json};
 
@@ -261,6 +261,21 @@ fn answers_may_be_marked_cut_short_or_wrong_in_their_counts() {
     github.statistics_off(-5);
     let (_, kinds, statistics) = read(&service.poll(&session, 0));
     assert_eq!((kinds.len(), &statistics["totalAssignedJobs"]), (1, &json!(0)), "0 while a message tells of a job");
+}
+
+#[test]
+fn only_a_runner_of_the_set_gets_a_job_of_the_set() {
+    let github = FakeGithub::start(options()).unwrap();
+    github.job_form(JobForm::Assigned);
+    let service = Service::reach(&github);
+    let set = service.set("big");
+    let job = queue(&github);
+    github.add_runner(Scope::Org("mayfly-example".to_owned()), "plain", 3, &["big"]).unwrap();
+    github.runner_online("plain").unwrap();
+    assert_eq!(github.job(job).unwrap().status, JobStatus::Queued);
+    service.call("POST", &format!("{SETS}/{set}/generatejitconfig"), &json!({ "name": "of-set" }));
+    github.runner_online("of-set").unwrap();
+    assert_eq!(github.job(job).unwrap().runner.unwrap().name, "of-set");
 }
 
 #[test]

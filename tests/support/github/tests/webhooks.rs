@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use common::{Caller, LONG, Receiver, SAMPLE, json_of, start};
 use mayfly_fake_github::{
-    ClockKind, Conclusion, FIRST_INSTALLATION, FakeGithub, JobId, JobSpec, Limit, Options, Scope, WebhookFault,
-    WebhookMatch, signature,
+    ClockKind, Conclusion, FIRST_INSTALLATION, FakeGithub, JobId, JobSpec, Limit, Options, OwnerSpec, Scope,
+    WebhookFault, WebhookMatch, signature,
 };
 use serde_json::Value;
 
@@ -150,6 +150,28 @@ fn a_payload_can_be_null_any_text_or_forged() {
 }
 
 #[test]
+fn any_event_can_be_sent_and_a_persons_repository_names_no_organisation() {
+    let owner = OwnerSpec::new("somebody").user().repo("own");
+    let github = FakeGithub::start(Options { owners: vec![owner], ..Options::default() }).unwrap();
+    let receiver = Receiver::start();
+    github.webhook_to(&receiver.url, "s");
+    github.send_webhook("ping", "{}");
+    sent(&github, 1);
+    assert_eq!((receiver.all()[0].header("x-github-event"), github.webhooks()[0].job), ("ping", None));
+    assert_eq!(receiver.all()[0].header("x-hub-signature-256"), signature("s", b"{}"));
+    github.queue_job(&JobSpec::new("somebody/own", &["ec2"])).unwrap();
+    sent(&github, 2);
+    let payload = receiver.all()[1].json();
+    assert!(payload.get("organization").is_none());
+    assert_eq!(payload["repository"]["owner"]["type"], "User");
+    let caller = Caller::installation(&github);
+    assert_eq!(caller.call("GET", "/orgs/somebody/actions/runners", None).status, 404);
+    assert_eq!(caller.get("/repos/somebody/own/actions/runners")["total_count"], 0);
+    assert_eq!(Caller::app(&github).get("/app/hook/deliveries").as_array().unwrap().len(), 2);
+    assert_eq!(github.violations(), []);
+}
+
+#[test]
 fn deliveries_are_listed_newest_first_and_sent_again_with_the_same_guid() {
     let (github, receiver) = sending();
     receiver.status.store(503, Ordering::SeqCst);
@@ -181,7 +203,7 @@ fn deliveries_are_listed_newest_first_and_sent_again_with_the_same_guid() {
     assert_eq!(again.status, 202);
     sent(&github, 6);
     let last = github.webhooks()[5].clone();
-    assert_eq!((last.redelivery, last.job, last.status.as_str()), (true, *first, "OK"));
+    assert_eq!((last.redelivery, last.job, last.status.as_str()), (true, Some(*first), "OK"));
     assert_eq!(Value::from(last.guid), one["guid"]);
     assert_eq!(app.get("/app/hook/deliveries?status=success").as_array().unwrap().len(), 1);
     assert_eq!(app.call("GET", "/app/hook/deliveries/1", None).status, 404);

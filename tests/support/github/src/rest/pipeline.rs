@@ -23,6 +23,8 @@ use crate::scale_set;
 use crate::schema::Side;
 use crate::shared::{Api, Shared};
 
+/// Those that GitHub serves; without a word it is the first.
+const VERSIONS: [&str; 2] = ["2022-11-28", "2026-03-10"];
 const JSON: &str = "application/json; charset=utf-8";
 
 /// Answers a request, and records it.
@@ -138,6 +140,11 @@ fn serve(
         let text = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header";
         shared.violated(Side::Request, &operation, "no User-Agent".to_owned());
         return (Reply::error(403, text), None);
+    }
+    let version = head.headers.get("x-github-api-version").map(|version| version.to_str().unwrap_or_default());
+    if let Some(version) = version.filter(|version| !VERSIONS.contains(version)) {
+        shared.violated(Side::Request, &operation, format!("no such version of the API: {version}"));
+        return (Reply::error(400, &format!("{version} is not a supported version of the API")), None);
     }
     let Some((route, params)) = found else {
         let asked = format!("{} {}", head.method, head.uri);

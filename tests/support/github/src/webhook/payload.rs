@@ -104,8 +104,14 @@ pub(crate) fn payload(world: &World, event: &Event) -> Option<Value> {
     payload["repository"]["visibility"] = if repo.public { "public" } else { "private" }.into();
     payload["repository"]["owner"]["login"] = owner.login.clone().into();
     payload["repository"]["owner"]["id"] = owner.id.into();
+    payload["repository"]["owner"]["type"] = if owner.user { "User" } else { "Organization" }.into();
     payload["organization"] = renamed(&payload["organization"], "octo-org", &owner.login);
     payload["organization"]["id"] = owner.id.into();
+    if owner.user
+        && let Some(members) = payload.as_object_mut()
+    {
+        members.remove("organization");
+    }
     payload["installation"]["id"] = owner.installation.into();
     Some(payload)
 }

@@ -35,6 +35,7 @@ pub(crate) const HOSTED_GROUP: u64 = 2;
 pub(crate) struct Owner {
     pub(crate) id: u64,
     pub(crate) login: String,
+    pub(crate) user: bool,
     pub(crate) installation: u64,
     pub(crate) permissions: BTreeMap<String, String>,
     pub(crate) groups: Vec<Group>,
@@ -179,6 +180,7 @@ fn owner(nth: u64, spec: &OwnerSpec) -> Owner {
     Owner {
         id: 600_000_001 + nth,
         login: spec.login.clone(),
+        user: spec.user,
         installation: FIRST_INSTALLATION + nth,
         permissions: spec.permissions.clone(),
         groups,
