@@ -360,7 +360,8 @@ impl Model for Launching {
                 self.tell(&mut state, launcher, &Event::Instances { asked_at, instances });
                 let scope = Scope::Organization("acme".to_owned());
                 let runners = state.reality.runners();
-                self.tell(&mut state, launcher, &Event::Runners { asked_at: state.now, scope, runners });
+                let asked_at = state.now;
+                self.tell(&mut state, launcher, &Event::Runners { asked_at, scope, runners });
                 let instances = state.reality.parameters.keys().cloned().collect();
                 self.tell(&mut state, launcher, &Event::Parameters { instances });
                 // Reconcile asks GitHub what waits.

@@ -94,7 +94,7 @@ struct Simulate {
     repositories: usize,
     /// Jobs that came to your own repositories instead: CSV with created_at, started_at, completed_at and, if you like, repository
     #[arg(long, value_name = "FILE")]
-    history: Option<std::path::PathBuf>,
+    history: Option<PathBuf>,
     /// How many Apps and accounts' worth of quotas there are
     #[arg(long, default_value_t = 1)]
     apps: u32,

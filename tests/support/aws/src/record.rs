@@ -46,8 +46,8 @@ impl<R: Clone + Debug> Log<R> {
         lock(&self.entries).get(mark..).unwrap_or_default().to_vec()
     }
 
-    /// How many entries there are.
-    pub fn len(&self) -> usize {
+    /// How many entries there are, to be given to [`Log::since`].
+    pub fn mark(&self) -> usize {
         lock(&self.entries).len()
     }
 

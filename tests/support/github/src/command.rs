@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::fault::Match;
 use crate::world::model::{Conclusion, Job, JobId, JobSpec, Scope};
-use crate::{FakeGithub, List, Served, WebhookFault, WebhookMatch};
+use crate::{FakeGithub, GithubRequest, List, Served, WebhookFault, WebhookMatch};
 
 type Answer = Result<Value, String>;
 
@@ -40,17 +40,24 @@ impl FakeGithub {
                 "group_id": runner.group_id, "job": runner.job.map(|job| job.0),
             })).collect::<Vec<_>>() })),
             "add-runner" => self.add_runner_command(&argument),
-            "requests" => Ok(json!({ "requests": self.requests().iter().map(|r| r.summary()).collect::<Vec<_>>() })),
+            "requests" => {
+                Ok(json!({ "requests": self.requests().iter().map(GithubRequest::summary).collect::<Vec<_>>() }))
+            }
             "violations" => Ok(json!({ "violations": self.violations().iter().map(|found| json!({
                 "side": format!("{:?}", found.side), "operation": found.operation, "problem": found.problem,
             })).collect::<Vec<_>>() })),
             "webhooks" => Ok(json!({ "webhooks": self.webhooks().iter().map(|sent| json!({
-                "id": sent.id, "guid": sent.guid, "action": sent.action, "job": sent.job.0, "status": sent.status,
+                "id": sent.id, "guid": sent.guid, "event": sent.event, "action": sent.action, "job": sent.job.map(|job| job.0), "status": sent.status,
                 "redelivery": sent.redelivery,
             })).collect::<Vec<_>>() })),
             "check-runs" => Ok(json!({ "check_runs": self.check_runs().iter().map(|run| json!({
                 "id": run.id, "repo": run.repo, "sent": run.sent, "annotations": run.annotations,
             })).collect::<Vec<_>>() })),
+            "send-webhook" => {
+                let (event, body) = rest.split_once(' ').unwrap_or((rest, ""));
+                self.send_webhook(event, body);
+                Ok(json!({}))
+            }
             "webhook-to" => {
                 self.webhook_to(text(&argument, "url")?, text(&argument, "secret")?);
                 Ok(json!({}))
@@ -149,7 +156,7 @@ fn shown(job: &Job) -> Value {
     json!({
         "id": job.id.0, "run": job.run_id, "attempt": job.attempt, "repo": job.repo, "name": job.name,
         "labels": job.labels, "status": job.status.as_str(),
-        "conclusion": job.conclusion.map(|conclusion| conclusion.as_str()),
+        "conclusion": job.conclusion.map(Conclusion::as_str),
         "runner": job.runner.as_ref().map(|runner| &runner.name),
     })
 }

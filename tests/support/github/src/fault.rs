@@ -29,6 +29,8 @@ pub enum Fault {
     Secondary(Option<u64>),
     /// Is answered as without permission: 403.
     Forbidden,
+    /// Is carried out; the answer begins with a byte order mark.
+    ByteOrderMark,
     /// Is carried out; the answer has this text as its body.
     BodyAfter(String),
     /// Is carried out; these members of the answer are other ones.
@@ -45,7 +47,7 @@ impl Befalls for Fault {
 }
 
 /// Reads `503`, `after:503`, `delay:MILLISECONDS`, `reset`, `lose-answer`, `hang`, `hang-after`, `half`,
-/// `secondary[:SECONDS]`, `forbidden`, `body:TEXT` or `replace:JSON`.
+/// `secondary[:SECONDS]`, `bom`, `forbidden`, `body:TEXT` or `replace:JSON`.
 impl FromStr for Fault {
     type Err = String;
 
@@ -64,6 +66,7 @@ impl FromStr for Fault {
             "half" => Self::HalfBody,
             "secondary" if argument.is_empty() => Self::Secondary(None),
             "secondary" => Self::Secondary(Some(number(argument)?)),
+            "bom" => Self::ByteOrderMark,
             "forbidden" => Self::Forbidden,
             "body" => Self::BodyAfter(argument.to_owned()),
             "replace" => Self::Replace(serde_json::from_str(argument).map_err(|error| error.to_string())?),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use mayfly_fake_aws::serve::Server;
 use mayfly_fake_aws::{ConnectionCounts, Limit, RuleId};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::watch;
 
 use crate::auth::key::app_key;
 use crate::clock::{Clock, Time};
@@ -62,12 +64,16 @@ impl FakeGithub {
             violations: Mutex::default(),
             log: Log::default(),
             changed: Condvar::new(),
+            changes: watch::Sender::new(()),
+            admins: Mutex::default(),
             url: OnceLock::new(),
             runtime: OnceLock::new(),
         });
         let inside = shared.clone();
+        let (running, begun) = channel();
         let server = Server::start("fake-github", port, move || {
             let _ = inside.runtime.set(Handle::current());
+            let _ = running.send(());
             tokio::spawn(deliver(inside.clone(), events));
             let ticking = inside.clone();
             tokio::spawn(async move {
@@ -78,6 +84,8 @@ impl FakeGithub {
             });
             Arc::new(move |request, conn| Box::pin(rest::answer(inside.clone(), request, conn)))
         })?;
+        // What is sent before the runtime runs would be lost.
+        begun.recv().map_err(|_| io::Error::other("the double did not begin"))?;
         let _ = shared.url.set(format!("http://{}", server.address()));
         Ok(Self { server, shared })
     }
@@ -195,7 +203,7 @@ impl FakeGithub {
 
     /// How many requests there were, to be given to [`FakeGithub::requests_since`].
     pub fn mark(&self) -> usize {
-        self.shared.log.len()
+        self.shared.log.mark()
     }
 
     /// The requests after a mark.

@@ -10,6 +10,8 @@ use crate::clock::ClockKind;
 pub struct OwnerSpec {
     /// Its login.
     pub login: String,
+    /// A person, not an organisation: payloads name none, and there are no runners but a repository's.
+    pub user: bool,
     /// Its repositories.
     pub repos: Vec<RepoSpec>,
     /// Its runner groups beside the default one, which has id 1.
@@ -30,10 +32,18 @@ impl OwnerSpec {
         ];
         Self {
             login: login.to_owned(),
+            user: false,
             repos: Vec::new(),
             groups: Vec::new(),
             permissions: all.map(|(name, level)| (name.to_owned(), level.to_owned())).into(),
         }
+    }
+
+    /// As a person's account.
+    #[must_use]
+    pub fn user(mut self) -> Self {
+        self.user = true;
+        self
     }
 
     /// With a private repository.
@@ -131,7 +141,7 @@ pub struct Options {
     pub ghes: bool,
     /// Whose time it is.
     pub clock: ClockKind,
-    /// Whether the times inside a JWT are looked at (by the double's clock).
+    /// Whether the times inside a JWT are looked at (by the machine's clock, whatever the double's is).
     pub check_jwt_times: bool,
     /// Where webhooks go; see also [`crate::FakeGithub::webhook_to`].
     pub webhook: Option<WebhookTarget>,
@@ -151,10 +161,16 @@ pub struct Options {
     pub auto_assign: bool,
     /// After how long the record of an idle online runner is removed (actions/runner#4726).
     pub idle_removal: Option<Duration>,
+    /// After how long without a word a runner's process counts as not connected.
+    pub silence: Duration,
     /// After how long a job of a runner that vanished fails.
     pub lease: Duration,
     /// After how long an assigned job that no runner picks up is queued again.
     pub pick_up: Duration,
+    /// After how long without a poll the session of a scale set may be taken by another.
+    pub stale_session: Duration,
+    /// How long the token of a session's queue lives.
+    pub queue_token: Duration,
     /// How long a poll of a scale set's messages waits.
     pub long_poll: Duration,
 }
@@ -176,8 +192,11 @@ impl Default for Options {
             jit_size: 4088,
             auto_assign: true,
             idle_removal: None,
+            silence: Duration::from_secs(30),
             lease: Duration::from_secs(600),
             pick_up: Duration::from_secs(60),
+            stale_session: Duration::from_secs(120),
+            queue_token: Duration::from_secs(3600),
             long_poll: Duration::from_secs(50),
         }
     }

@@ -33,8 +33,10 @@ fn missing(name: &str) -> String {
     format!("The runner {name} no longer exists on the server")
 }
 
-fn poll(world: &World, name: &str) -> Result<Value, String> {
-    let runner = world.runner_named(name).ok_or_else(|| missing(name))?;
+fn poll(world: &mut World, name: &str) -> Result<Value, String> {
+    let id = world.hear(name).ok_or_else(|| missing(name))?;
+    world.settle();
+    let runner = world.runner(id).ok_or_else(|| missing(name))?;
     let job = runner.job.and_then(|id| world.job(id));
     Ok(json!({
         "job": job.map(|job| json!({ "id": job.id.0, "name": job.name, "repository": job.repo })),

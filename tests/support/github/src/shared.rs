@@ -8,6 +8,7 @@ use mayfly_fake_aws::record::{Log, lock};
 use mayfly_fake_aws::rules::Rules;
 use serde_json::Value;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::auth::Token;
 use crate::auth::key::AppKey;
@@ -15,6 +16,7 @@ use crate::clock::{Clock, Time};
 use crate::fault::{Fault, Match};
 use crate::rate::Bucket;
 use crate::request::GithubRequest;
+use crate::scale_set::Admins;
 use crate::schema::{Judge, Side, Violation};
 use crate::webhook::Courier;
 use crate::world::World;
@@ -61,6 +63,9 @@ pub(crate) struct Shared {
     pub(crate) violations: Mutex<Vec<Violation>>,
     pub(crate) log: Log<GithubRequest>,
     pub(crate) changed: Condvar,
+    /// The same for tasks.
+    pub(crate) changes: watch::Sender<()>,
+    pub(crate) admins: Mutex<Admins>,
     pub(crate) url: OnceLock<String>,
     pub(crate) runtime: OnceLock<Handle>,
 }
@@ -74,6 +79,7 @@ impl Shared {
         world.settle();
         drop(world);
         self.changed.notify_all();
+        self.changes.send_replace(());
         result
     }
 

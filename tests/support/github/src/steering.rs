@@ -8,9 +8,10 @@ use mayfly_fake_aws::{Limit, RuleId};
 use crate::FakeGithub;
 use crate::options::WebhookTarget;
 use crate::shared::CheckRun;
-use crate::webhook::{WebhookFault, WebhookMatch, send_alone};
-use crate::world::Registration;
+use crate::webhook::{WebhookFault, WebhookMatch, send_alone, send_any};
 use crate::world::model::{Conclusion, Job, JobId, JobSpec, Runner, Scope};
+use crate::world::sets::JobForm;
+use crate::world::{Registration, World};
 
 /// A webhook that was sent, or should have been.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +20,12 @@ pub struct SentWebhook {
     pub id: u64,
     /// `X-GitHub-Delivery`, the same for a redelivery.
     pub guid: String,
+    /// Such as `workflow_job`.
+    pub event: String,
     /// Such as `queued`.
-    pub action: String,
+    pub action: Option<String>,
     /// The job.
-    pub job: JobId,
+    pub job: Option<JobId>,
     /// Whether it was asked for again.
     pub redelivery: bool,
     /// `OK`, or what went wrong.
@@ -55,6 +58,11 @@ impl FakeGithub {
         self.shared.world(|world| world.cancel(job));
     }
 
+    /// Cancels all jobs of a run, as a person does it; an error if it is over.
+    pub fn cancel_run(&self, run: u64) -> Result<(), String> {
+        self.shared.world(|world| world.cancel_run(run)).map_err(|_| format!("run {run} is over"))
+    }
+
     /// Lets a waiting job go: it is queued.
     pub fn approve(&self, job: JobId) -> Result<(), String> {
         self.shared.world(|world| world.hold(job, false))
@@ -77,7 +85,7 @@ impl FakeGithub {
 
     /// Gives queued jobs to idle runners now, oldest first, also where [`crate::Options::auto_assign`] is off.
     pub fn auto_assign(&self) {
-        self.shared.world(|world| world.assign_all());
+        self.shared.world(World::assign_all);
     }
 
     /// Registers a runner of somebody else's, or a ghost: the record of one that never came.
@@ -136,6 +144,34 @@ impl FakeGithub {
         lock(&self.shared.api).check_runs.values().cloned().collect()
     }
 
+    /// How jobs come to scale sets from now on.
+    pub fn job_form(&self, form: JobForm) {
+        self.shared.world(|world| world.job_form = form);
+    }
+
+    /// Makes the statistics of all scale sets wrong by so many assigned jobs; 0 makes them right.
+    pub fn statistics_off(&self, jobs: i64) {
+        self.shared.world(|world| world.statistics_off = jobs);
+    }
+
+    /// Makes the queue tokens of all sessions invalid: each is answered with 401 until it is renewed.
+    pub fn expire_queue_tokens(&self) {
+        self.shared.world(|world| {
+            let now = world.now();
+            world.sets.values_mut().filter_map(|set| set.session.as_mut()).for_each(|held| held.token_until = now);
+        });
+    }
+
+    /// Forgets all sessions: renewing one is answered with 404.
+    pub fn drop_sessions(&self) {
+        self.shared.world(|world| world.sets.values_mut().for_each(|set| set.session = None));
+    }
+
+    /// Removes a scale set, as an administrator may.
+    pub fn remove_scale_set(&self, id: u64) {
+        self.shared.world(|world| world.sets.remove(&id));
+    }
+
     /// Sends webhooks there from now on.
     pub fn webhook_to(&self, url: &str, secret: &str) {
         let target = WebhookTarget { url: url.to_owned(), secret: secret.to_owned() };
@@ -166,14 +202,20 @@ impl FakeGithub {
         send_alone(&self.shared, held, false);
     }
 
+    /// Sends any text as any event, signed: a `ping`, what is no JSON, what is too long.
+    pub fn send_webhook(&self, event: &str, body: &str) {
+        send_any(&self.shared, event, body);
+    }
+
     /// Every try to deliver a webhook, oldest first.
     pub fn webhooks(&self) -> Vec<SentWebhook> {
         let courier = lock(&self.shared.courier);
         let sent = courier.deliveries.iter().map(|delivery| SentWebhook {
             id: delivery.id,
             guid: delivery.parcel.guid.clone(),
-            action: delivery.parcel.action.to_owned(),
-            job: JobId(delivery.parcel.job),
+            event: delivery.parcel.event.clone(),
+            action: delivery.parcel.action.map(str::to_owned),
+            job: delivery.parcel.job.map(JobId),
             redelivery: delivery.redelivery,
             status: delivery.status.clone(),
             status_code: delivery.status_code,

@@ -244,7 +244,7 @@ impl ImdsDouble {
 
     /// How many requests there were, to be given to [`ImdsDouble::requests_since`].
     pub fn mark(&self) -> usize {
-        self.shared.log.len()
+        self.shared.log.mark()
     }
 
     /// The requests after a mark.

@@ -300,7 +300,7 @@ impl AwsProxy {
 
     /// How many requests there were, to be given to [`AwsProxy::requests_since`].
     pub fn mark(&self) -> usize {
-        self.shared.log.len()
+        self.shared.log.mark()
     }
 
     /// The requests after a mark.

@@ -12,6 +12,7 @@
 //! `start {"job": ID, "runner": NAME}`, `complete {"job": ID, "conclusion": …}`, `cancel ID`, `approve ID`, `hold ID`,
 //! `online NAME`, `gone NAME`, `job ID`, `jobs`, `runners`, `add-runner {"scope": …, "name": …, "group_id": N,
 //! "labels": […]}`, `requests`, `violations`, `webhooks`, `check-runs`, `webhook-to {"url": …, "secret": …}`,
+//! `send-webhook EVENT BODY`,
 //! `webhook-fault {"fault": …, "action": …, "job": ID, "times": N, "after": N, "seconds": S}`,
 //! `release-webhooks [reversed]`, `fault {"fault": …, "operation": …, "path": …, "containing": …, "times": N,
 //! "after": N, "seconds": S}`, `serve-list {"list": "runners|jobs|runs", "stale": S, "inflated": N}`,

@@ -33,7 +33,7 @@ fn described(world: &World, owner: &Owner) -> Value {
     installation["account"]["id"] = owner.id.into();
     installation["app_id"] = APP_ID.into();
     installation["target_id"] = owner.id.into();
-    installation["target_type"] = "Organization".into();
+    installation["target_type"] = if owner.user { "User" } else { "Organization" }.into();
     installation["app_slug"] = "mayfly-test".into();
     installation["events"] = json!(EVENTS);
     installation["permissions"] = json!(owner.permissions);

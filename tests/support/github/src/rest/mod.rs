@@ -162,7 +162,8 @@ impl Ctx<'_> {
             let full = format!("{}/{}", self.param("owner"), self.param("repo"));
             Scope::Repo(self.world.repo(&full).ok_or_else(Reply::not_found)?.full())
         } else {
-            Scope::Org(self.world.owner(org).ok_or_else(Reply::not_found)?.login.clone())
+            let owner = self.world.owner(org).filter(|owner| !owner.user);
+            Scope::Org(owner.ok_or_else(Reply::not_found)?.login.clone())
         };
         let owner = self.world.owner(scope.owner()).ok_or_else(Reply::not_found)?;
         match &self.caller {

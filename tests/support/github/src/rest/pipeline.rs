@@ -1,7 +1,7 @@
 //! One request to the API, from its first byte to the last of the answer.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -19,9 +19,12 @@ use crate::auth::check_jwt;
 use crate::fault::Fault;
 use crate::rate::{Bucket, Spent};
 use crate::request::GithubRequest;
+use crate::scale_set;
 use crate::schema::Side;
 use crate::shared::{Api, Shared};
 
+/// Those that GitHub serves; without a word it is the first.
+const VERSIONS: [&str; 2] = ["2022-11-28", "2026-03-10"];
 const JSON: &str = "application/json; charset=utf-8";
 
 /// Answers a request, and records it.
@@ -37,7 +40,8 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, conn
         return crate::runner_service::answer(&shared, rest, &body);
     }
     let found = find(&shared, &head);
-    let operation = found.as_ref().map(|(route, _)| route.operation()).unwrap_or_default();
+    let of_sets = scale_set::operation(head.method.as_str(), head.uri.path());
+    let operation = found.as_ref().map(|(route, _)| route.operation()).or(of_sets.clone()).unwrap_or_default();
     let (fate, latency) = {
         let mut api = lock(&shared.api);
         let fate = api.rules.fate(shared.clock.instant(), |matching| matching.fits(&operation, &path, &body));
@@ -68,7 +72,10 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, conn
         Some(Fault::Hang) => return std::future::pending().await,
         _ => {}
     }
-    let (reply, installation) = serve(&shared, &head, &body, found, fate.fault.as_ref());
+    let (reply, installation) = match (&of_sets, fate.fault.as_ref()) {
+        (Some(_), fault) => (of_scale_sets(&shared, &head, &body, fault).await, None),
+        (None, fault) => serve(&shared, &head, &body, found, fault),
+    };
     match &fate.fault {
         Some(Fault::LoseAnswer) => return conn.reset().await,
         Some(Fault::HangAfter) => return std::future::pending().await,
@@ -90,6 +97,34 @@ fn find(shared: &Shared, head: &Parts) -> Option<Found> {
     ROUTES.iter().find_map(|route| route.fits(head.method.as_str(), path).map(|values| (route, values)))
 }
 
+/// A call of the scale sets' service, with what befalls it.
+async fn of_scale_sets(shared: &Arc<Shared>, head: &Parts, body: &Bytes, fault: Option<&Fault>) -> Reply {
+    if let Some(reply) = instead(fault) {
+        return reply;
+    }
+    after(scale_set::serve(shared, head, body).await, fault)
+}
+
+/// The answer to a call that a fault keeps from its effect.
+fn instead(fault: Option<&Fault>) -> Option<Reply> {
+    Some(match fault? {
+        Fault::Status(status) => made_up(*status),
+        Fault::Secondary(after) => Reply::secondary(403, *after),
+        Fault::Forbidden => Reply::forbidden(),
+        _ => return None,
+    })
+}
+
+/// What a fault makes of an answer.
+fn after(mut reply: Reply, fault: Option<&Fault>) -> Reply {
+    match fault {
+        Some(Fault::StatusAfter(status)) => return made_up(*status),
+        Some(Fault::Replace(members)) => replace(&mut reply, members),
+        _ => {}
+    }
+    reply
+}
+
 fn serve(
     shared: &Arc<Shared>,
     head: &Parts,
@@ -98,23 +133,25 @@ fn serve(
     fault: Option<&Fault>,
 ) -> (Reply, Option<u64>) {
     let operation = found.as_ref().map(|(route, _)| route.operation()).unwrap_or_default();
-    match fault {
-        Some(Fault::Status(status)) => return (made_up(*status), None),
-        Some(Fault::Secondary(after)) => return (Reply::secondary(403, *after), None),
-        Some(Fault::Forbidden) => return (Reply::forbidden(), None),
-        _ => {}
+    if let Some(reply) = instead(fault) {
+        return (reply, None);
     }
     if !head.headers.contains_key("user-agent") {
         let text = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header";
         shared.violated(Side::Request, &operation, "no User-Agent".to_owned());
         return (Reply::error(403, text), None);
     }
+    let version = head.headers.get("x-github-api-version").map(|version| version.to_str().unwrap_or_default());
+    if let Some(version) = version.filter(|version| !VERSIONS.contains(version)) {
+        shared.violated(Side::Request, &operation, format!("no such version of the API: {version}"));
+        return (Reply::error(400, &format!("{version} is not a supported version of the API")), None);
+    }
     let Some((route, params)) = found else {
         let asked = format!("{} {}", head.method, head.uri);
         shared.violated(Side::Request, &asked, "it is not among the operations that are served".to_owned());
         return (Reply::not_found(), None);
     };
-    let (mut reply, installation) = shared.world(|world| {
+    let (reply, installation) = shared.world(|world| {
         let mut api = lock(&shared.api);
         let caller = match caller(shared, &api, head, route) {
             Ok(caller) => caller,
@@ -151,12 +188,7 @@ fn serve(
     if let Err(problem) = shared.judge.answer(&operation, reply.status, reply.body.as_ref()) {
         shared.violated(Side::Answer, &operation, problem);
     }
-    match fault {
-        Some(Fault::StatusAfter(status)) => reply = made_up(*status),
-        Some(Fault::Replace(members)) => replace(&mut reply, members),
-        _ => {}
-    }
-    (reply, installation)
+    (after(reply, fault), installation)
 }
 
 fn replace(reply: &mut Reply, members: &Value) {
@@ -204,7 +236,8 @@ fn caller(shared: &Shared, api: &Api, head: &Parts, route: &Route) -> Result<Cal
         return Err(bad());
     }
     if route.needs == Needs::App {
-        let now = shared.check_jwt_times.then(|| shared.clock.unix(shared.clock.elapsed()));
+        let since = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = shared.check_jwt_times.then(since);
         return check_jwt(shared.key, secret, now).map(|()| Caller::App).map_err(|message| Reply::error(401, message));
     }
     let token = api.tokens.get(secret).ok_or_else(bad)?;
@@ -265,7 +298,8 @@ fn rendered(reply: Reply, fault: Option<&Fault>, conn: &Conn) -> Response<Body> 
         (_, Some(body)) => body.to_string(),
         (_, None) => String::new(),
     };
-    let text = Bytes::from(text);
+    let mark = if fault == Some(&Fault::ByteOrderMark) { "\u{feff}" } else { "" };
+    let text = Bytes::from(format!("{mark}{text}"));
     let mut response = full(reply.status, JSON, text.clone());
     for (name, value) in reply.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {

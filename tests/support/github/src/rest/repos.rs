@@ -23,11 +23,13 @@ pub(super) fn described(world: &World, repo: &Repo, kind: &str) -> Value {
     shown["private"] = (!repo.public).into();
     shown["owner"]["login"] = repo.owner.clone().into();
     shown["owner"]["id"] = owner.map(|owner| owner.id).into();
-    shown["owner"]["type"] = "Organization".into();
+    let user = owner.is_some_and(|owner| owner.user);
+    shown["owner"]["type"] = if user { "User" } else { "Organization" }.into();
     if kind != "short" {
         shown["visibility"] = if repo.public { "public" } else { "private" }.into();
     }
     if kind == "full" {
+        shown["language"] = Value::Null;
         // The example tells of a fork.
         for name in ["parent", "source", "template_repository"] {
             if let Some(members) = shown.as_object_mut() {

@@ -7,7 +7,7 @@ use super::reply::either;
 use super::{Ctx, Reply};
 use crate::examples::example;
 use crate::webhook::{commit, job_members, payload_renamed};
-use crate::world::model::{Job, JobId};
+use crate::world::model::{Conclusion, Job, JobId};
 use crate::world::{List, Refused, Run, World, latest, standing};
 
 pub(super) fn job_described(world: &World, job: &Job) -> Value {
@@ -28,7 +28,7 @@ fn run_described(world: &World, run: &Run, as_of: std::time::Duration) -> Value 
     shown["name"] = run.workflow.clone().into();
     shown["run_attempt"] = run.attempt.into();
     shown["status"] = status.as_str().into();
-    shown["conclusion"] = conclusion.map(|conclusion| conclusion.as_str()).into();
+    shown["conclusion"] = conclusion.map(Conclusion::as_str).into();
     shown["head_sha"] = commit(run.id).into();
     shown["url"] = api.clone().into();
     shown["html_url"] = format!("https://github.com/{}/actions/runs/{}", run.repo, run.id).into();
@@ -69,7 +69,7 @@ pub(super) fn list(ctx: &mut Ctx<'_>) -> Reply {
         let wanted = ctx.query("status");
         let fits = |run: &&Run| {
             let (status, conclusion) = standing(&ctx.world.jobs_of(run.id, as_of));
-            let words = [Some(status.as_str()), conclusion.map(|conclusion| conclusion.as_str())];
+            let words = [Some(status.as_str()), conclusion.map(Conclusion::as_str)];
             wanted.is_none_or(|wanted| words.contains(&Some(wanted)))
         };
         let own = ctx.world.runs.values().rev().filter(|run| run.repo == repo && run.created <= as_of);

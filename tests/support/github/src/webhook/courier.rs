@@ -12,6 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use mayfly_fake_aws::record::lock;
 use mayfly_fake_aws::rules::{Fate, Rules};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
@@ -23,6 +24,9 @@ use crate::shared::Shared;
 
 /// A receiver that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So many are on their way at once.
+const AT_ONCE: usize = 64;
 
 /// One try to deliver a webhook.
 #[derive(Clone, Debug)]
@@ -43,10 +47,11 @@ pub(crate) struct Delivery {
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel {
     pub(crate) guid: String,
-    pub(crate) action: &'static str,
-    pub(crate) job: u64,
-    pub(crate) installation: u64,
-    pub(crate) repository: u64,
+    pub(crate) event: String,
+    pub(crate) action: Option<&'static str>,
+    pub(crate) job: Option<u64>,
+    pub(crate) installation: Option<u64>,
+    pub(crate) repository: Option<u64>,
     pub(crate) body: Bytes,
 }
 
@@ -69,11 +74,13 @@ type Http = Client<HttpConnector, Full<Bytes>>;
 pub(crate) async fn deliver(shared: Arc<Shared>, mut events: UnboundedReceiver<Event>) {
     let client: Http = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
     let mut last: HashMap<u64, JoinHandle<()>> = HashMap::new();
+    let places = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(event) = events.recv().await {
         let Some((parcel, fate)) = pack(&shared, &event) else { continue };
         let (due, late) = (event.at + fate.delay, !fate.delay.is_zero());
         let Some(parcels) = plan(&shared, parcel, fate.fault) else { continue };
         let before = if late { None } else { last.remove(&event.job.id.0) };
+        let places = places.clone();
         let (task_shared, client, fails) = (shared.clone(), client.clone(), parcels.fails);
         let task = tokio::spawn(async move {
             if let Some(before) = before {
@@ -82,6 +89,7 @@ pub(crate) async fn deliver(shared: Arc<Shared>, mut events: UnboundedReceiver<E
             if late {
                 task_shared.clock.sleep_until(due).await;
             }
+            let _place = places.acquire().await;
             for parcel in parcels.parcels {
                 send(&task_shared, &client, parcel, false, fails.clone()).await;
             }
@@ -115,10 +123,11 @@ fn pack(shared: &Shared, event: &Event) -> Option<(Parcel, Fate<WebhookFault>)> 
     courier.made += 1;
     let parcel = Parcel {
         guid: guid(courier.made),
-        action: event.action.as_str(),
-        job: event.job.id.0,
-        installation,
-        repository,
+        event: "workflow_job".to_owned(),
+        action: Some(event.action.as_str()),
+        job: Some(event.job.id.0),
+        installation: Some(installation),
+        repository: Some(repository),
         body: Bytes::from(match &fate.fault {
             Some(WebhookFault::NullJob) => without_job(payload).to_string(),
             Some(WebhookFault::Body(text)) => text.clone(),
@@ -158,6 +167,25 @@ fn plan(shared: &Shared, parcel: Parcel, fault: Option<WebhookFault>) -> Option<
     courier.under_way += parcels.len();
     let fails = fault.filter(|fault| matches!(fault, WebhookFault::Fail | WebhookFault::Forge));
     (!parcels.is_empty()).then_some(Planned { parcels, fails })
+}
+
+/// Sends any text as an event, signed.
+pub(crate) fn send_any(shared: &Arc<Shared>, event: &str, body: &str) {
+    let parcel = {
+        let mut courier = lock(&shared.courier);
+        courier.made += 1;
+        courier.under_way += 1;
+        Parcel {
+            guid: guid(courier.made),
+            event: event.to_owned(),
+            action: None,
+            job: None,
+            installation: None,
+            repository: None,
+            body: Bytes::from(body.to_owned()),
+        }
+    };
+    send_alone(shared, vec![parcel], false);
 }
 
 /// Sends something again that is counted as under way.
@@ -240,7 +268,7 @@ pub(crate) fn headers(parcel: &Parcel, signature: &str) -> [(&'static str, Strin
         ("Content-Type", "application/json".to_owned()),
         ("User-Agent", USER_AGENT.to_owned()),
         ("X-GitHub-Delivery", parcel.guid.clone()),
-        ("X-GitHub-Event", "workflow_job".to_owned()),
+        ("X-GitHub-Event", parcel.event.clone()),
         ("X-GitHub-Hook-ID", HOOK_ID.to_string()),
         ("X-GitHub-Hook-Installation-Target-ID", APP_ID.to_string()),
         ("X-GitHub-Hook-Installation-Target-Type", "integration".to_owned()),
@@ -260,7 +288,7 @@ impl Delivery {
         json!({
             "id": self.id, "guid": self.parcel.guid, "delivered_at": date, "redelivery": self.redelivery,
             "duration": self.duration.as_secs_f64(), "status": self.status, "status_code": self.status_code,
-            "event": "workflow_job", "action": self.parcel.action, "installation_id": self.parcel.installation,
+            "event": self.parcel.event, "action": self.parcel.action, "installation_id": self.parcel.installation,
             "repository_id": self.parcel.repository, "throttled_at": null,
         })
     }

@@ -9,7 +9,7 @@ use aws_lc_rs::hmac;
 use crate::clock::Time;
 use crate::world::model::Job;
 
-pub(crate) use courier::{Courier, Delivery, deliver, redeliver, send_alone};
+pub(crate) use courier::{Courier, Delivery, deliver, redeliver, send_alone, send_any};
 pub(crate) use payload::{commit, job_members, payload, renamed as payload_renamed};
 pub use plan::{WebhookFault, WebhookMatch};
 

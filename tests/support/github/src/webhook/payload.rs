@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Event, JobAction};
 use crate::world::World;
-use crate::world::model::{Job, JobStatus};
+use crate::world::model::{Conclusion, Job, JobStatus};
 
 const QUEUED: &str = include_str!("../../fixtures/workflow_job.6.queued.json");
 const WITH_ORGANIZATION: &str = include_str!("../../fixtures/workflow_job.1.in_progress.json");
@@ -71,7 +71,7 @@ pub(crate) fn job_members(world: &World, job: &Job) -> Value {
         "name": job.name,
         "workflow_name": job.workflow,
         "status": job.status.as_str(),
-        "conclusion": job.conclusion.map(|conclusion| conclusion.as_str()),
+        "conclusion": job.conclusion.map(Conclusion::as_str),
         "created_at": world.clock.date(job.created),
         "started_at": world.clock.date(job.started.unwrap_or(job.created)),
         "completed_at": date(job.completed),
@@ -104,8 +104,14 @@ pub(crate) fn payload(world: &World, event: &Event) -> Option<Value> {
     payload["repository"]["visibility"] = if repo.public { "public" } else { "private" }.into();
     payload["repository"]["owner"]["login"] = owner.login.clone().into();
     payload["repository"]["owner"]["id"] = owner.id.into();
+    payload["repository"]["owner"]["type"] = if owner.user { "User" } else { "Organization" }.into();
     payload["organization"] = renamed(&payload["organization"], "octo-org", &owner.login);
     payload["organization"]["id"] = owner.id.into();
+    if owner.user
+        && let Some(members) = payload.as_object_mut()
+    {
+        members.remove("organization");
+    }
     payload["installation"]["id"] = owner.installation.into();
     Some(payload)
 }

@@ -17,6 +17,7 @@ const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 impl World {
     /// Does what is due by now.
     pub(crate) fn settle(&mut self) {
+        self.expire_silent();
         self.expire_jobs();
         self.expire_runners();
         if self.options.auto_assign {
@@ -77,7 +78,11 @@ impl World {
         idle.sort_unstable();
         for (_, id) in idle {
             let Some(runner) = self.runner(id) else { continue };
-            let job = self.queued.iter().copied().map(JobId).find(|job| self.may_take(runner, *job));
+            let mut queued = self.queued.iter().copied().map(JobId);
+            let job = match runner.scale_set {
+                Some(set) => self.job_of_set(set),
+                None => queued.find(|job| self.may_take(runner, *job)),
+            };
             if let Some(job) = job {
                 self.give(job, id);
             }
@@ -125,6 +130,7 @@ impl World {
             job.runner = None;
             job.assigned = None;
         });
+        self.back_to_set(id);
     }
 
     /// A test gives a job to a runner; refused where GitHub would not.
@@ -140,7 +146,8 @@ impl World {
         if found.job.is_some() {
             return Err(format!("runner {runner} is busy"));
         }
-        if !self.may_take(found, id) {
+        let own = found.scale_set.is_some() && self.set_of(id) == found.scale_set;
+        if !own && !self.may_take(found, id) {
             let (wanted, own) = (&job.labels, &found.labels);
             return Err(format!("runner {runner} with {own:?} may not take a job for {wanted:?}"));
         }

@@ -5,6 +5,7 @@ mod jobs;
 pub(crate) mod model;
 mod runners;
 mod runs;
+pub(crate) mod sets;
 mod versioned;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use crate::webhook::Event;
 use model::{Job, Runner};
 pub(crate) use runners::Registration;
 pub(crate) use runs::{Refused, Run, latest, standing};
+use sets::{JobForm, ScaleSet};
 use versioned::Versioned;
 
 /// The id of the first owner's installation; the next owner's is one more.
@@ -33,6 +35,7 @@ pub(crate) const HOSTED_GROUP: u64 = 2;
 pub(crate) struct Owner {
     pub(crate) id: u64,
     pub(crate) login: String,
+    pub(crate) user: bool,
     pub(crate) installation: u64,
     pub(crate) permissions: BTreeMap<String, String>,
     pub(crate) groups: Vec<Group>,
@@ -99,6 +102,11 @@ pub(crate) struct World {
     /// Runners whose record exists.
     live: BTreeSet<u64>,
     pub(crate) served: BTreeMap<List, Served>,
+    /// When a runner's process was last heard of.
+    heard: BTreeMap<u64, Time>,
+    pub(crate) sets: BTreeMap<u64, ScaleSet>,
+    pub(crate) job_form: JobForm,
+    pub(crate) statistics_off: i64,
     next_id: u64,
     events: UnboundedSender<Event>,
 }
@@ -130,6 +138,10 @@ impl World {
             active: BTreeSet::new(),
             live: BTreeSet::new(),
             served: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            job_form: JobForm::default(),
+            statistics_off: 0,
             next_id: 0,
             events,
         }
@@ -168,6 +180,7 @@ fn owner(nth: u64, spec: &OwnerSpec) -> Owner {
     Owner {
         id: 600_000_001 + nth,
         login: spec.login.clone(),
+        user: spec.user,
         installation: FIRST_INSTALLATION + nth,
         permissions: spec.permissions.clone(),
         groups,

@@ -83,7 +83,29 @@ impl World {
             runner.since = now;
             runner.polls = polls;
         });
+        self.heard.insert(id, now);
         Ok(id)
+    }
+
+    /// A runner's process is there; `None` if its record is gone.
+    pub(crate) fn hear(&mut self, name: &str) -> Option<u64> {
+        let (id, online) = self.runner_named(name).map(|runner| (runner.id, runner.online))?;
+        if !online {
+            let _ = self.connect_runner(name, true);
+        }
+        self.heard.insert(id, self.now());
+        Some(id)
+    }
+
+    /// Processes that were not heard of for too long are not connected any more.
+    pub(super) fn expire_silent(&mut self) {
+        let (now, silence) = (self.now(), self.options.silence);
+        let heard = |id: &u64| self.heard.get(id).copied().unwrap_or_default();
+        let silent =
+            self.live_runners().filter(|runner| runner.polls && runner.online && now >= heard(&runner.id) + silence);
+        for name in silent.map(|runner| runner.name.clone()).collect::<Vec<_>>() {
+            let _ = self.disconnect_runner(&name);
+        }
     }
 
     /// It is not connected any more; what it had goes on as if it were.
@@ -100,6 +122,7 @@ impl World {
     pub(crate) fn remove_runner(&mut self, id: u64) {
         let now = self.now();
         self.live.remove(&id);
+        self.heard.remove(&id);
         if let Some(runner) = self.runners.get_mut(&id) {
             runner.remove(now);
         }
@@ -135,7 +158,7 @@ impl World {
             }
             Scope::Repo(full) => *full == job.repo && job.group.is_none() && runner.group_id == DEFAULT_GROUP,
         };
-        in_scope && runner.scale_set.is_none() && runner.has_all(&job.labels)
+        in_scope && runner.scale_set.is_none() && self.set_of(id).is_none() && runner.has_all(&job.labels)
     }
 }
 

@@ -1,10 +1,12 @@
 //! A client that hides nothing, and a receiver of webhooks.
 
 #![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, reason = "a test may fail there")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail there")]
+
+pub(crate) mod operations;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -54,11 +56,12 @@ pub(crate) fn good_jwt(github: &FakeGithub) -> String {
 pub(crate) struct Caller<'a> {
     github: &'a FakeGithub,
     pub(crate) secret: String,
+    via: SocketAddr,
 }
 
 impl<'a> Caller<'a> {
     pub(crate) fn app(github: &'a FakeGithub) -> Self {
-        Self { github, secret: good_jwt(github) }
+        Self { github, secret: good_jwt(github), via: github.address() }
     }
 
     pub(crate) fn installation(github: &'a FakeGithub) -> Self {
@@ -71,7 +74,13 @@ impl<'a> Caller<'a> {
         assert_eq!(answer.status, 201, "{}", answer.body);
         let secret = json_of(&answer)["token"].as_str().unwrap().to_owned();
         assert!(secret.starts_with("ghs_"));
-        Self { github, secret }
+        Self { github, secret, via: github.address() }
+    }
+
+    /// Calls through something else.
+    pub(crate) fn via(mut self, address: SocketAddr) -> Self {
+        self.via = address;
+        self
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
@@ -84,11 +93,12 @@ impl<'a> Caller<'a> {
             ("authorization", auth.as_str()),
             ("user-agent", "mayfly-test"),
             ("accept", "application/vnd.github+json"),
+            ("content-type", "application/json"),
             ("x-github-api-version", "2022-11-28"),
         ];
         let prefix = self.github.api_url().trim_start_matches(&self.github.url()).to_owned();
         let text = body.map(Value::to_string).unwrap_or_default();
-        send(self.github.address(), method, &format!("{prefix}{path}"), &headers, &text)
+        send(self.via, method, &format!("{prefix}{path}"), &headers, &text)
     }
 
     pub(crate) fn get(&self, path: &str) -> Value {

@@ -1,5 +1,6 @@
 //! The listener's player: runs the acts, and the shutdown that may cut in.
 
+mod served;
 mod shutdown;
 
 use std::fs;
@@ -20,6 +21,7 @@ use crate::console::{self, Console};
 use crate::environment::Environment;
 use crate::logs::{Diag, Perf};
 use crate::message::{JobRequest, Message};
+use crate::service::Told;
 use crate::settings::{self, Settings};
 use crate::signals::Note;
 use crate::worker::WorkerHandle;
@@ -101,11 +103,13 @@ impl Listener {
         self.diag = diag;
         self.settings = Some(settings);
         let acts = self.choose_acts();
-        match self.play(&acts) {
+        let code = match self.play(&acts) {
             Next::Exit(code) => code,
             Next::Stop => self.shut_down(),
             Next::Go => 0,
-        }
+        };
+        self.tell("gone", None);
+        code
     }
 
     fn choose_acts(&mut self) -> Vec<Act> {
@@ -134,11 +138,11 @@ impl Listener {
     fn act(&mut self, act: &Act) -> Next {
         match act {
             Act::Connect => return self.connect(),
-            Act::Listening => self.listening(),
+            Act::Listening => return self.listening(),
             Act::Idle => return self.wait(Some(self.job_due())),
             Act::Wait { ms } => return self.wait(after(Duration::from_millis(*ms))),
             Act::WaitUpstream { ms } => return self.wait(after(self.scenario.upstream(*ms))),
-            Act::Perf { counter } if counter == strings::JOB_MESSAGE => self.message(),
+            Act::Perf { counter } if counter == strings::JOB_MESSAGE => return self.message(),
             Act::Perf { counter } => self.perf.write(counter),
             Act::Diag { text } => self.diag.info("Runner", text),
             Act::Print { stream, line } => self.console.line(*stream, line, &[]),
@@ -183,13 +187,18 @@ impl Listener {
         self.wait(after(Duration::from_millis(self.scenario.connect_ms)))
     }
 
-    fn listening(&mut self) {
+    fn listening(&mut self) -> Next {
+        if self.come_online() == Told::Gone {
+            self.console.line(Stream::Err, strings::REGISTRATION_DELETED, &[]);
+            return Next::Exit(1);
+        }
         self.perf.write("SessionCreated");
         self.console.out(strings::CURRENT_VERSION);
         self.console.out(strings::LISTENING);
         self.diag.info("MessageListener", "Session created.");
         self.listening_at = Some(Instant::now());
         self.recorder.write(Event::Listening);
+        Next::Go
     }
 
     fn job_due(&self) -> Instant {
@@ -198,9 +207,14 @@ impl Listener {
     }
 
     /// Recorded first: a witness must know of what the agent may read.
-    fn message(&mut self) {
+    fn message(&mut self) -> Next {
+        match self.await_job() {
+            Next::Go => {}
+            other => return other,
+        }
         self.recorder.write(Event::JobMessage);
         self.perf.write(strings::JOB_MESSAGE);
+        Next::Go
     }
 
     fn running(&mut self) {
@@ -208,6 +222,7 @@ impl Listener {
         let values = [("name", self.scenario.job_name.as_str())];
         self.console.line(Stream::Out, strings::RUNNING, &values);
         self.diag.info("JobDispatcher", "Job request received.");
+        self.tell("started", None);
     }
 
     fn start_worker(&mut self, behaviour: WorkerBehaviour) -> Next {
@@ -246,9 +261,11 @@ impl Listener {
         let mut renewals = self.scenario.renewals_ms.clone().into_iter().map(|ms| began + Duration::from_millis(ms));
         let mut renewal = renewals.next();
         while self.worker_runs() {
-            if self.pause(renewal.or(FOR_EVER)) == Next::Stop {
+            let until = self.next_look().into_iter().chain(renewal).min();
+            if self.pause(until.or(FOR_EVER)) == Next::Stop {
                 return Next::Stop;
             }
+            self.look_for_cancellation();
             if renewal.is_some_and(|at| at <= Instant::now()) {
                 self.diag.info("JobDispatcher", strings::RENEWED);
                 renewal = renewals.next();
@@ -279,6 +296,7 @@ impl Listener {
         let values = [("name", self.scenario.job_name.as_str()), ("result", text.as_str())];
         self.console.line(Stream::Out, strings::COMPLETED, &values);
         self.recorder.write(Event::Completed { result });
+        self.tell("completed", Some(&text));
         self.result = Some(result);
     }
 

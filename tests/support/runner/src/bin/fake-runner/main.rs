@@ -17,6 +17,7 @@ mod logs;
 mod message;
 mod orphans;
 mod pages;
+mod service;
 mod settings;
 mod signals;
 mod verbs;

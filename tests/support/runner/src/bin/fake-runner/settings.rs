@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use mayfly_fake_runner::strings;
 use serde_json::{Map, Value};
 
+use crate::service::Service;
+
 /// Configuration files, in the order upstream removes them, and whether the
 /// removal is told on the console.
 const FILES: [(&str, bool); 5] = [
@@ -26,6 +28,8 @@ pub(crate) struct Settings {
     /// `--once`: one job, and the configuration stays.
     pub(crate) single_job: bool,
     pub(crate) work_folder: Option<String>,
+    /// The double of GitHub that it belongs to.
+    pub(crate) service: Option<Service>,
 }
 
 /// Decodes a blob and writes its entries. As upstream, names are not checked:
@@ -65,6 +69,7 @@ pub(crate) fn load(root: &Path) -> Result<Option<Settings>, String> {
         ephemeral: boolean(members.get("Ephemeral"))?,
         single_job: false,
         work_folder: text("WorkFolder").filter(|folder| !folder.is_empty()),
+        service: Service::named(&members),
     }))
 }
 

@@ -34,7 +34,7 @@ impl Listener {
 
     /// A job that was assigned while the shutdown was under way.
     fn late_job(&mut self) -> i32 {
-        self.message();
+        let _ = self.message();
         self.running();
         match self.start_worker(WorkerBehaviour::Normal) {
             Next::Exit(code) => code,
