@@ -63,7 +63,7 @@ fn two_launchers_at_once() {
 fn planted_mistakes_are_found() {
     let budgets = Budgets { crashes: 1, lost_answers: 1, failures: 0, doubled: 1, ticks: 5 };
     for planted in [Planted::StoresAgain, Planted::ForgetsTheCap, Planted::EndsTheBusy] {
-        let model = Launching { planted: Some(planted), ..Launching::new(1, 1, budgets) };
+        let model = Launching::new(1, 1, budgets).with(planted);
         assert!(check(&format!("{planted:?}"), model).is_some(), "{planted:?} is not found: the model proves nothing");
     }
 }

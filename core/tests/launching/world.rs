@@ -77,7 +77,7 @@ pub(crate) struct Launching {
     jobs: u64,
     launchers: usize,
     budgets: Budgets,
-    pub(crate) planted: Option<Planted>,
+    planted: Option<Planted>,
 }
 
 const CAP: u32 = 2;
@@ -106,6 +106,11 @@ impl Launching {
         let mut settings = Settings::new(vec![class], 1, 3);
         (settings.jit_per_minute, settings.stores_per_minute, settings.launches_per_minute) = (6000, 6000, 6000);
         Self { settings, jobs, launchers, budgets, planted: None }
+    }
+
+    /// The same with a mistake in it.
+    pub(crate) fn with(self, planted: Planted) -> Self {
+        Self { planted: Some(planted), ..self }
     }
 
     fn tell(&self, state: &mut State, launcher: usize, event: &Event) {

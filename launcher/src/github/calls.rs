@@ -275,18 +275,12 @@ impl Github {
         Ok(found.iter().filter_map(group).collect())
     }
 
-    /// The jobs of a run's attempt.
+    /// The jobs of a run's newest attempt.
     ///
     /// # Errors
     /// See [`GithubError`].
-    pub async fn jobs(
-        &self,
-        app: usize,
-        repository: &str,
-        run: RunId,
-        attempt: u32,
-    ) -> Result<Vec<JobView>, GithubError> {
-        let found = self.job_values(app, repository, run, attempt).await?;
+    pub async fn jobs(&self, app: usize, repository: &str, run: RunId) -> Result<Vec<JobView>, GithubError> {
+        let found = self.job_values(app, repository, run).await?;
         let view = |value: &Value| {
             Some(JobView {
                 job: JobId(value["id"].as_u64()?),
@@ -297,15 +291,9 @@ impl Github {
         Ok(found.iter().filter_map(view).collect())
     }
 
-    async fn job_values(
-        &self,
-        app: usize,
-        repository: &str,
-        run: RunId,
-        attempt: u32,
-    ) -> Result<Vec<Value>, GithubError> {
+    async fn job_values(&self, app: usize, repository: &str, run: RunId) -> Result<Vec<Value>, GithubError> {
         let what = format!("asking for the jobs of run {run} of {repository}");
-        let path = format!("/repos/{repository}/actions/runs/{run}/attempts/{attempt}/jobs?per_page=100");
+        let path = format!("/repos/{repository}/actions/runs/{run}/jobs?filter=latest&per_page=100");
         self.pages(&what, app, repository, &path, "jobs").await
     }
 
@@ -320,11 +308,8 @@ impl Github {
             let path = format!("/repos/{repository}/actions/runs?status={status}&per_page=100");
             for run in self.pages(&what, app, repository, &path, "workflow_runs").await? {
                 let private = run["repository"]["private"].as_bool();
-                let (Some(id), attempt) = (run["id"].as_u64(), run["run_attempt"].as_u64().unwrap_or(1)) else {
-                    continue;
-                };
-                let attempt = u32::try_from(attempt).unwrap_or(1);
-                for job in self.job_values(app, repository, RunId(id), attempt).await? {
+                let Some(id) = run["id"].as_u64() else { continue };
+                for job in self.job_values(app, repository, RunId(id)).await? {
                     signals.extend(webhook::job_signal(&job, repository, private));
                 }
             }

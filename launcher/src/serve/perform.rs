@@ -96,8 +96,8 @@ impl Performer {
                 self.providers.delete_parameter(instance).await?;
                 Ok(vec![Event::ParameterDeleted { instance: instance.clone() }])
             }
-            Action::LookAtRun { class, repository, run, attempt } => {
-                let jobs = self.github.jobs(self.app(*class), repository, *run, *attempt).await;
+            Action::LookAtRun { class, repository, run, .. } => {
+                let jobs = self.github.jobs(self.app(*class), repository, *run).await;
                 let jobs = match jobs {
                     // A run that is not there has no jobs.
                     Err(GithubError { status: Some(404), .. }) => Vec::new(),

@@ -20,7 +20,7 @@ fn what_is_forged_malformed_or_over_size_changes_nothing() {
         let answer = post(address, "/webhook", &headers, body);
         assert_eq!(answer.status, status, "{headers:?}: {}", answer.body);
     }
-    assert_eq!(post(address, "/", &[event], body).status, 404);
+    assert_eq!(post(address, "/", &[event], body).status, 405);
     let long = vec![b'x'; 3 << 20];
     assert!(
         matches!(post(address, "/webhook", &[event], &long).status, 413 | 0),
