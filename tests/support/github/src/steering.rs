@@ -53,7 +53,8 @@ impl FakeGithub {
         self.shared.world(|world| world.end(job, conclusion))
     }
 
-    /// Cancels a job: at once while it is queued, else by telling its runner.
+    /// Cancels a job: at once while it is queued. One that runs is told to stop: the runner's double does so, a test says
+    /// [`FakeGithub::complete_job`], and after 5 minutes GitHub does without.
     pub fn cancel(&self, job: JobId) {
         self.shared.world(|world| world.cancel(job));
     }

@@ -95,6 +95,7 @@ impl World {
             }
         };
         self.jobs.insert(id.0, Versioned::new(now, job));
+        self.changed = true;
         self.tell(id, action);
     }
 
@@ -152,6 +153,7 @@ impl World {
 
     pub(crate) fn update_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
         let now = self.now();
+        self.changed = true;
         let run = self.jobs.get_mut(&id.0).and_then(|job| {
             job.update(now, change);
             job.now().map(|job| job.run_id)

@@ -107,6 +107,8 @@ pub(crate) struct World {
     pub(crate) sets: BTreeMap<u64, ScaleSet>,
     pub(crate) job_form: JobForm,
     pub(crate) statistics_off: i64,
+    /// Something changed since jobs were given out.
+    changed: bool,
     next_id: u64,
     events: UnboundedSender<Event>,
 }
@@ -142,6 +144,7 @@ impl World {
             sets: BTreeMap::new(),
             job_form: JobForm::default(),
             statistics_off: 0,
+            changed: false,
             next_id: 0,
             events,
         }
