@@ -140,6 +140,14 @@ impl FakeGithub {
         self.shared.wait(limit, |world| done(&world.live_runners().cloned().collect::<Vec<_>>()))
     }
 
+    /// Blocks until every webhook has arrived, failed, or is held; false if the limit passes first.
+    pub fn wait_delivered(&self, limit: Duration) -> bool {
+        self.shared.wait(limit, |world| {
+            let courier = lock(&self.shared.courier);
+            courier.under_way == 0 && courier.handled == world.told
+        })
+    }
+
     /// The check runs that clients made.
     pub fn check_runs(&self) -> Vec<CheckRun> {
         lock(&self.shared.api).check_runs.values().cloned().collect()

@@ -165,6 +165,7 @@ impl World {
 
     fn tell(&mut self, id: JobId, action: JobAction) {
         let Some(job) = self.job(id).cloned() else { return };
+        self.told += 1;
         let _ = self.events.send(Event { action, job, at: self.now() });
         self.tell_sets(id, action);
     }

@@ -110,6 +110,8 @@ pub(crate) struct World {
     /// Something changed since jobs were given out.
     changed: bool,
     next_id: u64,
+    /// How many events were told of.
+    pub(crate) told: u64,
     events: UnboundedSender<Event>,
 }
 
@@ -146,6 +148,7 @@ impl World {
             statistics_off: 0,
             changed: false,
             next_id: 0,
+            told: 0,
             events,
         }
     }
