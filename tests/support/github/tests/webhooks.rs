@@ -74,6 +74,8 @@ fn queued_waiting_queued_is_told_as_it_happens() {
     github.approve(job).unwrap();
     sent(&github, 3);
     assert_eq!(receiver.actions(), ["queued", "waiting", "queued"]);
+    let deployments: Vec<bool> = receiver.all().iter().map(|got| got.json()["deployment"].is_object()).collect();
+    assert_eq!(deployments, [false, true, true]);
     assert_eq!(github.violations(), []);
 }
 

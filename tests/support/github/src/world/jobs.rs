@@ -61,6 +61,7 @@ impl World {
             started: None,
             completed: None,
             cancelling: false,
+            protected: spec.waiting,
         });
         Ok(id)
     }
@@ -114,7 +115,10 @@ impl World {
         } else {
             self.queued.insert(id.0);
         }
-        self.update_job(id, |job| job.status = to);
+        self.update_job(id, |job| {
+            job.status = to;
+            job.protected = true;
+        });
         self.tell(id, action);
         Ok(())
     }
