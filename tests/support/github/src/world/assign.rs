@@ -131,7 +131,6 @@ impl World {
             job.runner = None;
             job.assigned = None;
         });
-        self.back_to_set(id);
     }
 
     /// A test gives a job to a runner; refused where GitHub would not.

@@ -196,13 +196,6 @@ impl World {
         }
     }
 
-    /// The runner of a set did not begin it: another one of the set may.
-    pub(super) fn back_to_set(&mut self, id: JobId) {
-        if let Some(set) = self.set_of(id).and_then(|set| self.sets.get_mut(&set)) {
-            set.jobs.insert(id.0, Stage::Assigned);
-        }
-    }
-
     fn told(&self, set: u64, id: JobId, stage: Stage) -> Option<Value> {
         let job = self.job(id)?;
         let mut told = self.base(job);
