@@ -29,6 +29,6 @@ pub(crate) fn encode(runner: &Runner, written: &Written<'_>, size: usize) -> Str
     config = config.setting("ServerUrlV2", None).setting("UseRunnerAdminFlow", None);
     // Every byte is encoded twice, in steps: the first that is long enough.
     let short = size.saturating_sub(config.encode().len());
-    let padded = (short / 2..short + 2).map(|bytes| config.clone().padding(bytes).encode());
+    let padded = (short.saturating_sub(40) * 9 / 16..=short).map(|bytes| config.clone().padding(bytes).encode());
     if short == 0 { config.encode() } else { padded.into_iter().find(|blob| blob.len() >= size).unwrap_or_default() }
 }

@@ -43,7 +43,14 @@
 //! * [`FakeGithub`]: starting, faults ([`Fault`], [`Match`]), the requests seen ([`GithubRequest`]), breaches of
 //!   GitHub's OpenAPI description ([`Violation`]); steering the world (`queue_job`, `start_job`, `complete_job`,
 //!   `runner_online`, …) and webhooks (`webhook_to`, [`WebhookFault`], `webhooks`).
-//! * A fault comes before everything else: a call that a fault answers needs no token and costs no rate limit.
+//! * A fault comes before everything else: a call that a fault answers needs no token and costs no rate limit. The oldest
+//!   fault that applies decides, and younger ones are not used up by that call; delays add up.
+//! * Runner scale sets: `POST /actions/runner-registration` at [`FakeGithub::api_url`] leads to the service, for which
+//!   [`Match::operation`] knows names such as `GET _apis/runtime/runnerscalesets/{id}/messages`; [`JobForm`],
+//!   `statistics_off`, `expire_queue_tokens`, `drop_sessions`, [`Fault::ByteOrderMark`]. A job that fits a set is the
+//!   set's alone.
+//! * The runner's double reports below `/_runner/`, which faults do not touch and the record does not show. A test that
+//!   plays the runner itself says `runner_online`, `complete_job`, `runner_gone`.
 //! * With [`ClockKind::Manual`] the double's time stands still but for [`FakeGithub::advance`]: limits, leases, tokens,
 //!   delays of webhooks and periods of faults follow it. Latency and [`Fault::Delay`] are real time.
 //! * Jobs go to idle online runners by themselves, oldest matching job first (so they are "stolen" as at GitHub),

@@ -152,3 +152,50 @@ impl Judge {
         self.check(payload, *index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUNNERS: &str = "GET /orgs/{org}/actions/runners";
+    const MINT: &str = "POST /orgs/{org}/actions/runners/generate-jitconfig";
+
+    #[test]
+    fn what_is_not_described_is_found() {
+        let judge = judge().unwrap();
+        let runner = json!({ "id": 1, "name": "r", "os": "linux", "status": "online", "busy": false, "labels": [] });
+        let list = |runner: Value| json!({ "total_count": 1, "runners": [runner] });
+        assert_eq!(judge.answer(RUNNERS, 200, Some(&list(runner.clone()))), Ok(()));
+        let mut wrong = runner;
+        wrong["busy"] = "no".into();
+        assert!(judge.answer(RUNNERS, 200, Some(&list(wrong))).is_err(), "a member of another type");
+        assert!(judge.answer(RUNNERS, 200, None).is_err(), "no body");
+        assert!(judge.answer(RUNNERS, 202, Some(&json!({}))).is_err(), "a status that it does not have");
+        assert_eq!(judge.answer(RUNNERS, 503, Some(&json!({ "message": "m" }))), Ok(()), "any may be out of order");
+        assert!(judge.answer("GET /nothing", 200, Some(&json!({}))).is_err());
+    }
+
+    #[test]
+    fn requests_are_judged_by_query_and_body() {
+        let judge = judge().unwrap();
+        let query = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        assert_eq!(judge.request(RUNNERS, &query("per_page", "100"), None), Ok(()));
+        assert!(judge.request(RUNNERS, &query("per_page", "many"), None).is_err());
+        assert!(judge.request(RUNNERS, &query("size", "3"), None).is_err(), "no such parameter");
+        let body = json!({ "name": "r", "runner_group_id": 1, "labels": ["a"] });
+        assert_eq!(judge.request(MINT, &[], Some(&body)), Ok(()));
+        assert!(judge.request(MINT, &[], None).is_err(), "it needs a body");
+        assert!(judge.request(MINT, &[], Some(&json!({ "name": "r", "labels": [] }))).is_err());
+    }
+
+    #[test]
+    fn webhooks_have_no_members_that_github_does_not_send() {
+        let judge = judge().unwrap();
+        let example = include_str!("../fixtures/workflow_job.7.queued.json");
+        let mut payload: Value = serde_json::from_str(example).unwrap();
+        payload["more"] = json!(1);
+        assert!(judge.webhook(&payload).is_err());
+        payload["action"] = json!("unknown");
+        assert!(judge.webhook(&payload).is_err());
+    }
+}

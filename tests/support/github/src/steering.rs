@@ -53,7 +53,8 @@ impl FakeGithub {
         self.shared.world(|world| world.end(job, conclusion))
     }
 
-    /// Cancels a job: at once while it is queued, else by telling its runner.
+    /// Cancels a job: at once while it is queued. One that runs is told to stop: the runner's double does so, a test says
+    /// [`FakeGithub::complete_job`], and after 5 minutes GitHub does without.
     pub fn cancel(&self, job: JobId) {
         self.shared.world(|world| world.cancel(job));
     }
@@ -137,6 +138,14 @@ impl FakeGithub {
     /// Blocks until the runners are as wished; false if the limit passes first.
     pub fn wait_runners(&self, limit: Duration, mut done: impl FnMut(&[Runner]) -> bool) -> bool {
         self.shared.wait(limit, |world| done(&world.live_runners().cloned().collect::<Vec<_>>()))
+    }
+
+    /// Blocks until every webhook has arrived, failed, or is held; false if the limit passes first.
+    pub fn wait_delivered(&self, limit: Duration) -> bool {
+        self.shared.wait(limit, |world| {
+            let courier = lock(&self.shared.courier);
+            courier.under_way == 0 && courier.handled == world.told
+        })
     }
 
     /// The check runs that clients made.

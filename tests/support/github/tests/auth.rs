@@ -86,6 +86,8 @@ fn a_narrowed_token_does_no_more_than_it_was_asked_for() {
     assert_eq!(github.requests()[0].json(), body, "what was asked for is recorded");
     caller.get(&format!("{REPO}/actions/runs"));
     assert_eq!(caller.call("GET", ORG, None).status, 403, "no runners without their permission");
+    let of_repo = caller.call("GET", &format!("{REPO}/actions/runners"), None).status;
+    assert_eq!(of_repo, 403, "a repository's runners are its administration");
     assert_eq!(caller.call("GET", "/repos/mayfly-example/other", None).status, 404);
     assert_eq!(caller.get("/installation/repositories")["total_count"], 1);
     let path = format!("/app/installations/{FIRST_INSTALLATION}/access_tokens");

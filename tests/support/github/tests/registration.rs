@@ -124,6 +124,17 @@ fn a_lost_answer_has_had_its_effect_and_a_reset_before_has_none() {
 }
 
 #[test]
+fn a_configuration_is_as_long_as_it_is_asked_to_be() {
+    for size in [4096, 4100, 8192, 9000] {
+        let github = FakeGithub::start(Options { jit_size: size, ..Options::default() }).unwrap();
+        let minted = json_of(&Caller::installation(&github).mint("r-1", &["ec2"]));
+        let blob = minted["encoded_jit_config"].as_str().unwrap();
+        JitConfig::decode(blob).unwrap();
+        assert!((size..size + 32).contains(&blob.len()), "{} for {size}", blob.len());
+    }
+}
+
+#[test]
 fn a_201_may_carry_nothing_or_nonsense() {
     let github = start();
     let caller = Caller::installation(&github);

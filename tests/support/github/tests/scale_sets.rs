@@ -211,16 +211,25 @@ fn a_set_has_one_session_and_a_new_one_is_told_everything_again() {
     let set = service.set("big");
     let first = service.open(set);
     let job = queue(&github);
-    let (id, kinds, _) = read(&service.poll(&first, 0));
+    let (id, ..) = read(&service.poll(&first, 0));
     service.acquire(set, &first, &[job.0]);
     service.acknowledge(&first, id);
+    let (id, ..) = read(&service.poll(&first, id));
+    service.acknowledge(&first, id);
+    let other = queue(&github);
+    read(&service.poll(&first, id));
     let refused = service.try_open(set);
     assert_eq!(refused.status, 409);
     assert_eq!(json_of(&refused)["typeName"], "RunnerScaleSetSessionConflictException");
     github.advance(Duration::from_secs(121));
     let second = service.open(set);
-    let (_, again, _) = read(&service.poll(&second, 0));
-    assert_eq!(again, [("JobAssigned".to_owned(), job.0)], "{kinds:?}");
+    let (id, again, _) = read(&service.poll(&second, 0));
+    let open = [("JobAssigned".to_owned(), job.0), ("JobAvailable".to_owned(), other.0)];
+    assert_eq!(again, open, "what was acknowledged before is told again, and all of it once");
+    // Unacknowledged messages of the first session are no more.
+    assert_eq!(service.acknowledge(&second, id), 204);
+    github.cancel(other);
+    assert_eq!(read(&service.poll(&second, id)).1, [("JobCompleted".to_owned(), other.0)]);
     let renewal = format!("{SETS}/{set}/sessions/{}", first.id);
     assert_eq!(service.call("PATCH", &renewal, &Value::Null).status, 404, "the first session is gone");
     assert_eq!(service.poll(&first, 0).status, 401);

@@ -74,6 +74,8 @@ fn queued_waiting_queued_is_told_as_it_happens() {
     github.approve(job).unwrap();
     sent(&github, 3);
     assert_eq!(receiver.actions(), ["queued", "waiting", "queued"]);
+    let deployments: Vec<bool> = receiver.all().iter().map(|got| got.json()["deployment"].is_object()).collect();
+    assert_eq!(deployments, [false, true, true]);
     assert_eq!(github.violations(), []);
 }
 
@@ -86,7 +88,7 @@ fn a_webhook_can_be_lost_with_or_without_a_trace() {
     assert_eq!(receiver.actions(), ["completed"], "the queued one never was");
     let (github, receiver) = faulty(WebhookFault::Fail);
     queue(&github);
-    sent(&github, 1);
+    assert!(github.wait_delivered(LONG), "what has failed is not under way");
     assert_ne!(github.webhooks()[0].status, "OK");
     assert!(receiver.all().is_empty());
 }

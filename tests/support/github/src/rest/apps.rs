@@ -120,6 +120,9 @@ fn repositories(ctx: &Ctx<'_>, owner: &str) -> Result<Option<Vec<String>>, Reply
 }
 
 pub(super) fn rate_limit(ctx: &mut Ctx<'_>) -> Reply {
+    if ctx.shared.ghes {
+        return Reply::error(404, "Rate limiting is not enabled.");
+    }
     let now = ctx.world.now();
     let mut answer = example("rate_limit");
     let installation = match &ctx.caller {

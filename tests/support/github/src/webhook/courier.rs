@@ -65,6 +65,8 @@ pub(crate) struct Courier {
     after_next: Option<Parcel>,
     /// Parcels that have not arrived or failed yet.
     pub(crate) under_way: usize,
+    /// How many events were looked at.
+    pub(crate) handled: u64,
     made: u64,
 }
 
@@ -76,9 +78,13 @@ pub(crate) async fn deliver(shared: Arc<Shared>, mut events: UnboundedReceiver<E
     let mut last: HashMap<u64, JoinHandle<()>> = HashMap::new();
     let places = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(event) = events.recv().await {
-        let Some((parcel, fate)) = pack(&shared, &event) else { continue };
-        let (due, late) = (event.at + fate.delay, !fate.delay.is_zero());
-        let Some(parcels) = plan(&shared, parcel, fate.fault) else { continue };
+        let packed = pack(&shared, &event);
+        let delay = packed.as_ref().map_or(Duration::ZERO, |(_, fate)| fate.delay);
+        let planned = packed.and_then(|(parcel, fate)| plan(&shared, parcel, fate.fault));
+        lock(&shared.courier).handled += 1;
+        shared.changed.notify_all();
+        let Some(parcels) = planned else { continue };
+        let (due, late) = (event.at + delay, !delay.is_zero());
         let before = if late { None } else { last.remove(&event.job.id.0) };
         let places = places.clone();
         let (task_shared, client, fails) = (shared.clone(), client.clone(), parcels.fails);

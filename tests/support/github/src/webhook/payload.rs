@@ -11,6 +11,9 @@ use crate::world::model::{Conclusion, Job, JobStatus};
 const QUEUED: &str = include_str!("../../fixtures/workflow_job.6.queued.json");
 const WITH_ORGANIZATION: &str = include_str!("../../fixtures/workflow_job.1.in_progress.json");
 
+const WITH_DEPLOYMENT: &str = include_str!("../../fixtures/workflow_job.7.queued.json");
+
+static DEPLOYMENT: OnceLock<Value> = OnceLock::new();
 static TEMPLATE: OnceLock<Value> = OnceLock::new();
 
 /// GitHub's examples, put together: all that an event of an organisation's App carries.
@@ -21,6 +24,15 @@ fn template() -> &'static Value {
         template["organization"] = read(WITH_ORGANIZATION)["organization"].clone();
         template
     })
+}
+
+/// The deployment that an environment's protection holds.
+fn deployment(world: &World, event: &Event, repo: &str) -> Value {
+    let read = || serde_json::from_str::<Value>(WITH_DEPLOYMENT).unwrap_or_default()["deployment"].clone();
+    let mut deployment = renamed(DEPLOYMENT.get_or_init(read), "lineville/elastic-machines-testing", repo);
+    deployment["created_at"] = world.clock.date(event.job.created).into();
+    deployment["updated_at"] = world.clock.date(event.at).into();
+    deployment
 }
 
 /// A text with other names in the addresses.
@@ -98,6 +110,9 @@ pub(crate) fn payload(world: &World, event: &Event) -> Option<Value> {
         }
     }
     payload["workflow_job"] = job;
+    if event.job.protected {
+        payload["deployment"] = deployment(world, event, &repo.full());
+    }
     payload["repository"]["id"] = repo.id.into();
     payload["repository"]["name"] = repo.name.clone().into();
     payload["repository"]["private"] = (!repo.public).into();

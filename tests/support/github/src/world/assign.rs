@@ -20,7 +20,7 @@ impl World {
         self.expire_silent();
         self.expire_jobs();
         self.expire_runners();
-        if self.options.auto_assign {
+        if self.options.auto_assign && self.changed {
             self.assign_all();
         }
     }
@@ -87,6 +87,7 @@ impl World {
                 self.give(job, id);
             }
         }
+        self.changed = false;
     }
 
     /// A job goes to a runner. A process is left to begin it itself.
@@ -130,7 +131,6 @@ impl World {
             job.runner = None;
             job.assigned = None;
         });
-        self.back_to_set(id);
     }
 
     /// A test gives a job to a runner; refused where GitHub would not.

@@ -61,6 +61,7 @@ impl World {
             started: None,
             completed: None,
             cancelling: false,
+            protected: spec.waiting,
         });
         Ok(id)
     }
@@ -95,6 +96,7 @@ impl World {
             }
         };
         self.jobs.insert(id.0, Versioned::new(now, job));
+        self.changed = true;
         self.tell(id, action);
     }
 
@@ -113,7 +115,10 @@ impl World {
         } else {
             self.queued.insert(id.0);
         }
-        self.update_job(id, |job| job.status = to);
+        self.update_job(id, |job| {
+            job.status = to;
+            job.protected = true;
+        });
         self.tell(id, action);
         Ok(())
     }
@@ -152,6 +157,7 @@ impl World {
 
     pub(crate) fn update_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
         let now = self.now();
+        self.changed = true;
         let run = self.jobs.get_mut(&id.0).and_then(|job| {
             job.update(now, change);
             job.now().map(|job| job.run_id)
@@ -163,6 +169,7 @@ impl World {
 
     fn tell(&mut self, id: JobId, action: JobAction) {
         let Some(job) = self.job(id).cloned() else { return };
+        self.told += 1;
         let _ = self.events.send(Event { action, job, at: self.now() });
         self.tell_sets(id, action);
     }

@@ -107,7 +107,11 @@ pub(crate) struct World {
     pub(crate) sets: BTreeMap<u64, ScaleSet>,
     pub(crate) job_form: JobForm,
     pub(crate) statistics_off: i64,
+    /// Something changed since jobs were given out.
+    changed: bool,
     next_id: u64,
+    /// How many events were told of.
+    pub(crate) told: u64,
     events: UnboundedSender<Event>,
 }
 
@@ -142,7 +146,9 @@ impl World {
             sets: BTreeMap::new(),
             job_form: JobForm::default(),
             statistics_off: 0,
+            changed: false,
             next_id: 0,
+            told: 0,
             events,
         }
     }

@@ -189,6 +189,8 @@ pub struct Job {
     pub completed: Option<Time>,
     /// A cancellation is under way.
     pub cancelling: bool,
+    /// An environment protects it, or did: payloads tell of a deployment.
+    pub protected: bool,
 }
 
 /// What a runner is registered to.

@@ -130,6 +130,7 @@ impl World {
 
     pub(crate) fn update_runner(&mut self, id: u64, change: impl FnOnce(&mut Runner)) {
         let now = self.now();
+        self.changed = true;
         if let Some(runner) = self.runners.get_mut(&id) {
             runner.update(now, change);
         }

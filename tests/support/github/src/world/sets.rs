@@ -146,6 +146,7 @@ impl World {
 
     fn move_to(&mut self, set: u64, id: JobId, stage: Stage) {
         let told = self.told(set, id, stage);
+        self.changed = true;
         if let Some(set) = self.sets.get_mut(&set) {
             set.jobs.insert(id.0, stage);
             set.pending.extend(told);
@@ -163,7 +164,7 @@ impl World {
         granted
     }
 
-    /// Tells everything that is open anew, as a new session gets it.
+    /// Tells everything that is open anew, as a new session gets it: from message 0.
     pub(crate) fn replay(&mut self, set: u64) {
         let Some(found) = self.sets.get(&set) else { return };
         let open: Vec<(u64, Stage)> = found.jobs.iter().map(|(id, stage)| (*id, *stage)).collect();
@@ -192,13 +193,6 @@ impl World {
         if let Some(set) = self.sets.get_mut(&set) {
             set.jobs.remove(&id.0);
             set.pending.extend(told);
-        }
-    }
-
-    /// The runner of a set did not begin it: another one of the set may.
-    pub(super) fn back_to_set(&mut self, id: JobId) {
-        if let Some(set) = self.set_of(id).and_then(|set| self.sets.get_mut(&set)) {
-            set.jobs.insert(id.0, Stage::Assigned);
         }
     }
 
