@@ -25,7 +25,7 @@ use mayfly_core::record::StepMarks;
 /// What the runner needs, once its listener says that it stops, to pass the stop on to its own children: a shell must have
 /// its SIGINT before the program that it waits for ends, or it takes that for a program that failed and goes on with its
 /// script. On a machine so busy that the listener needed longer to hear, its worker is given as long again.
-const HANDOVER: Duration = Duration::from_millis(200);
+const HANDOVER: Duration = Duration::from_millis(500);
 const LONGEST_HANDOVER: Duration = Duration::from_secs(2);
 /// A listener that has not said so by then is not waited for. With the handover this is less than the 7.5 s after which the
 /// runner itself sends its children the next signal.
@@ -94,7 +94,7 @@ impl Steps {
     pub async fn interrupt(self, since: Time) {
         let began = Instant::now();
         while began.elapsed() < LONGEST_TO_HEAR && !self.off_the_loop(Self::listener_stops).await {
-            tokio::time::sleep(HANDOVER / 10).await;
+            tokio::time::sleep(HANDOVER / 25).await;
         }
         tokio::time::sleep(began.elapsed().clamp(HANDOVER, LONGEST_HANDOVER)).await;
         self.off_the_loop(move |steps| steps.interrupt_now(since)).await;
