@@ -15,6 +15,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
 
+/// What a step's shell waits for. It says itself that it is there: what a shell starts only after the stop began is never
+/// interrupted, and on a loaded machine a shell that said so before it would start it too late.
+const WAIT: &str = "sh -c 'touch {}/ready; exec sleep 300'";
+
 /// A place for what the steps of a test write; its path is in their scripts as `{}`.
 struct Place(tempfile::TempDir);
 
@@ -101,7 +105,7 @@ fn moment(ended: &Ended, name: &str) -> u64 {
 #[test]
 fn a_shell_that_waits_for_its_child_costs_a_stop_no_time() {
     let place = Place::new();
-    let run = place.run(&["touch {}/ready; sleep 300; touch {}/went-on"]);
+    let run = place.run(&[&format!("{WAIT}; touch {{}}/went-on")]);
     let ended = stopped(&run, &place.path("ready"));
     no_time_was_lost(&run, &ended);
     assert!(!place.path("went-on").exists(), "the script went on after its stop");
@@ -110,6 +114,25 @@ fn a_shell_that_waits_for_its_child_costs_a_stop_no_time() {
     let listener = moment(&ended, "listener_gone");
     assert!(signal < last_step && last_step <= listener, "{:#}", ended.record);
     assert_eq!(ended.record["stopping"]["steps_killed"], Value::Null, "{:#}", ended.record);
+}
+
+/// The watch looks now and then: an agent that gets no processor meanwhile must not lose what went between two looks, nor
+/// date it after the runner's end.
+#[test]
+fn the_record_tells_when_the_last_step_was_gone_though_the_agent_came_to_look_only_after_the_runner() {
+    let place = Place::new();
+    let run = place.run(&[place.saver(1)]);
+    let mut running = run.start();
+    until(&mut running, &place.path("pid"));
+    running.signal(Signal::SIGTERM);
+    until(&mut running, &place.path("signals"));
+    running.signal(Signal::SIGSTOP);
+    running.until("the listener's end", |run| !run.recording().exits(Who::Listener).is_empty());
+    running.signal(Signal::SIGCONT);
+    let ended = running.end();
+    ended.assert_outcome("external-shutdown");
+    let (signal, last_step) = (moment(&ended, "signal"), moment(&ended, "last_step_gone"));
+    assert!(signal < last_step && last_step <= moment(&ended, "listener_gone"), "{:#}", ended.record);
 }
 
 #[test]
@@ -125,19 +148,19 @@ fn a_step_that_saves_its_state_gets_one_sigint_and_its_time() {
 #[test]
 fn a_program_that_a_trap_starts_is_not_interrupted() {
     let place = Place::new();
-    let step = "trap 'sleep 3; touch {}/cleaned; exit 1' INT; touch {}/ready; sleep 300";
-    let run = place.run(&[step]);
+    let step = format!("trap 'sleep 3; touch {{}}/cleaned; exit 1' INT; {WAIT}");
+    let run = place.run(&[&step]);
     let ended = stopped(&run, &place.path("ready"));
     no_time_was_lost(&run, &ended);
     assert!(place.path("cleaned").exists(), "the step's own clean-up was interrupted");
 }
 
-/// The listener of a busy machine: its signal waits for it for a second.
+/// The listener of a busy machine: its signal waits for it for three seconds.
 #[test]
 fn a_step_of_a_listener_that_is_slow_to_hear_is_not_taken_for_one_that_failed() {
     let place = Place::new();
-    let step = "trap 'touch {}/told; exit 1' INT; touch {}/ready; sleep 300; touch {}/went-on";
-    let run = place.run(&[step]);
+    let step = format!("trap 'touch {{}}/told; exit 1' INT; {WAIT}; touch {{}}/went-on");
+    let run = place.run(&[&step]);
     let mut running = run.start();
     until(&mut running, &place.path("ready"));
     let listener = std::fs::read(run.state().join("runner.pid")).unwrap();
@@ -153,7 +176,7 @@ fn a_step_of_a_listener_that_is_slow_to_hear_is_not_taken_for_one_that_failed() 
         let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:\t")).unwrap();
         u64::from_str_radix(pending, 16).unwrap() & (1 << (Signal::SIGINT as u64 - 1)) != 0
     });
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(3));
     kill(listener, Signal::SIGCONT).unwrap();
     let ended = running.end();
     ended.assert_outcome("external-shutdown");
@@ -198,7 +221,7 @@ fn a_daemon_that_is_nobodys_child_gets_no_sigint() {
     let program = place.saver(0);
     let daemon =
         format!("(setsid {program} </dev/null >/dev/null 2>&1 &) ; until test -e {{}}/pid; do sleep 0.05; done");
-    let run = place.run(&[&daemon, "touch {}/ready; sleep 300"]);
+    let run = place.run(&[&daemon, WAIT]);
     let ended = stopped(&run, &place.path("ready"));
     no_time_was_lost(&run, &ended);
     assert_eq!(place.read("signals"), "", "a daemon of an earlier step was interrupted");
@@ -340,7 +363,7 @@ fn a_job_past_its_limit_is_stopped_without_waiting_for_its_shells() {
 #[test]
 fn a_job_that_ec2_takes_is_reported_and_the_record_says_how_its_last_seconds_were_spent() {
     let place = Place::new();
-    let cloud = Cloud::with(&place.scenario(&["touch {}/ready; sleep 300"]), None).launched();
+    let cloud = Cloud::with(&place.scenario(&[WAIT]), None).launched();
     let mut agent = cloud.start();
     agent.until("the step", |_| place.path("ready").exists());
     cloud.imds.spot_action("terminate", SystemTime::now() + Duration::from_secs(24));

@@ -24,10 +24,12 @@ use mayfly_core::record::StepMarks;
 
 /// What the runner needs, once its listener says that it stops, to pass the stop on to its own children: a shell must have
 /// its SIGINT before the program that it waits for ends, or it takes that for a program that failed and goes on with its
-/// script.
-const HANDOVER: Duration = Duration::from_millis(200);
-/// A listener that has not said so by then is not waited for.
+/// script. On a machine so busy that the listener needed longer to hear, its worker is given as long again.
+const HANDOVER: Duration = Duration::from_millis(500);
 const LONGEST_HANDOVER: Duration = Duration::from_secs(2);
+/// A listener that has not said so by then is not waited for. With the handover this is less than the 7.5 s after which the
+/// runner itself sends its children the next signal.
+const LONGEST_TO_HEAR: Duration = Duration::from_secs(4);
 /// What the listener prints when a signal reaches it (`Runner.cs`).
 const EXITING: &[u8] = b"\nExiting...";
 /// More than it prints between that line and the end of its job.
@@ -91,10 +93,10 @@ impl Steps {
     /// meant, such as a program with which a step saves its state.
     pub async fn interrupt(self, since: Time) {
         let began = Instant::now();
-        while began.elapsed() < LONGEST_HANDOVER && !self.off_the_loop(Self::listener_stops).await {
-            tokio::time::sleep(HANDOVER / 10).await;
+        while began.elapsed() < LONGEST_TO_HEAR && !self.off_the_loop(Self::listener_stops).await {
+            tokio::time::sleep(HANDOVER / 25).await;
         }
-        tokio::time::sleep(HANDOVER).await;
+        tokio::time::sleep(began.elapsed().clamp(HANDOVER, LONGEST_HANDOVER)).await;
         self.off_the_loop(move |steps| steps.interrupt_now(since)).await;
         let StepMarks { interrupted, refused, .. } = self.marks();
         debug!("{interrupted} processes of the job's steps were interrupted");
@@ -113,6 +115,15 @@ impl Steps {
             self.off_the_loop(Steps::observe).await;
             tokio::time::sleep((began.elapsed() * 4).clamp(INTERVAL, SLOWEST_INTERVAL)).await;
         }
+    }
+
+    /// What is known once the stop is over: the last step may have gone since the watch last looked.
+    pub async fn last_look(self) -> StepMarks {
+        let unknown = |seen: &Seen| seen.any && seen.marks.gone.is_none();
+        if unknown(&self.lock()) {
+            self.off_the_loop(Steps::observe).await;
+        }
+        self.marks()
     }
 
     /// Kills the steps with all that is below them.
@@ -149,6 +160,7 @@ impl Steps {
         let last_tick = since.0.saturating_mul(procfs::ticks_per_second()) / 1000;
         for line in below(&table, &HashSet::from([worker.pid])) {
             seen.known.insert(line.id);
+            (seen.any, seen.marks.seen) = (true, Some(clock::now()));
             let own_child = line.parent == worker.pid;
             if own_child || line.id.started > last_tick || PASS_ON.contains(&line.comm.as_str()) {
                 continue;
@@ -166,7 +178,7 @@ impl Steps {
         let mut seen = self.lock();
         let there = seen.there(&self.traces, &table);
         if !there.is_empty() {
-            (seen.any, seen.marks.gone) = (true, None);
+            (seen.any, seen.marks.seen, seen.marks.gone) = (true, Some(clock::now()), None);
         } else if seen.any && seen.marks.gone.is_none() {
             seen.marks.gone = Some(clock::now());
         }

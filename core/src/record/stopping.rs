@@ -11,7 +11,9 @@ pub struct StepMarks {
     pub interrupted: usize,
     /// How many the agent may not signal: they are another user's, and it is not root.
     pub refused: usize,
-    /// When the last one was gone, if there was one.
+    /// When one was last seen.
+    pub seen: Option<Time>,
+    /// When it was seen that the last one is gone, if there was one.
     pub gone: Option<Time>,
 }
 
@@ -69,6 +71,27 @@ impl Stopping {
     pub(super) fn saw(&mut self, marks: StepMarks) {
         self.steps_interrupted = marks.interrupted;
         self.steps_refused = marks.refused;
-        self.last_step_gone = marks.gone;
+        // Steps are looked for now and then. What was there before the listener's end, and was not at the next look after it,
+        // went with it at the latest: a worker waits for its steps before it reports.
+        let with_the_listener = self.listener_gone.filter(|end| marks.seen.is_some_and(|seen| seen <= *end));
+        self.last_step_gone = marks.gone.map(|gone| with_the_listener.map_or(gone, |end| gone.min(end)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_goes_between_two_looks_went_with_its_listener_at_the_latest() {
+        let gone_of = |seen, gone, listener| {
+            let mut stop = Stopping { listener_gone: listener, ..Stopping::default() };
+            stop.saw(StepMarks { seen: Some(Time(seen)), gone: Some(Time(gone)), ..StepMarks::default() });
+            stop.last_step_gone
+        };
+        assert_eq!(gone_of(10, 11, Some(Time(20))), Some(Time(11)));
+        assert_eq!(gone_of(10, 30, Some(Time(20))), Some(Time(20)), "a look that came late is told as the step's end");
+        assert_eq!(gone_of(25, 30, Some(Time(20))), Some(Time(30)), "a step that outlived its listener is hidden");
+        assert_eq!(gone_of(10, 30, None), Some(Time(30)));
     }
 }

@@ -34,7 +34,8 @@ pub fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &st
 pub fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    // The emulator loads a service at its first call, which takes seconds of processor.
+    stream.set_read_timeout(Some(Duration::from_secs(180)))?;
     let mut request = format!(
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n",
         body.len()

@@ -160,7 +160,7 @@ impl AwsProxy {
 
     /// Starts on a given port of the loopback address.
     pub fn start_on(port: u16, upstream: SocketAddr) -> io::Result<Self> {
-        Self::start_before(port, move || Service::Emulator(Upstream::new(upstream)))
+        Self::start_before(port, move || Service::Emulator(Arc::new(Upstream::new(upstream))))
     }
 
     /// Starts before whatever service; it is made on the server's own thread.

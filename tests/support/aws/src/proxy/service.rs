@@ -18,7 +18,7 @@ pub(crate) type Double = Arc<dyn Fn(&Call, &[u8], Duration) -> Rendered + Send +
 /// The service itself.
 #[derive(Clone)]
 pub(crate) enum Service {
-    Emulator(Upstream),
+    Emulator(Arc<Upstream>),
     Double(Double),
 }
 
