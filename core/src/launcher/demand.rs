@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::event::{InstanceState, Problem, ProblemKind};
+use super::event::{Problem, ProblemKind};
 use super::names::{MOST_JOBS, client_token};
 use super::signal::JobStatus;
 use super::step::{AGAIN, FRESH};
@@ -280,11 +280,15 @@ pub(super) fn launched(
             job.launches += 1;
             (job.launch, job.instance) = (None, Some(id.clone()));
         }
-        // The list may have been quicker than the answer.
-        let known = world.instances.get(&id).map(|known| (known.state, known.phase.clone()));
-        let (state, phase) = known.unwrap_or((None, None));
-        let made = Instance::launched(&launch, job, now, state, phase);
-        world.instances.insert(id, made);
+        match world.instances.get_mut(&id) {
+            // It is being ended, or it is an earlier answer's: what was decided of it stays.
+            Some(known) if known.is_over() || known.provision != Provision::Adopted => {}
+            // The list was quicker than the answer.
+            Some(known) => known.provision = Provision::Wanted { not_before: now },
+            None => {
+                world.instances.insert(id, Instance::launched(&launch, job, now));
+            }
+        }
     }
     let without: Vec<JobId> = jobs.copied().collect();
     if without.is_empty() {
@@ -357,21 +361,15 @@ impl Launch {
 }
 
 impl Instance {
-    fn launched(
-        launch: &Launch,
-        job: Option<JobId>,
-        now: Moment,
-        state: Option<InstanceState>,
-        phase: Option<String>,
-    ) -> Self {
+    fn launched(launch: &Launch, job: Option<JobId>, now: Moment) -> Self {
         Self {
             class: launch.class,
             labels: launch.labels.clone(),
             repository: launch.repository.clone(),
             jobs: job.into_iter().collect(),
             launched_at: now,
-            state,
-            phase,
+            state: None,
+            phase: None,
             provision: Provision::Wanted { not_before: now },
             mints: 0,
             runner: None,
