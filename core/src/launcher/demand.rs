@@ -281,10 +281,10 @@ pub(super) fn launched(
             (job.launch, job.instance) = (None, Some(id.clone()));
         }
         match world.instances.get_mut(&id) {
-            // It is being ended, or it is an earlier answer's: what was decided of it stays.
-            Some(known) if known.is_over() || known.provision != Provision::Adopted => {}
             // The list was quicker than the answer.
-            Some(known) => known.provision = Provision::Wanted { not_before: now },
+            Some(known) if known.is_new_of(&launch) => known.provision = Provision::Wanted { not_before: now },
+            // It is being ended, or was launched before: what was decided of it stays.
+            Some(_) => {}
             None => {
                 world.instances.insert(id, Instance::launched(&launch, job, now));
             }
@@ -380,6 +380,12 @@ impl Instance {
             ending: None,
             left: std::collections::BTreeSet::new(),
         }
+    }
+
+    /// Whether it is this launch's, and only a list has shown it so far. AWS's clock and this one may differ by some seconds.
+    fn is_new_of(&self, launch: &Launch) -> bool {
+        let since = launch.asked_at.since(self.launched_at);
+        !self.is_over() && self.provision == Provision::Adopted && since < AGAIN
     }
 
     /// Whether it can still take a job that waits. One that another process launched counts for a while (`lag`) without any sign that

@@ -12,7 +12,7 @@ pub(super) fn end(world: &mut World, now: Moment, id: &str, why: &str) {
     let Some(instance) = world.instances.get_mut(id) else { return };
     if instance.ending.is_none() {
         let stage =
-            if instance.runner.is_some() { EndingStage::RemoveRunner(now) } else { EndingStage::Terminate(now) };
+            if instance.record().is_some() { EndingStage::RemoveRunner(now) } else { EndingStage::Terminate(now) };
         instance.ending = Some(Ending { why: why.to_owned(), stage });
     }
 }
@@ -28,7 +28,7 @@ pub(super) fn end_now(world: &mut World, now: Moment, id: &str, why: &str) {
 pub(super) fn proceed(world: &mut World, now: Moment, actions: &mut Vec<Action>) {
     for (id, instance) in &mut world.instances {
         let class = instance.class;
-        let runner = instance.runner.as_ref().map(|runner| runner.id);
+        let runner = instance.record();
         let Some(ending) = &mut instance.ending else { continue };
         match (ending.stage, runner) {
             (EndingStage::RemoveRunner(at), Some(runner)) if now >= at => {
@@ -53,6 +53,16 @@ pub(super) fn proceed(world: &mut World, now: Moment, actions: &mut Vec<Action>)
                 Left::Parameter => Action::DeleteParameter { instance: id.clone() },
             });
         }
+    }
+}
+
+impl Instance {
+    /// A runner record that it has left, or may be using.
+    fn record(&self) -> Option<u64> {
+        self.left.iter().find_map(|left| match left {
+            Left::Runner(id) => Some(*id),
+            Left::Parameter => None,
+        })
     }
 }
 
@@ -82,13 +92,14 @@ pub(super) fn terminate_failed(world: &mut World, now: Moment, id: &str, problem
 pub(super) fn runner_deleted(world: &mut World, now: Moment, runner: u64) {
     let Some(id) = owner(world, runner) else { return };
     removed(world, &id, Left::Runner(runner));
-    if let Some(instance) = world.instances.get_mut(&id) {
-        instance.runner = None;
-        if let Some(ending) = &mut instance.ending
-            && ending.stage == EndingStage::RemovingRunner
-        {
-            ending.stage = EndingStage::Terminate(now);
-        }
+    let Some(instance) = world.instances.get_mut(&id) else { return };
+    instance.runner.take_if(|own| own.id == runner);
+    // One record after the other: any of them may be the one whose JIT configuration it has.
+    let stage = if instance.record().is_some() { EndingStage::RemoveRunner(now) } else { EndingStage::Terminate(now) };
+    if let Some(ending) = &mut instance.ending
+        && ending.stage == EndingStage::RemovingRunner
+    {
+        ending.stage = stage;
     }
 }
 

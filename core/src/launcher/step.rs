@@ -108,7 +108,13 @@ fn heard(settings: &Settings, world: &mut World, now: Moment, signal: &JobSignal
                 return;
             }
         }
-        world.jobs.insert(signal.job, Job::new(signal, class, now, live));
+        let mut job = Job::new(signal, class, now, live);
+        // Launches of an earlier process count.
+        for (id, _) in world.instances.iter().filter(|(_, instance)| instance.jobs.contains(&signal.job)) {
+            job.launches += 1;
+            job.instance = Some(id.clone());
+        }
+        world.jobs.insert(signal.job, job);
     }
     let Some(job) = world.jobs.get_mut(&signal.job) else { return };
     let disagree = matches!(

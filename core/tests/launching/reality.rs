@@ -11,10 +11,8 @@ pub(crate) struct Machine {
     pub(crate) jobs: Vec<JobId>,
     pub(crate) launched_at: Moment,
     pub(crate) ended: bool,
-    /// How often a JIT configuration could be read by it, ever.
-    pub(crate) puts: u8,
-    /// The runner whose JIT configuration it has.
-    pub(crate) runner: Option<String>,
+    /// The runner whose JIT configuration it has: the name, and the record's id.
+    pub(crate) runner: Option<(String, u64)>,
     pub(crate) job: Option<JobId>,
     pub(crate) phase: Option<&'static str>,
 }
@@ -27,11 +25,15 @@ pub(crate) struct Reality {
     /// Runner records: name to id, and whether it has a job.
     pub(crate) records: BTreeMap<String, (u64, bool)>,
     /// Parameters: instance to the runner whose JIT configuration it holds.
-    pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) parameters: BTreeMap<String, (String, u64)>,
     /// JIT configurations that a launcher holds: (launcher, instance) to runner.
-    pub(crate) held: BTreeMap<(usize, String), String>,
+    pub(crate) held: BTreeMap<(usize, String), (String, u64)>,
     pub(crate) told: BTreeSet<JobId>,
     pub(crate) most_live: usize,
+    /// How many records there ever were.
+    pub(crate) registered: u64,
+    /// An instance that has a JIT configuration that is good could read another one.
+    pub(crate) doubled: bool,
     /// An instance with a job was ended by a launcher.
     pub(crate) ended_busy: bool,
 }
@@ -48,15 +50,8 @@ impl Reality {
         let mut made = Vec::new();
         for job in jobs {
             let id = format!("i-{}", self.machines.len() + 1);
-            let machine = Machine {
-                jobs: vec![*job],
-                launched_at: now,
-                ended: false,
-                puts: 0,
-                runner: None,
-                job: None,
-                phase: None,
-            };
+            let machine =
+                Machine { jobs: vec![*job], launched_at: now, ended: false, runner: None, job: None, phase: None };
             self.machines.insert(id.clone(), machine);
             made.push(id);
         }
@@ -72,11 +67,17 @@ impl Reality {
         }
     }
 
+    /// Whether the record of a JIT configuration is still there: else it is of no use.
+    pub(crate) fn is_good(&self, runner: &(String, u64)) -> bool {
+        self.records.get(&runner.0).is_some_and(|(id, _)| *id == runner.1)
+    }
+
     /// The instance takes what it can read and connects.
     pub(crate) fn connect(&mut self, id: &str) {
         let Some(runner) = self.parameters.remove(id) else { return };
+        let good = self.is_good(&runner);
         if let Some(machine) = self.machines.get_mut(id)
-            && self.records.contains_key(&runner)
+            && good
         {
             (machine.runner, machine.phase) = (Some(runner), Some("idle"));
         }
@@ -85,7 +86,7 @@ impl Reality {
     /// GitHub gives a job to it.
     pub(crate) fn assign(&mut self, id: &str, job: JobId) {
         let Some(machine) = self.machines.get_mut(id) else { return };
-        let Some(runner) = machine.runner.clone() else { return };
+        let Some((runner, _)) = machine.runner.clone() else { return };
         (machine.job, machine.phase) = (Some(job), Some("busy"));
         if let Some(record) = self.records.get_mut(&runner) {
             record.1 = true;
@@ -96,7 +97,7 @@ impl Reality {
     /// The job is over, and the instance ends itself.
     pub(crate) fn complete(&mut self, id: &str) {
         let Some(machine) = self.machines.get_mut(id) else { return };
-        let (Some(job), Some(runner)) = (machine.job.take(), machine.runner.clone()) else { return };
+        let (Some(job), Some((runner, _))) = (machine.job.take(), machine.runner.clone()) else { return };
         machine.ended = true;
         self.records.remove(&runner);
         self.jobs.insert(job, (JobStatus::Completed, Some(runner)));
@@ -120,7 +121,8 @@ impl Reality {
     pub(crate) fn runners(&self) -> Vec<RunnerView> {
         let online = |name: &str| {
             let machine = instance_of_runner(name).and_then(|id| self.machines.get(id));
-            machine.is_some_and(|machine| !machine.ended && machine.runner.as_deref() == Some(name))
+            machine
+                .is_some_and(|machine| !machine.ended && machine.runner.as_ref().is_some_and(|runner| runner.0 == name))
         };
         let view = |(name, (id, busy)): (&String, &(u64, bool))| RunnerView {
             id: *id,

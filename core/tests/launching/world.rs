@@ -19,6 +19,7 @@ pub(crate) struct Budgets {
     pub(crate) lost_answers: u8,
     pub(crate) failures: u8,
     pub(crate) doubled: u8,
+    pub(crate) lists: u8,
     /// Passages of time.
     pub(crate) ticks: u8,
 }
@@ -110,7 +111,13 @@ impl Launching {
 
     /// The same with a mistake in it.
     pub(crate) fn with(self, planted: Planted) -> Self {
-        Self { planted: Some(planted), ..self }
+        let mut model = Self { planted: Some(planted), ..self };
+        if planted == Planted::ForgetsTheCap
+            && let Some(class) = model.settings.classes.first_mut()
+        {
+            class.launches = 2 * CAP;
+        }
+        model
     }
 
     fn tell(&self, state: &mut State, launcher: usize, event: &Event) {
@@ -135,11 +142,6 @@ impl Launching {
             _ => {}
         }
         let actions = step(&self.settings, world, now, event.clone());
-        if self.planted == Some(Planted::ForgetsTheCap) {
-            for job in world.jobs.values_mut() {
-                job.launches = 0;
-            }
-        }
         state.calls.extend(actions.into_iter().map(|action| (launcher, life, action)));
     }
 
@@ -155,9 +157,10 @@ impl Launching {
                 if reality.records.contains_key(&name) {
                     return Event::MintFailed { instance, problem: Problem::new(ProblemKind::Taken, "taken") };
                 }
-                let id = 1 + reality.records.values().map(|(id, _)| *id).max().unwrap_or(0);
+                reality.registered += 1;
+                let id = reality.registered;
                 reality.records.insert(name.clone(), (id, false));
-                reality.held.insert((launcher, instance.clone()), name);
+                reality.held.insert((launcher, instance.clone()), (name, id));
                 Event::Minted { instance, runner: id, length: 4088 }
             }
             Action::Store { instance, .. } => {
@@ -165,8 +168,9 @@ impl Launching {
                 if reality.parameters.contains_key(&instance) {
                     return Event::StoreFailed { instance, problem: Problem::new(ProblemKind::Taken, "there") };
                 }
-                if let (Some(runner), Some(machine)) = (held, reality.machines.get_mut(&instance)) {
-                    machine.puts += 1;
+                if let (Some(runner), Some(machine)) = (held, reality.machines.get(&instance)) {
+                    let has = machine.runner.as_ref().is_some_and(|runner| reality.is_good(runner));
+                    reality.doubled |= has && !machine.ended;
                     reality.parameters.insert(instance.clone(), runner);
                 }
                 Event::Stored { instance }
@@ -187,7 +191,7 @@ impl Launching {
                         reality.records.remove(&name);
                         // Its runner is no use any more: the agent ends the instance in its own time.
                         for machine in reality.machines.values_mut() {
-                            if machine.runner.as_ref() == Some(&name) {
+                            if machine.runner.as_ref().is_some_and(|runner| runner.0 == name) {
                                 machine.runner = None;
                             }
                         }
@@ -300,8 +304,10 @@ impl Model for Launching {
             actions.push(Happens::Passes);
         }
         for launcher in 0..self.launchers {
-            actions.push(Happens::Lists(launcher, false));
-            actions.push(Happens::Lists(launcher, true));
+            if state.left.lists > 0 {
+                actions.push(Happens::Lists(launcher, false));
+                actions.push(Happens::Lists(launcher, true));
+            }
             if state.left.crashes > 0 {
                 actions.push(Happens::Dies(launcher));
             }
@@ -356,6 +362,7 @@ impl Model for Launching {
                 self.tell(&mut state, launcher, &event);
             }
             Happens::Lists(launcher, stale) => {
+                state.left.lists -= 1;
                 let lag = u64::try_from(PASSAGE.as_millis()).unwrap_or(0);
                 let (instances, asked_at) = if stale {
                     (state.old.clone(), Moment(state.now.0.saturating_sub(lag)))
@@ -409,9 +416,7 @@ impl Model for Launching {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("one JIT configuration for one instance", |_, state: &State| {
-                state.reality.machines.values().all(|machine| machine.puts <= 1)
-            }),
+            Property::always("one JIT configuration for one instance", |_, state: &State| !state.reality.doubled),
             Property::always("no more launches than the cap", |model: &Self, state: &State| {
                 // Two launchers that were told of the same job in the same moment may each have launched once.
                 let cap = CAP as usize + model.launchers - 1;
