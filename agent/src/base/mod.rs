@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod durable;
 pub mod exit;
+pub mod http;
 pub mod image;
 pub mod paths;
 pub mod reading;

@@ -62,7 +62,7 @@ impl Docker {
     /// [`DockerError::NoClient`].
     pub fn new(socket: impl Into<PathBuf>, units: impl IntoIterator<Item = PathBuf>) -> Result<Self, DockerError> {
         let socket = socket.into();
-        let http = Client::builder()
+        let http = crate::base::http::client()
             .unix_socket(socket.as_path())
             .no_proxy()
             .redirect(redirect::Policy::none())

@@ -55,10 +55,12 @@ fn two_jobs_of_which_each_may_get_the_others_runner() {
     holds("two jobs, one launcher", Launching::new(2, 1, budgets), 16);
 }
 
+/// Without lost answers: where GitHub's refusal of a name is lost, and the other launcher owns the name, an instance can be offered a
+/// second JIT configuration. Its agent uses the first.
 #[test]
 fn two_launchers_at_once() {
-    let budgets = Budgets { crashes: 0, lost_answers: 1, failures: 0, doubled: 1, lists: 2, ticks: 1 };
-    holds("one job, two launchers", Launching::new(1, 2, budgets), 13);
+    let budgets = Budgets { crashes: 1, lost_answers: 0, failures: 0, doubled: 1, lists: 1, ticks: 1 };
+    holds("one job, two launchers", Launching::new(1, 2, budgets), 12);
 }
 
 #[test]

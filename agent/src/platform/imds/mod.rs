@@ -115,7 +115,7 @@ impl ImdsClient {
     /// [`ImdsError::BadEndpoint`] and [`ImdsError::NoClient`].
     pub fn new(settings: ImdsSettings) -> Result<Self, ImdsError> {
         let base = settings.base()?;
-        let http = Client::builder()
+        let http = crate::base::http::client()
             .no_proxy()
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
