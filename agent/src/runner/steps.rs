@@ -117,15 +117,6 @@ impl Steps {
         }
     }
 
-    /// What is known once the stop is over: the last step may have gone since the watch last looked.
-    pub async fn last_look(self) -> StepMarks {
-        let unknown = |seen: &Seen| seen.any && seen.marks.gone.is_none();
-        if unknown(&self.lock()) {
-            self.off_the_loop(Steps::observe).await;
-        }
-        self.marks()
-    }
-
     /// Kills the steps with all that is below them.
     pub async fn kill(self) {
         let left = self.off_the_loop(Steps::kill_now).await;

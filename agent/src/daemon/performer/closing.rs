@@ -16,8 +16,6 @@ use crate::runner::traces::Traces;
 
 /// How long the watcher may take to pass on the last console lines once the tree is dead.
 const LAST_LINES: Duration = Duration::from_secs(3);
-/// How long the look whether the job's steps are gone may take.
-const LOOKING: Duration = Duration::from_secs(1);
 /// How long the files of the registration may take to be removed; under systemd the unit is stopped for that.
 const CLEARING: Duration = Duration::from_secs(10);
 /// How long the list of spent JIT configurations may take.
@@ -72,7 +70,7 @@ impl Performer {
         let startup = self.startup.clone();
         let logs = self.logs.clone();
         let (ran, path) = (end.ran, self.paths.record());
-        let (supervisor, steps, systemd) = (self.supervisor.clone(), self.steps.clone(), self.has_systemd());
+        let (supervisor, systemd) = (self.supervisor.clone(), self.has_systemd());
         let settling = self.machine.finish_background_tasks(end, budget);
         let binding = self.binding.clone();
         let here = async move {
@@ -82,10 +80,7 @@ impl Performer {
                 if let Some(watch) = watch {
                     let _ = timeout_at(budget.part(10, LAST_LINES), watch).await;
                 }
-                if let Ok(marks) = timeout_at(budget.part(3, LOOKING), steps.last_look()).await {
-                    record.steps(marks);
-                }
-                match timeout_at(budget.part(12, CLEARING), supervisor.clear()).await {
+                match timeout_at(budget.part(15, CLEARING), supervisor.clear()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => warn!("a file of the spent JIT configuration is left: {error}"),
                     Err(_) => warn!(
@@ -147,9 +142,8 @@ mod tests {
         for whole in [Duration::from_secs(30), Duration::from_secs(2), Duration::from_millis(200), Duration::ZERO] {
             let begun = Instant::now();
             let budget = Budget { whole, until: begun + whole };
-            let before = [(25, KILL_GRACE), (10, LAST_LINES), (3, LOOKING), (12, CLEARING)];
-            let parts = before.into_iter().chain([(5, FILING), (5, FILING), (5, TELLING)]);
-            let taken: Duration = parts.map(|(percent, most)| budget.part(percent, most) - begun).sum();
+            let parts = [(25, KILL_GRACE), (10, LAST_LINES), (15, CLEARING), (5, FILING), (5, FILING), (5, TELLING)];
+            let taken: Duration = parts.iter().map(|(percent, most)| budget.part(*percent, *most) - begun).sum();
             let noise = Duration::from_millis(50); // the time that this test takes
             assert!(taken <= whole * 65 / 100 + noise, "of {whole:?} nothing is left to confirm the last log lines");
             assert!(budget.beside() <= begun + whole, "what goes on beside outlasts the deadline");
