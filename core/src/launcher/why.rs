@@ -101,13 +101,17 @@ mod tests {
         step(&settings, &mut world, now, Event::Signal { signal: signal.clone(), live: true });
         assert!(said(&world, 1).contains("not listed"), "{}", said(&world, 1));
         let actions = step(&settings, &mut world, now, Event::Instances { asked_at: now, instances: Vec::new() });
-        let Some(Action::Launch { token, .. }) = actions.first() else { panic!("nothing is launched: {actions:?}") };
+        let launched = actions.iter().find_map(|action| match action {
+            Action::Launch { token, .. } => Some(token.clone()),
+            _ => None,
+        });
+        let token = launched.unwrap_or_default();
         assert!(said(&world, 1).contains("being launched"));
         signal.job = JobId(2);
         step(&settings, &mut world, now, Event::Signal { signal, live: true });
         assert_eq!(said(&world, 2), "all 1 instances of class ec2 are in use");
         let problem = Problem::new(ProblemKind::Permanent, "UnauthorizedOperation");
-        step(&settings, &mut world, now, Event::LaunchFailed { token: token.clone(), problem });
+        step(&settings, &mut world, now, Event::LaunchFailed { token, problem });
         assert!(said(&world, 1).contains("is stopped for another 600 s: UnauthorizedOperation"), "{}", said(&world, 1));
     }
 }

@@ -89,7 +89,8 @@ async fn fleet(
         ),
     };
     let answer = call.send().await.map_err(|error| problem(what, &error))?;
-    let made: Vec<String> = answer.instances().iter().flat_map(|set| set.instance_ids()).cloned().collect();
+    let made: Vec<String> =
+        answer.instances().iter().flat_map(aws_sdk_ec2::types::CreateFleetInstance::instance_ids).cloned().collect();
     // A fleet's errors come inside a success.
     let problems: Vec<Problem> = answer
         .errors()
@@ -208,7 +209,8 @@ pub(super) async fn list(aws: &Aws, launcher: &str) -> Result<Vec<InstanceView>,
     for _ in 0..MOST_PAGES {
         let call = aws.ec2.describe_instances().filters(filter.clone()).max_results(1000).set_next_token(next);
         let answer = call.send().await.map_err(|error| problem(what, &error))?;
-        found.extend(answer.reservations().iter().flat_map(|reservation| reservation.instances()).filter_map(view));
+        found
+            .extend(answer.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances).filter_map(view));
         next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if next.is_none() {
             return Ok(found);

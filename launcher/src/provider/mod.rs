@@ -56,9 +56,9 @@ impl Providers {
     pub async fn new(config: &Config) -> Self {
         let mut aws = HashMap::new();
         for region in config.launching.iter().flat_map(regions) {
-            if !aws.contains_key(&region) {
-                let client = Aws::new(&region).await;
-                aws.insert(region, client);
+            if let std::collections::hash_map::Entry::Vacant(place) = aws.entry(region) {
+                let client = Aws::new(place.key()).await;
+                place.insert(client);
             }
         }
         Self { config: config.clone(), aws, local: Slots::default(), places: Mutex::default() }

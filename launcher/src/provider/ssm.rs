@@ -1,5 +1,6 @@
 //! SSM Parameter Store: where an instance finds its JIT configuration. Written once, under a name that only the instance knows.
 
+use aws_sdk_ssm::operation::delete_parameter::DeleteParameterError;
 use aws_sdk_ssm::types::{ParameterStringFilter, ParameterTier, ParameterType, Tag};
 use mayfly_core::launcher::names::{PARAMETERS, instance_of_parameter};
 use mayfly_core::launcher::{Problem, ProblemKind};
@@ -53,7 +54,7 @@ pub(super) async fn put(
 pub(super) async fn delete(aws: &Aws, name: &str) -> Result<(), Problem> {
     match aws.ssm.delete_parameter().name(name).send().await {
         Ok(_) => Ok(()),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_parameter_not_found()) => Ok(()),
+        Err(error) if error.as_service_error().is_some_and(DeleteParameterError::is_parameter_not_found) => Ok(()),
         Err(error) => {
             let instance = instance_of_parameter(name).unwrap_or("an instance");
             Err(without_name(problem(&format!("removing the parameter of {instance}"), &error), name))
@@ -86,7 +87,8 @@ pub(super) async fn list(aws: &Aws) -> Result<Vec<(String, String)>, Problem> {
 }
 
 /// A ticket is nothing for a log: an error of SSM names the parameter.
-fn without_name(problem: Problem, name: &str) -> Problem {
+fn without_name(mut problem: Problem, name: &str) -> Problem {
     let ticket = name.rsplit('/').next().unwrap_or_default();
-    Problem { message: problem.message.replace(ticket, "(ticket)"), ..problem }
+    problem.message = problem.message.replace(ticket, "(ticket)");
+    problem
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
@@ -147,7 +147,7 @@ async fn taken(State(front): State<Front>, request: Request) -> Response {
         Ok(body) => body,
         Err(status) => return status.into_response(),
     };
-    let signature = parts.headers.get("x-hub-signature-256").map(|value| value.as_bytes());
+    let signature = parts.headers.get("x-hub-signature-256").map(HeaderValue::as_bytes);
     let checked = front.secrets.iter().map(|secret| webhook::check(secret, signature, &body));
     if !checked.into_iter().any(|checked| checked.is_ok()) {
         return (StatusCode::UNAUTHORIZED, "the signature is missing or not the secret's\n").into_response();

@@ -87,7 +87,7 @@ impl Agent {
         let before = self.state.phase.name();
         let (state, effects) = step(&self.policy, &self.state, event, time);
         self.state = state;
-        let mut does: Vec<Does> = effects.into_iter().flat_map(|effect| self.does(effect, time)).collect();
+        let mut does: Vec<Does> = effects.into_iter().flat_map(|effect| self.does(&effect, time)).collect();
         if self.state.phase.name() != before {
             does.extend(match self.state.phase {
                 Phase::Idle { .. } => Some(Does::Tags("idle")),
@@ -99,10 +99,10 @@ impl Agent {
         does
     }
 
-    fn does(&mut self, effect: Effect, now: Time) -> Vec<Does> {
+    fn does(&mut self, effect: &Effect, now: Time) -> Vec<Does> {
         let millis = Duration::from_millis;
         let identity = Identity { target: Target::Absent, launched: None, notice: None };
-        match effect {
+        match *effect {
             Effect::Arm { timer, at } => vec![Does::Later(at.since(now), Event::Passed(timer))],
             Effect::Identify => vec![Does::Later(millis(50), Event::Identified(identity))],
             Effect::FetchJitConfig => vec![Does::WantsConfiguration],
