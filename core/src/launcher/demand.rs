@@ -208,7 +208,9 @@ fn needs_one(world: &World, job: &Job, class: usize, now: Moment, lag: Duration)
 /// it: by this process before its restart, or by another one.
 fn is_ours(world: &World, job: &Job, lag: Duration) -> bool {
     let since = world.started_at.max(job.queued_at);
-    (job.live && job.queued_at >= world.started_at) || world.listed_at.is_some_and(|at| at >= since.plus(lag))
+    // GitHub's moments are whole seconds, cut off.
+    let own = job.live && job.queued_at.plus(Duration::from_secs(1)) >= world.started_at;
+    own || world.listed_at.is_some_and(|at| at >= since.plus(lag))
 }
 
 fn launch(

@@ -1,5 +1,7 @@
 //! Why a job waits, in plain words: for the page, for `explain`, for whoever asks at 3 a.m.
 
+use std::time::Duration;
+
 use super::signal::JobStatus;
 use super::world::{Job, Provision, Settings, Spent};
 use super::{JobId, Moment, World};
@@ -78,7 +80,7 @@ fn held_back(settings: &Settings, world: &World, job: &Job, now: Moment) -> Opti
         return Some(format!("GitHub makes no more JIT configurations for another {} s", jit.since(now).as_secs() + 1));
     }
     let relied_on = world.started_at.max(job.queued_at).plus(settings.list_lag);
-    let own = job.live && job.queued_at >= world.started_at;
+    let own = job.live && job.queued_at.plus(Duration::from_secs(1)) >= world.started_at;
     (!own && world.listed_at < Some(relied_on))
         .then(|| "it was found later than it happened: first a list must show that it has no instance yet".to_owned())
 }
