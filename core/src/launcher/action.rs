@@ -70,8 +70,6 @@ pub enum Action {
         repository: String,
         /// The run.
         run: RunId,
-        /// Which attempt.
-        attempt: u32,
     },
     /// Say on GitHub what becomes of a job.
     Tell {

@@ -22,7 +22,7 @@ pub struct Breaker {
     opened: u32,
     /// While it is open: until when, and why.
     open: Option<(Moment, String)>,
-    /// One launch is under way to see whether it works again.
+    /// It is open, and a launch was let through to see whether it works again.
     trying: bool,
 }
 
@@ -32,14 +32,18 @@ impl Breaker {
     pub fn allows(&self, now: Moment) -> u32 {
         match &self.open {
             None => u32::MAX,
-            Some((until, _)) if now < *until || self.trying => 0,
+            Some((until, _)) if now < *until => 0,
             Some(_) => 1,
         }
     }
 
-    /// A launch begins.
-    pub const fn began(&mut self) {
-        self.trying = self.open.is_some();
+    /// A launch begins. Where it is the one that tries, the next one comes a pause later, whatever becomes of it.
+    pub fn began(&mut self, now: Moment) {
+        let pause = self.pause();
+        if let Some((until, _)) = &mut self.open {
+            *until = now.plus(pause);
+            self.trying = true;
+        }
     }
 
     /// An instance had a job, or got as far as it needed to be of use.
@@ -50,16 +54,17 @@ impl Breaker {
     /// A launch, or what was launched, failed. `at_once`: it will fail every time (a permanent error).
     pub fn failed(&mut self, now: Moment, why: &str, at_once: bool) {
         self.failures += 1;
-        self.trying = false;
-        if at_once || self.failures >= FAILURES || self.open.is_some() {
-            let pause = FIRST_PAUSE.saturating_mul(1 << self.opened.min(5)).min(LONGEST_PAUSE);
-            let pause = if at_once { pause.max(FIRST_PAUSE * 10) } else { pause };
-            // What fails while it is open (launched before) does not lengthen it.
-            if self.open.as_ref().is_none_or(|(until, _)| now >= *until) {
-                self.opened += 1;
-                self.open = Some((now.plus(pause), why.to_owned()));
-            }
+        let opens = self.open.is_none() && (at_once || self.failures >= FAILURES);
+        // What was launched before it opened, and fails now, does not lengthen it.
+        if opens || std::mem::take(&mut self.trying) {
+            self.opened += 1;
+            let pause = if at_once { self.pause().max(FIRST_PAUSE * 10) } else { self.pause() };
+            self.open = Some((now.plus(pause), why.to_owned()));
         }
+    }
+
+    fn pause(&self) -> Duration {
+        FIRST_PAUSE.saturating_mul(1 << self.opened.saturating_sub(1).min(5)).min(LONGEST_PAUSE)
     }
 
     /// Until when it is open, and why, if it is.
@@ -82,13 +87,22 @@ mod tests {
         }
         assert_eq!(breaker.allows(Moment(59_999)), 0, "launches go on although every one fails");
         assert_eq!(breaker.allows(Moment(60_000)), 1);
-        breaker.began();
+        breaker.began(Moment(60_000));
         assert_eq!(breaker.allows(Moment(60_000)), 0, "a second try before the first has an answer");
         breaker.failed(Moment(61_000), "no such image", false);
         assert_eq!(breaker.allows(Moment(180_999)), 0, "the second pause is no longer than the first");
-        breaker.began();
+        breaker.began(Moment(181_000));
         breaker.succeeded();
         assert_eq!(breaker.allows(Moment(181_000)), u32::MAX);
+    }
+
+    #[test]
+    fn a_try_of_which_nothing_comes_is_not_the_last_one() {
+        let mut breaker = Breaker::default();
+        breaker.failed(Moment(0), "not authorised", true);
+        breaker.began(Moment(600_000));
+        assert_eq!(breaker.allows(Moment(600_001)), 0);
+        assert_eq!(breaker.allows(Moment(700_000)), 1, "a launch that met no capacity stops its class for ever");
     }
 
     #[test]

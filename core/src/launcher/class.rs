@@ -108,6 +108,29 @@ pub fn class_of(classes: &[Class], signal: &JobSignal) -> Verdict {
 }
 
 impl Class {
+    /// A class with the defaults of the configuration.
+    #[must_use]
+    pub fn new(name: &str, labels: &[&str], scope: Scope) -> Self {
+        Self {
+            name: name.to_owned(),
+            labels: vec![labels.iter().map(|label| (*label).to_owned()).collect()],
+            values: BTreeMap::new(),
+            scope,
+            app: 0,
+            repositories: Vec::new(),
+            public: false,
+            takes_smaller: false,
+            max: 10,
+            share: 100,
+            launches: 3,
+            patience: Duration::from_secs(3600),
+            when_spent: WhenSpent::default(),
+            candidates: 1,
+            phone_in: Duration::from_secs(600),
+            lifetime: Duration::from_secs(8 * 3600),
+        }
+    }
+
     /// `Err(None)`: the labels are not its own; `Err(Some)`: they are, but it does not take the job.
     fn judge(&self, signal: &JobSignal) -> Result<(), Option<String>> {
         let labels: BTreeSet<String> = signal.labels.iter().map(|label| label.to_lowercase()).collect();
@@ -198,31 +221,13 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn class(name: &str, labels: &[&str]) -> Class {
-        Class {
-            name: name.to_owned(),
-            labels: vec![labels.iter().map(|label| (*label).to_owned()).collect()],
-            values: BTreeMap::new(),
-            scope: Scope::Organization("acme".to_owned()),
-            app: 0,
-            repositories: Vec::new(),
-            public: false,
-            takes_smaller: false,
-            max: 10,
-            share: 100,
-            launches: 3,
-            patience: Duration::from_secs(3600),
-            when_spent: WhenSpent::Annotate,
-            candidates: 1,
-            phone_in: Duration::from_secs(600),
-            lifetime: Duration::from_secs(8 * 3600),
-        }
+        Class::new(name, labels, Scope::Organization("acme".to_owned()))
     }
 
     pub(crate) fn queued(job: u64, labels: &[&str]) -> JobSignal {
         JobSignal {
             job: JobId(job),
             run: RunId(job),
-            attempt: 1,
             repository: "acme/shop".to_owned(),
             private: Some(true),
             name: "build".to_owned(),

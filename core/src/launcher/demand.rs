@@ -51,7 +51,7 @@ fn ask_again(world: &mut World, now: Moment, actions: &mut Vec<Action>) {
 /// Jobs for which every launch was in vain, or nothing could be launched for too long: a visible end.
 fn give_up(settings: &Settings, world: &mut World, now: Moment, actions: &mut Vec<Action>) {
     let lag = settings.list_lag;
-    let World { jobs, instances, launches, .. } = world;
+    let World { jobs, instances, launches, classes, .. } = world;
     for (id, job) in jobs.iter_mut().filter(|(_, job)| job.status == JobStatus::Queued) {
         let Some(class) = settings.classes.get(job.class) else { continue };
         let hopeful = job.launch.as_ref().is_some_and(|token| launches.contains_key(token))
@@ -61,7 +61,9 @@ fn give_up(settings: &Settings, world: &mut World, now: Moment, actions: &mut Ve
                 .and_then(|id| instances.get(id))
                 .is_some_and(|instance| instance.may_serve(now, lag));
         let tired = job.launches >= class.launches;
-        let late = job.launches == 0 && now.since(job.queued_at) >= class.patience;
+        // A job that waits for its turn in a full class is not given up.
+        let stopped = classes.get(job.class).and_then(|state| state.breaker.open()).filter(|(until, _)| now < *until);
+        let late = (job.rounds > 0 || stopped.is_some()) && now.since(job.queued_at) >= class.patience;
         if job.spent == Spent::No && !hopeful && (tired || late) {
             job.spent = Spent::ToTell(now);
         }
@@ -69,7 +71,8 @@ fn give_up(settings: &Settings, world: &mut World, now: Moment, actions: &mut Ve
             && now >= at
         {
             job.spent = Spent::Telling;
-            let last = job.problem.as_deref().unwrap_or("no instance of it took the job");
+            let last =
+                job.problem.as_deref().or(stopped.map(|(_, why)| why)).unwrap_or("no instance of it took the job");
             let why = if tired {
                 format!("{} instances were launched for this job and none took it; the last time: {last}", job.launches)
             } else {
@@ -160,15 +163,15 @@ fn pick(
         let Some(missing) = missing.get_mut(&job.labels).filter(|missing| **missing > 0) else { continue };
         *missing -= 1;
         if now.since(job.known_at) > FRESH {
-            look.push((job.run, job.attempt, job.repository.clone()));
+            look.push((job.run, job.repository.clone()));
             continue;
         }
         *held.entry(&job.repository).or_default() += 1;
         picked.push(id);
     }
-    for (run, attempt, repository) in look {
+    for (run, repository) in look {
         if world.looking.insert(run) {
-            actions.push(Action::LookAtRun { class: index, repository, run, attempt });
+            actions.push(Action::LookAtRun { class: index, repository, run });
         }
     }
     picked
@@ -250,7 +253,7 @@ fn launch(
             }
         }
         if let Some(state) = world.classes.get_mut(index) {
-            state.breaker.began();
+            state.breaker.began(now);
         }
         actions.push(launch.action(token.clone()));
         world.launches.insert(token, launch);
@@ -364,24 +367,9 @@ impl Launch {
 
 impl Instance {
     fn launched(launch: &Launch, job: Option<JobId>, now: Moment) -> Self {
-        Self {
-            class: launch.class,
-            labels: launch.labels.clone(),
-            repository: launch.repository.clone(),
-            jobs: job.into_iter().collect(),
-            launched_at: now,
-            state: None,
-            phase: None,
-            provision: Provision::Wanted { not_before: now },
-            mints: 0,
-            runner: None,
-            seen_online: false,
-            used: false,
-            has_parameter: false,
-            absent: 0,
-            ending: None,
-            left: std::collections::BTreeSet::new(),
-        }
+        let jobs = job.into_iter().collect();
+        let provision = Provision::Wanted { not_before: now };
+        Self::new(launch.class, launch.labels.clone(), launch.repository.clone(), jobs, now, provision)
     }
 
     /// Whether it is this launch's, and only a list has shown it so far. AWS's clock and this one may differ by some seconds.

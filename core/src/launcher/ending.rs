@@ -93,7 +93,7 @@ pub(super) fn runner_deleted(world: &mut World, now: Moment, runner: u64) {
     let Some(id) = owner(world, runner) else { return };
     removed(world, &id, Left::Runner(runner));
     let Some(instance) = world.instances.get_mut(&id) else { return };
-    instance.runner.take_if(|own| own.id == runner);
+    instance.runner.take_if(|own| *own == runner);
     // One record after the other: any of them may be the one whose JIT configuration it has.
     let stage = if instance.record().is_some() { EndingStage::RemoveRunner(now) } else { EndingStage::Terminate(now) };
     if let Some(ending) = &mut instance.ending

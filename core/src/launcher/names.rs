@@ -29,7 +29,8 @@ pub fn runner_name(class: &str, instance: &str, nth: u8) -> String {
 /// Which instance a runner of this name runs on, if the name is one of ours.
 #[must_use]
 pub fn instance_of_runner(name: &str) -> Option<&str> {
-    let place = name.find("-i-").or_else(|| name.find("-local-"))?;
+    // The last one: a class may be called `x-i-y`.
+    let place = name.rfind("-i-").max(name.rfind("-local-"))?;
     let instance = name.get(place + 1..)?;
     // `i-0123` and `i-0123-2` are the same instance's.
     let end = instance.match_indices('-').nth(1).map_or(instance.len(), |(end, _)| end);
@@ -67,7 +68,13 @@ mod tests {
     #[test]
     fn a_runners_name_is_one_that_github_takes_and_tells_the_instance() {
         let long = "a class/with: odd \"letters\" and far too many of them, all told, for GitHub";
-        for (class, instance, nth) in [("ec2", "i-0abc", 1), (long, "i-0123456789abcdef0", 2), ("x", "local-12", 3)] {
+        for (class, instance, nth) in [
+            ("ec2", "i-0abc", 1),
+            (long, "i-0123456789abcdef0", 2),
+            ("x", "local-12", 3),
+            ("gpu-i-large", "i-0abc", 2),
+            ("local-i-x", "local-9f", 1),
+        ] {
             let name = runner_name(class, instance, nth);
             assert!(
                 name.len() <= LONGEST_RUNNER_NAME && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),

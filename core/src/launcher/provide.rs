@@ -7,7 +7,7 @@ use super::ending::end;
 use super::event::{Problem, ProblemKind};
 use super::names::runner_name;
 use super::step::AGAIN;
-use super::world::{Instance, Left, Provision, Runner, Settings};
+use super::world::{Instance, Left, Provision, Settings};
 use super::{Action, Moment, World};
 
 /// How long after the launch an instance may still be given a JIT configuration. The agent waits longer (`jit.wait`, 10 minutes),
@@ -69,11 +69,9 @@ pub(super) fn waits(instance: &Instance) -> bool {
     !instance.is_over() && matches!(instance.provision, Provision::Wanted { .. } | Provision::Minted { .. })
 }
 
-pub(super) fn minted(settings: &Settings, world: &mut World, now: Moment, id: &str, runner: u64, length: usize) {
+pub(super) fn minted(world: &mut World, now: Moment, id: &str, runner: u64, length: usize) {
     let Some(instance) = world.instances.get_mut(id) else { return };
-    let Some(class) = settings.classes.get(instance.class) else { return };
-    let name = runner_name(&class.name, id, instance.mints);
-    instance.runner = Some(Runner { id: runner, name });
+    instance.runner = Some(runner);
     instance.left.insert(Left::Runner(runner));
     if instance.provision != Provision::Minting {
         return;

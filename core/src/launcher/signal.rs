@@ -47,8 +47,6 @@ pub struct JobSignal {
     pub job: JobId,
     /// Its workflow run.
     pub run: RunId,
-    /// Which attempt of the run, from 1.
-    pub attempt: u32,
     /// `owner/name`.
     pub repository: String,
     /// Whether nobody but its members can read the repository; `None` where the message does not say.

@@ -58,7 +58,7 @@ fn take_in(settings: &Settings, world: &mut World, now: Moment, event: Event, ac
             demand::launched(settings, world, now, &token, instances, &problems);
         }
         Event::LaunchFailed { token, problem } => demand::launch_failed(settings, world, now, &token, &problem),
-        Event::Minted { instance, runner, length } => provide::minted(settings, world, now, &instance, runner, length),
+        Event::Minted { instance, runner, length } => provide::minted(world, now, &instance, runner, length),
         Event::MintFailed { instance, problem } => provide::mint_failed(settings, world, now, &instance, &problem),
         Event::Stored { instance } => provide::stored(world, &instance),
         Event::StoreFailed { instance, problem } => provide::store_failed(world, now, &instance, &problem),
@@ -82,7 +82,7 @@ fn take_in(settings: &Settings, world: &mut World, now: Moment, event: Event, ac
         Event::Runners { asked_at, scope, runners } => {
             reconcile::runners(settings, world, asked_at, &scope, runners, actions);
         }
-        Event::Parameters { instances } => reconcile::parameters(settings, world, &instances, actions),
+        Event::Parameters { instances } => reconcile::parameters(world, &instances, actions),
         Event::JitRoom { app, remaining, reset_at } => {
             if remaining == 0
                 && let Some(budget) = world.jit.get_mut(app)
@@ -110,9 +110,8 @@ fn heard(settings: &Settings, world: &mut World, now: Moment, signal: &JobSignal
         }
         let mut job = Job::new(signal, class, now, live);
         // Launches of an earlier process count.
-        for (id, _) in world.instances.iter().filter(|(_, instance)| instance.jobs.contains(&signal.job)) {
-            job.launches += 1;
-            job.instance = Some(id.clone());
+        if let Some((made, instance)) = reconcile::launches(&world.instances).get(&signal.job) {
+            (job.launches, job.instance) = (*made, Some((*instance).clone()));
         }
         world.jobs.insert(signal.job, job);
     }
@@ -210,7 +209,6 @@ impl Job {
     fn new(signal: &JobSignal, class: usize, now: Moment, live: bool) -> Self {
         Self {
             run: signal.run,
-            attempt: signal.attempt,
             repository: signal.repository.clone(),
             name: signal.name.clone(),
             class,

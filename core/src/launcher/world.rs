@@ -50,8 +50,6 @@ impl Settings {
 pub struct Job {
     /// Its run.
     pub run: RunId,
-    /// The attempt of the run.
-    pub attempt: u32,
     /// `owner/name`
     pub repository: String,
     /// What people call it.
@@ -172,15 +170,6 @@ pub enum EndingStage {
     Terminating,
 }
 
-/// A runner record of an instance.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Runner {
-    /// GitHub's id.
-    pub id: u64,
-    /// Its name.
-    pub name: String,
-}
-
 /// An instance of one of the classes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Instance {
@@ -202,8 +191,8 @@ pub struct Instance {
     pub provision: Provision,
     /// How often GitHub was asked for one; also the number in the runner's name.
     pub mints: u8,
-    /// Its runner record.
-    pub runner: Option<Runner>,
+    /// Its runner record, by GitHub's id.
+    pub runner: Option<u64>,
     /// GitHub has seen its runner connected, or with a job.
     pub seen_online: bool,
     /// It has a job, or had one: it is of no use for others.
@@ -228,6 +217,35 @@ pub enum Left {
 }
 
 impl Instance {
+    /// An instance of which nothing is known but what it was launched for.
+    pub(super) const fn new(
+        class: usize,
+        labels: String,
+        repository: String,
+        jobs: Vec<JobId>,
+        launched_at: Moment,
+        provision: Provision,
+    ) -> Self {
+        Self {
+            class,
+            labels,
+            repository,
+            jobs,
+            launched_at,
+            state: None,
+            phase: None,
+            provision,
+            mints: 0,
+            runner: None,
+            seen_online: false,
+            used: false,
+            has_parameter: false,
+            absent: 0,
+            ending: None,
+            left: BTreeSet::new(),
+        }
+    }
+
     /// Whether it is gone or on its way out.
     #[must_use]
     pub const fn is_over(&self) -> bool {

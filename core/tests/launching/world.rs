@@ -1,6 +1,6 @@
 //! The model: launchers, what is real, and what may happen next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mayfly_core::launcher::signal::JobView;
@@ -87,22 +87,13 @@ impl Launching {
     pub(crate) fn new(jobs: u64, launchers: usize, budgets: Budgets) -> Self {
         let seconds = Duration::from_secs;
         let class = Class {
-            name: "ec2".to_owned(),
-            labels: vec![BTreeSet::from(["ec2".to_owned()])],
-            values: BTreeMap::new(),
-            scope: Scope::Organization("acme".to_owned()),
-            app: 0,
-            repositories: Vec::new(),
-            public: false,
-            takes_smaller: false,
             max: 3,
-            share: 100,
             launches: CAP,
             patience: seconds(1_000_000),
             when_spent: WhenSpent::Log,
-            candidates: 1,
             phone_in: seconds(100),
             lifetime: seconds(1_000_000),
+            ..Class::new("ec2", &["ec2"], Scope::Organization("acme".to_owned()))
         };
         let mut settings = Settings::new(vec![class], 1, 3);
         (settings.jit_per_minute, settings.stores_per_minute, settings.launches_per_minute) = (6000, 6000, 6000);
@@ -233,7 +224,6 @@ impl Launching {
         JobSignal {
             job,
             run: RunId(job.0),
-            attempt: 1,
             repository: "acme/shop".to_owned(),
             private: Some(true),
             name: String::new(),

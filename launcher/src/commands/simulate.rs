@@ -31,7 +31,8 @@ pub(super) fn start(arguments: &Simulate) -> ExitCode {
     } else {
         show(&report);
     }
-    let whole = report.unserved == 0 && report.leaked == 0 && report.doubled == 0 && report.left == 0;
+    let whole =
+        report.unserved == 0 && report.given_up == 0 && report.leaked == 0 && report.doubled == 0 && report.left == 0;
     ExitCode::from(u8::from(!whole))
 }
 
@@ -41,7 +42,7 @@ fn read(path: &Path) -> Result<Vec<Arrival>, String> {
 }
 
 fn show(report: &Report) {
-    print(&format!("jobs             {} ({} not served)", report.jobs, report.unserved));
+    print(&format!("jobs             {} ({} not served, {} given up)", report.jobs, report.unserved, report.given_up));
     print(&format!("wait             {:.1} s median, {:.1} s for 99 of 100", report.wait_median, report.wait_p99));
     print(&format!(
         "  mean           {:.1} s; the quotas and a boot allow {:.1} s",

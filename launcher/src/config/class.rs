@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use mayfly_core::launcher::{Class, Scope, WhenSpent};
 
@@ -77,8 +76,6 @@ pub struct Local {
     pub directory: PathBuf,
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
-
 pub(super) fn read(section: Section<'_>, apps: &[App]) -> (Class, Launching) {
     let name = section.needed("name");
     if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') || name.len() > 40 {
@@ -100,27 +97,27 @@ pub(super) fn read(section: Section<'_>, apps: &[App]) -> (Class, Launching) {
         Provider::Ec2(ec2) => u8::try_from(ec2.ways.len()).unwrap_or(u8::MAX),
         Provider::Local(_) => 1,
     };
+    let default = Class::new(&name, &[], scope);
     let class = Class {
         labels: labels_of(&section),
         values: section.map("values").into_iter().map(|(key, values)| (key.to_lowercase(), values)).collect(),
-        scope,
         app,
         repositories: section.texts("repositories"),
         public: section.flag("public"),
         takes_smaller: section.flag("takes_smaller"),
-        max: section.number("max", 10, 1..=10_000),
-        share: section.number("share_per_repository", 100, 1..=100),
-        launches: section.number("launches_per_job", 3, 1..=20),
-        patience: section.duration("patience", HOUR),
+        max: section.number("max", default.max, 1..=10_000),
+        share: section.number("share_per_repository", default.share, 1..=100),
+        launches: section.number("launches_per_job", default.launches, 1..=20),
+        patience: section.duration("patience", default.patience),
         when_spent: section.word(
             "when_spent",
-            WhenSpent::Annotate,
+            default.when_spent,
             &[("annotate", WhenSpent::Annotate), ("cancel", WhenSpent::Cancel), ("log", WhenSpent::Log)],
         ),
         candidates,
-        phone_in: section.duration("phone_in", Duration::from_secs(600)),
-        lifetime: section.duration("lifetime", 8 * HOUR),
-        name,
+        phone_in: section.duration("phone_in", default.phone_in),
+        lifetime: section.duration("lifetime", default.lifetime),
+        ..default
     };
     section.finish();
     (class, Launching { group, default_group, provider })

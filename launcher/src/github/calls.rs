@@ -99,7 +99,7 @@ impl Github {
     async fn as_app(&self, what: &str, app: usize, method: Method, path: &str) -> Result<Answer, GithubError> {
         let app = self.app(what, app)?;
         let jwt = app.jwt(clock::now()).map_err(|error| GithubError::permanent(what, error))?;
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", app.api) };
+        let url = address(what, &app.api, path)?;
         call(&self.http, what, method, &url, &jwt, None).await
     }
 
@@ -115,7 +115,7 @@ impl Github {
     ) -> Result<Answer, GithubError> {
         let known = self.app(what, app)?;
         let installation = self.installation(what, app, owner).await?;
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", known.api) };
+        let url = address(what, &known.api, path)?;
         let token = self.token(what, app, installation).await?;
         let answer = call(&self.http, what, method.clone(), &url, &token, body).await;
         match answer {
@@ -435,6 +435,17 @@ impl Github {
     }
 }
 
+/// The address of a call. The next page of a list comes as one: a token goes to the API and nowhere else.
+fn address(what: &str, api: &str, path: &str) -> Result<String, GithubError> {
+    if path.starts_with('/') {
+        return Ok(format!("{api}{path}"));
+    }
+    match path.strip_prefix(api) {
+        Some(rest) if rest.starts_with('/') => Ok(path.to_owned()),
+        _ => Err(GithubError::permanent(what, format!("the next page is not at {api}"))),
+    }
+}
+
 /// Whose runners: the owner whose installation speaks.
 #[must_use]
 fn owner(scope: &Scope) -> &str {
@@ -447,5 +458,23 @@ fn runners(scope: &Scope) -> String {
     match scope {
         Scope::Organization(login) => format!("/orgs/{login}/actions/runners"),
         Scope::Repository(name) => format!("/repos/{name}/actions/runners"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_to_the_api_and_nowhere_else() {
+        let api = "https://api.github.com";
+        let at = |path: &str| address("a list", api, path).ok();
+        assert_eq!(at("/app"), Some("https://api.github.com/app".to_owned()));
+        assert_eq!(at("https://api.github.com/app?page=2"), Some("https://api.github.com/app?page=2".to_owned()));
+        for elsewhere in
+            ["https://api.github.com.evil.example/app", "https://evil.example/app", "http://api.github.com/app", "app"]
+        {
+            assert_eq!(at(elsewhere), None, "the token would go to {elsewhere}");
+        }
     }
 }

@@ -73,7 +73,6 @@ pub fn job_signal(job: &Value, repository: &str, private: Option<bool>) -> Optio
     Some(JobSignal {
         job: JobId(job["id"].as_u64()?),
         run: RunId(job["run_id"].as_u64()?),
-        attempt: job["run_attempt"].as_u64().and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1),
         repository: repository.to_owned(),
         private,
         name: owned("name"),

@@ -117,9 +117,13 @@ impl Slots {
         for slot in slots.values_mut() {
             if slot.ended.is_none() && slot.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None))) {
                 slot.ended = Some(now);
-                if let Some(directory) = &slot.directory {
-                    // What stays is the record, for people; a copy of the runner is of no use.
-                    let _ = std::fs::remove_dir_all(directory.join("actions-runner"));
+                if let Some(runner) = slot.directory.as_ref().map(|directory| directory.join("actions-runner")) {
+                    // What stays is the record, for people. It is hundreds of megabytes: not in the loop.
+                    drop(tokio::task::spawn_blocking(move || {
+                        if let Err(error) = std::fs::remove_dir_all(&runner) {
+                            tracing::warn!("{}: cannot be removed: {error}", runner.display());
+                        }
+                    }));
                 }
             }
         }

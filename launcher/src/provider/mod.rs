@@ -7,11 +7,13 @@ mod ssm;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use mayfly_core::launcher::event::InstanceView;
-use mayfly_core::launcher::{JobId, Problem, ProblemKind};
+use mayfly_core::launcher::{JobId, Moment, Problem, ProblemKind};
 use secrecy::SecretString;
 
+use crate::clock;
 use crate::config::{Config, Launching, Provider};
 pub use aws::Aws;
 pub use local::Slots;
@@ -40,7 +42,12 @@ pub struct Request {
 pub(crate) struct Place {
     region: String,
     parameter: Option<String>,
+    /// When it was last heard of.
+    at: Moment,
 }
+
+/// How long the place of an instance is remembered that no list has: longer than lists lag.
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// All of it.
 #[derive(Debug)]
@@ -79,9 +86,9 @@ impl Providers {
         self.places.lock().ok()?.get(instance).cloned()
     }
 
-    fn keep(&self, instance: &str, place: Place) {
+    fn keep(&self, instance: &str, region: String, parameter: Option<String>) {
         if let Ok(mut places) = self.places.lock() {
-            places.insert(instance.to_owned(), place);
+            places.insert(instance.to_owned(), Place { region, parameter, at: clock::now() });
         }
     }
 
@@ -99,7 +106,7 @@ impl Providers {
                 let made = ec2::launch(self.region(&way.region)?, ec2, way, &self.config.name, name, request).await?;
                 for id in &made.0 {
                     let parameter = Some(ssm::name(id, ec2.ticket.then_some(request.ticket.as_str())));
-                    self.keep(id, Place { region: way.region.clone(), parameter });
+                    self.keep(id, way.region.clone(), parameter);
                 }
                 Ok(made)
             }
@@ -159,9 +166,13 @@ impl Providers {
         for (region, aws) in &self.aws {
             for view in ec2::list(aws, &self.config.name).await? {
                 let parameter = self.place(&view.id).and_then(|place| place.parameter);
-                self.keep(&view.id, Place { region: region.clone(), parameter });
+                self.keep(&view.id, region.clone(), parameter);
                 all.push(view);
             }
+        }
+        if let Ok(mut places) = self.places.lock() {
+            let now = clock::now();
+            places.retain(|_, place| now.since(place.at) < REMEMBERED);
         }
         Ok(all)
     }
@@ -174,7 +185,7 @@ impl Providers {
         let mut all = Vec::new();
         for (region, aws) in &self.aws {
             for (instance, name) in ssm::list(aws).await? {
-                self.keep(&instance, Place { region: region.clone(), parameter: Some(name) });
+                self.keep(&instance, region.clone(), Some(name));
                 all.push(instance);
             }
         }

@@ -123,13 +123,18 @@ impl Engine {
         }
     }
 
-    /// One pass: lists, what was missed, and everything that follows from it, within this time.
+    /// One pass: lists, what was missed, and everything that follows from it. It ends when a list that can be relied on is there
+    /// and nothing is under way or waits, and after this time at the latest.
     pub async fn pass(&mut self, within: Duration) {
         let end = Instant::now() + within;
+        let relied_on = self.world.started_at.plus(self.config.settings.list_lag);
         let mut again = interval(self.config.reconcile / 2);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wake = self.wake();
+            if self.running.is_empty() && wake.is_none() && self.world.listed_at >= Some(relied_on) {
+                return;
+            }
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(end) => return,

@@ -108,10 +108,31 @@ async fn ready(State(front): State<Front>) -> Response {
     }
 }
 
-async fn metrics(State(front): State<Front>) -> Response {
+/// For a monitoring system, with the page's token; without one only where nobody else can come from.
+async fn metrics(State(front): State<Front>, headers: HeaderMap) -> Response {
+    let here = front.config.listen.is_some_and(|address| address.ip().is_loopback());
+    if !front.page.as_ref().map_or(here, |key| knows(key, &headers)) {
+        return refused();
+    }
     let known = Arc::clone(&front.known.borrow());
     let text = figures::text(&front.config, &known.world, &known.counters, clock::now());
     ([("content-type", "text/plain; version=0.0.4")], text).into_response()
+}
+
+fn refused() -> Response {
+    let ask = [("www-authenticate", "Basic realm=\"mayfly-launcher\"")];
+    (StatusCode::UNAUTHORIZED, ask, "the password is the one of page_token\n").into_response()
+}
+
+/// Whether a request has the token as its password.
+fn knows(key: &hmac::Key, headers: &HeaderMap) -> bool {
+    let given = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+    let given = given.and_then(|text| BASE64_STANDARD.decode(text).ok()).unwrap_or_default();
+    let place = given.iter().position(|byte| *byte == b':');
+    let password = place.and_then(|place| given.get(place + 1..)).unwrap_or_default();
+    // Signed by itself with the token as the key: only the token gives the token's signature.
+    let own = hmac::sign(key, b"page");
+    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, password), b"page", own.as_ref()).is_ok()
 }
 
 /// For people, with any name and the token as the password.
@@ -119,16 +140,8 @@ async fn page(State(front): State<Front>, headers: HeaderMap) -> Response {
     let Some(key) = &front.page else {
         return (StatusCode::NOT_FOUND, "there is no page: page_token is not set\n").into_response();
     };
-    let given = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
-    let given = given.and_then(|text| BASE64_STANDARD.decode(text).ok()).unwrap_or_default();
-    let password =
-        given.iter().position(|byte| *byte == b':').and_then(|place| given.get(place + 1..)).unwrap_or_default();
-    // Signed by itself with the token as the key: only the token gives the token's signature.
-    let own = hmac::sign(key, b"page");
-    let same = hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, password), b"page", own.as_ref()).is_ok();
-    if !same {
-        let ask = [("www-authenticate", "Basic realm=\"mayfly-launcher\"")];
-        return (StatusCode::UNAUTHORIZED, ask, "the password is the page's token\n").into_response();
+    if !knows(key, &headers) {
+        return refused();
     }
     let known = Arc::clone(&front.known.borrow());
     let html = people::page(&front.config, &known.world, clock::now());

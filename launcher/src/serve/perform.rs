@@ -84,6 +84,10 @@ impl Performer {
                 }
             }
             Action::Terminate { instance, .. } => {
+                // What it was to be given is given to nobody.
+                if let Ok(mut kept) = self.configurations.lock() {
+                    kept.remove(instance);
+                }
                 self.providers.terminate(instance).await?;
                 Ok(vec![Event::Terminated { instance: instance.clone() }])
             }
@@ -96,7 +100,7 @@ impl Performer {
                 self.providers.delete_parameter(instance).await?;
                 Ok(vec![Event::ParameterDeleted { instance: instance.clone() }])
             }
-            Action::LookAtRun { class, repository, run, .. } => {
+            Action::LookAtRun { class, repository, run } => {
                 let jobs = self.github.jobs(self.app(*class), repository, *run).await;
                 let jobs = match jobs {
                     // A run that is not there has no jobs.

@@ -2,12 +2,15 @@
 //! is made up, in virtual time. The same seed gives the same run.
 
 mod agent;
+mod answers;
 mod aws;
 mod github;
 mod history;
+mod options;
 mod report;
 mod run;
 
 pub use history::{Arrival, from_csv, made_up};
+pub use options::{Faults, Options};
 pub use report::Report;
-pub use run::{Faults, Options, run};
+pub use run::run;

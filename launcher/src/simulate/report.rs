@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::aws::Aws;
 use super::github::Github;
 use super::history::Arrival;
-use super::run::Options;
+use super::options::Options;
 
 /// The figures of a simulation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,6 +18,8 @@ pub struct Report {
     pub jobs: usize,
     /// Jobs that did not run to their end.
     pub unserved: usize,
+    /// Jobs of which people were told that nothing more is tried.
+    pub given_up: usize,
     /// Instances that were still there at the end, with nobody to end them.
     pub leaked: u32,
     /// Instances that were given a second JIT configuration.
@@ -87,6 +89,7 @@ impl Report {
         Self {
             jobs: arrivals.len(),
             unserved: arrivals.len() - github.jobs.iter().filter(|job| job.status == JobStatus::Completed).count(),
+            given_up: github.jobs.iter().filter(|job| job.told).count(),
             leaked: aws.live,
             doubled: aws.machines.values().filter(|machine| machine.puts > 1).count(),
             left: aws.parameters.len() + github.records(),

@@ -7,71 +7,20 @@ use std::time::Duration;
 use mayfly_core::launcher::names::instance_of_runner;
 use mayfly_core::launcher::step::wake_at;
 use mayfly_core::launcher::{
-    Action, Class, Event, JobId, JobSignal, JobStatus, Moment, Problem, ProblemKind, RunId, Scope, Settings, WhenSpent,
-    World, step,
+    Class, Event, JobId, JobSignal, JobStatus, Moment, RunId, Scope, Settings, WhenSpent, World, step,
 };
 use mayfly_core::lifecycle;
 
 use super::agent::{Agent, Does};
-use super::aws::{Aws, Launch};
+use super::aws::Aws;
 use super::github::Github;
 use super::history::Arrival;
+use super::options::Options;
 use super::report::Report;
 
-/// What goes wrong, in thousandths of what could.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Webhooks that never come.
-    pub lost_webhooks: u32,
-    /// Webhooks that come twice.
-    pub doubled_webhooks: u32,
-    /// Answers that are lost although the call was carried out.
-    pub lost_answers: u32,
-    /// Instances that never give a sign.
-    pub dead_instances: u32,
-    /// Spot instances that are taken back in the middle of a job.
-    pub interruptions: u32,
-    /// How often a day GitHub is away for ten minutes, and spot capacity for twenty.
-    pub outages: u32,
-    /// How often a day the launcher is killed and started again.
-    pub crashes: u32,
-}
-
-impl Faults {
-    /// All of them at once.
-    #[must_use]
-    pub const fn storm() -> Self {
-        Self {
-            lost_webhooks: 10,
-            doubled_webhooks: 20,
-            lost_answers: 5,
-            dead_instances: 5,
-            interruptions: 20,
-            outages: 24,
-            crashes: 48,
-        }
-    }
-}
-
-/// How the simulation is set up.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where the randomness begins.
-    pub seed: u64,
-    /// How many Apps, and accounts' worth of quotas, there are.
-    pub apps: u32,
-    /// The most instances at once.
-    pub max: u32,
-    /// What goes wrong.
-    pub faults: Faults,
-    /// An instance's price for an hour, on demand, in dollars.
-    pub price: f64,
-    /// The spot price, in percent of that.
-    pub spot_percent: u32,
-}
-
+/// What happens.
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     Arrives(usize),
     Hears { process: u32, event: Event },
     Lists,
@@ -104,22 +53,22 @@ impl Ord for Entry {
     }
 }
 
-struct Run<'a> {
-    options: &'a Options,
+pub(super) struct Run<'a> {
+    pub(super) options: &'a Options,
     arrivals: &'a [Arrival],
-    settings: Settings,
-    rng: fastrand::Rng,
-    now: Moment,
+    pub(super) settings: Settings,
+    pub(super) rng: fastrand::Rng,
+    pub(super) now: Moment,
     last: u64,
     heap: BinaryHeap<Reverse<Entry>>,
-    world: World,
+    pub(super) world: World,
     /// Which launcher process it is: answers to an earlier one go nowhere.
     process: u32,
     ticking: bool,
-    aws: Aws,
-    github: Github,
-    agents: BTreeMap<String, Agent>,
-    github_away_until: Moment,
+    pub(super) aws: Aws,
+    pub(super) github: Github,
+    pub(super) agents: BTreeMap<String, Agent>,
+    pub(super) github_away_until: Moment,
     over: usize,
     steps: u64,
 }
@@ -128,22 +77,12 @@ const LABELS: &[&str] = &["ec2", "self-hosted"];
 
 fn class(max: u32) -> Class {
     Class {
-        name: "ec2".to_owned(),
-        labels: vec![LABELS.iter().map(|label| (*label).to_owned()).collect()],
-        values: BTreeMap::new(),
-        scope: Scope::Organization("acme".to_owned()),
-        app: 0,
-        repositories: Vec::new(),
-        public: false,
-        takes_smaller: false,
         max,
-        share: 100,
         launches: 10,
         patience: Duration::from_secs(24 * 3600),
         when_spent: WhenSpent::Log,
         candidates: 2,
-        phone_in: Duration::from_secs(600),
-        lifetime: Duration::from_secs(8 * 3600),
+        ..Class::new("ec2", LABELS, Scope::Organization("acme".to_owned()))
     }
 }
 
@@ -176,16 +115,16 @@ pub fn run(options: &Options, arrivals: &[Arrival]) -> Report {
 }
 
 impl Run<'_> {
-    fn later(&mut self, after: Duration, what: What) {
+    pub(super) fn later(&mut self, after: Duration, what: What) {
         self.last += 1;
         self.heap.push(Reverse(Entry(self.now.plus(after), self.last, what)));
     }
 
-    fn chance(&mut self, thousandths: u32) -> bool {
+    pub(super) fn chance(&mut self, thousandths: u32) -> bool {
         thousandths > 0 && self.rng.u32(..1000) < thousandths
     }
 
-    fn between(&mut self, least: u64, most: u64) -> Duration {
+    pub(super) fn between(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(self.rng.u64(least..=most))
     }
 
@@ -273,7 +212,6 @@ impl Run<'_> {
         Some(JobSignal {
             job: JobId(place as u64 + 1),
             run: RunId(place as u64 + 1),
-            attempt: 1,
             repository: self.arrivals.get(place)?.repository.clone(),
             private: Some(true),
             name: "build".to_owned(),
@@ -329,107 +267,13 @@ impl Run<'_> {
         }
     }
 
-    fn answer(&mut self, least: u64, most: u64, event: Event) {
+    pub(super) fn answer(&mut self, least: u64, most: u64, event: Event) {
         let (wait, process) = (self.between(least, most), self.process);
         self.later(wait, What::Hears { process, event });
     }
 
-    fn lost(&mut self) -> Option<Problem> {
-        let thousandths = self.options.faults.lost_answers;
-        self.chance(thousandths).then(|| Problem::new(ProblemKind::Unclear, "no answer"))
-    }
-
-    fn away(&self) -> Option<Problem> {
-        (self.now < self.github_away_until).then(|| Problem::new(ProblemKind::Unclear, "503"))
-    }
-
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Launch { token, class, candidate, labels, repository, jobs } => {
-                let class = self.settings.classes.get(class).map_or_else(String::new, |class| class.name.clone());
-                let asked = Launch {
-                    token: &token,
-                    class: &class,
-                    labels: &labels,
-                    repository: &repository,
-                    jobs: &jobs,
-                    spot: candidate == 0,
-                };
-                let event = match self.aws.launch(self.now, &asked) {
-                    Ok((instances, new)) => {
-                        for instance in new {
-                            if !self.chance(self.options.faults.dead_instances) {
-                                let boots = self.between(20_000, 32_000);
-                                self.later(boots, What::Boots(instance));
-                            }
-                        }
-                        match self.lost() {
-                            Some(problem) => Event::LaunchFailed { token, problem },
-                            None => Event::Launched { token, instances, problems: Vec::new() },
-                        }
-                    }
-                    Err(problem) if problem.kind == ProblemKind::Capacity => {
-                        Event::Launched { token, instances: Vec::new(), problems: vec![problem] }
-                    }
-                    Err(problem) => Event::LaunchFailed { token, problem },
-                };
-                self.answer(700, 2500, event);
-            }
-            Action::Mint { instance, name, .. } => {
-                let answer = self.away().map_or_else(|| self.github.register(self.now, &name), Err);
-                let event = match (answer, self.lost()) {
-                    (Ok(_), Some(problem)) | (Err(problem), _) => Event::MintFailed { instance, problem },
-                    (Ok(runner), None) => Event::Minted { instance, runner, length: 4088 },
-                };
-                self.answer(60, 300, event);
-            }
-            Action::Store { instance, .. } => {
-                let stored = self.aws.put(self.now, &instance);
-                if stored.is_ok() {
-                    self.read(&instance);
-                }
-                let event = match (stored, self.lost()) {
-                    (Ok(()), Some(problem)) | (Err(problem), _) => Event::StoreFailed { instance, problem },
-                    (Ok(()), None) => Event::Stored { instance },
-                };
-                self.answer(25, 120, event);
-            }
-            Action::Terminate { instance, .. } => {
-                self.ends(&instance);
-                self.answer(100, 600, Event::Terminated { instance });
-            }
-            Action::DeleteRunner { runner, .. } => {
-                let answer = self.away().map_or_else(|| self.github.delete(runner), Err);
-                let event = match answer {
-                    Ok(()) => Event::RunnerDeleted { runner },
-                    Err(problem) => Event::RunnerKept { runner, problem },
-                };
-                self.answer(60, 300, event);
-            }
-            Action::DeleteParameter { instance } => {
-                self.aws.parameters.remove(&instance);
-                self.answer(25, 120, Event::ParameterDeleted { instance });
-            }
-            Action::LookAtRun { run, .. } => {
-                let place = usize::try_from(run.0 - 1).unwrap_or(usize::MAX);
-                let event = match self.away() {
-                    Some(problem) => Event::LookFailed { run, problem },
-                    None => Event::RunLooked { run, jobs: self.github.view(place).into_iter().collect() },
-                };
-                self.answer(60, 300, event);
-            }
-            Action::Tell { job, .. } => {
-                let place = usize::try_from(job.0 - 1).unwrap_or(usize::MAX);
-                if let Some(job) = self.github.jobs.get_mut(place) {
-                    job.told = true;
-                }
-                self.answer(60, 300, Event::Told { job });
-            }
-        }
-    }
-
     /// An agent that waits for its JIT configuration finds it within its pace.
-    fn read(&mut self, instance: &str) {
+    pub(super) fn read(&mut self, instance: &str) {
         if self.agents.get(instance).is_some_and(Agent::waits_for_configuration)
             && self.aws.parameters.contains(instance)
         {
@@ -511,7 +355,7 @@ impl Run<'_> {
     }
 
     /// An instance is gone: by its agent, by the launcher, or because EC2 took it back.
-    fn ends(&mut self, instance: &str) {
+    pub(super) fn ends(&mut self, instance: &str) {
         if !self.aws.end(self.now, instance) {
             return;
         }

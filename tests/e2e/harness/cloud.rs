@@ -217,7 +217,13 @@ impl OnInstance<'_> {
         let record: Value = serde_json::from_slice(&record).unwrap_or_default();
         schema::validate(&record);
         let gone = Gone { status, record, log: self.log(), took };
-        let left = processes::of_run(&self.cloud.run);
+        // A journalctl that has lost its reader needs a moment to see that.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let mut left = processes::of_run(&self.cloud.run);
+        while !left.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+            left = processes::of_run(&self.cloud.run);
+        }
         assert!(left.is_empty(), "processes outlive the run: {left:#?}\n{}", gone.log);
         let denied = policy::denied(&self.cloud.aws.requests());
         assert!(denied.is_empty(), "whoever uses the policy of docs/security.md is denied this: {denied:#?}");

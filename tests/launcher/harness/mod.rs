@@ -6,4 +6,4 @@ mod stage;
 mod told;
 
 pub use stage::{LABELS, REPOSITORY, Stage, launcher_binary};
-pub use told::{Answer, post};
+pub use told::{Answer, get, post};

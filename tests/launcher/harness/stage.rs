@@ -13,6 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::told::get;
+
 /// The repository of the scenarios.
 pub const REPOSITORY: &str = "mayfly-example/sample";
 
@@ -49,6 +51,8 @@ pub struct Stage {
     pub launching: String,
     /// More classes, in TOML.
     pub more: String,
+    /// The password of the page, if there is one.
+    pub page_token: Option<&'static str>,
     running: Vec<(Child, SocketAddr)>,
     starts: usize,
 }
@@ -70,6 +74,7 @@ impl Stage {
             class: String::new(),
             launching: String::new(),
             more: String::new(),
+            page_token: None,
             running: Vec::new(),
             starts: 0,
         }
@@ -86,9 +91,12 @@ impl Stage {
         };
         let key = secret("app.pem", self.github.app_private_key_pem());
         let webhook = secret("webhook-secret", SECRET);
+        let page =
+            self.page_token.map(|token| format!("page_token = {:?}", secret("page-token", token))).unwrap_or_default();
         let text = format!(
             r#"
 listen = "127.0.0.1:0"
+{page}
 [limits]
 list_lag = "1s"
 reconcile = "2s"
@@ -142,7 +150,6 @@ launch_template = "lt-0123456789abcdef0"
         self.starts += 1;
         let log = self.place.path().join(format!("log-{}", self.starts));
         let child = self.command(&["serve"]).stdin(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
-        let id = child.id();
         let mut address = None;
         self.until("the launcher listens", || {
             let text = fs::read_to_string(&log).unwrap();
@@ -152,9 +159,8 @@ launch_template = "lt-0123456789abcdef0"
         });
         let address: SocketAddr = address.unwrap()["address"].as_str().unwrap().parse().unwrap();
         self.running.push((child, address));
-        self.until("the launcher is ready", || get(address, "/readyz") == 200);
+        self.until("the launcher is ready", || get(address, "/readyz", None).status == 200);
         self.github.webhook_to(&format!("http://{address}/webhook"), SECRET);
-        assert!(id > 0);
         address
     }
 
@@ -266,13 +272,4 @@ impl Drop for Stage {
             let _ = child.wait();
         }
     }
-}
-
-fn get(address: SocketAddr, path: &str) -> u16 {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: launcher\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! A webhook by hand, for what GitHub would never send.
+//! A request by hand, for what GitHub would never send.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,12 +13,23 @@ pub struct Answer {
     pub body: String,
 }
 
+/// Gets a page, with this header for who asks.
+#[must_use]
+pub fn get(from: SocketAddr, path: &str, authorization: Option<&str>) -> Answer {
+    let headers: Vec<(&str, &str)> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+    ask(from, "GET", path, &headers, b"")
+}
+
 /// Posts a body with these headers.
 #[must_use]
 pub fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    ask(to, "POST", path, headers, body)
+}
+
+fn ask(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let mut head = format!("POST {path} HTTP/1.1\r\nhost: launcher\r\nconnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: launcher\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
         head.push_str(&format!("content-length: {}\r\n", body.len()));
     }
